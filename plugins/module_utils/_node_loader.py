@@ -1,0 +1,128 @@
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Observing one node: the service part, which a start needs, and the whole. Decides nothing and changes nothing."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+
+from ansible_collections.rspm.ha.plugins.module_utils._clock import parse_tracking
+from ansible_collections.rspm.ha.plugins.module_utils._mount import mount_of, parse_mountinfo
+from ansible_collections.rspm.ha.plugins.module_utils._node import (
+    Clock,
+    Mount,
+    NodeState,
+    is_server,
+    parse_free,
+    parse_listening,
+)
+from ansible_collections.rspm.ha.plugins.module_utils._package import STAGING_FOLDER, PackageState
+from ansible_collections.rspm.ha.plugins.module_utils._package_loader import PackageTool, load_host
+from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner
+from ansible_collections.rspm.ha.plugins.module_utils._service import (
+    BINARY,
+    ApiState,
+    ConfigState,
+    UnitState,
+    probe_target,
+)
+from ansible_collections.rspm.ha.plugins.module_utils._service_loader import (
+    as_account,
+    load_api,
+    load_config,
+    load_document,
+    load_unit,
+    read_text,
+)
+
+# A file system whose server is away answers nothing at all
+_STORAGE_TIMEOUT = 5.0
+
+
+@dataclass(frozen=True)
+class ServiceState:
+    """What a start decides by."""
+
+    package: PackageState
+    unit: UnitState
+    api: ApiState
+    config: ConfigState
+
+
+def load_service(runner: Runner, api_timeout: float = 5) -> ServiceState:
+    """Observe package, unit, server and configuration; api_timeout in seconds for each of two requests."""
+    document = load_document()
+    return ServiceState(
+        package=PackageTool(runner, load_host()).state(),
+        unit=load_unit(runner),
+        api=load_api(probe_target(document), api_timeout),
+        config=load_config(runner, document),
+    )
+
+
+def load_processes(control_group: str) -> tuple[int, ...]:
+    """Return the ids of the server's processes: those in the unit's control group, and any other that runs its file."""
+    found: set[int] = set()
+    for root in ("/sys/fs/cgroup", "/sys/fs/cgroup/systemd"):
+        members = read_text(f"{root}{control_group}/cgroup.procs") if control_group else None
+        found.update(int(pid) for pid in (members or "").split())
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            with open(f"/proc/{name}/cmdline", "rb") as file:
+                arguments = file.read().decode("utf-8", "replace").split("\0")
+            executable = os.readlink(f"/proc/{name}/exe")
+        except OSError:
+            continue  # it ended, or it is a kernel thread
+        if is_server(executable, arguments):
+            found.add(int(name))
+    return tuple(sorted(found))
+
+
+def load_free(runner: Runner, paths: list[str]) -> dict[str, int]:
+    """Return the free bytes of each folder that answers."""
+    free = {}
+    for path in paths:
+        shown = runner(as_account(["stat", "--file-system", "--format", "%a %S", path]), timeout=_STORAGE_TIMEOUT)
+        found = parse_free(shown.stdout) if shown.rc == 0 else None
+        if found is not None:
+            free[path] = found
+    return free
+
+
+def load_mount(path: str) -> Mount | None:
+    """Return the mount that path lies on, from the kernel's table, which needs no answer of a file server."""
+    entry = mount_of(parse_mountinfo(read_text("/proc/self/mountinfo") or ""), path)
+    return Mount(entry.mount_point, entry.fstype, entry.source, entry.live_options) if entry else None
+
+
+def load_clock(runner: Runner) -> Clock | None:
+    """Return what chronyd says of the clock."""
+    tracking = parse_tracking(runner(["chronyc", "-n", "-c", "tracking"], timeout=10).stdout)
+    return Clock(tracking.synchronised, tracking.correction, tracking.source) if tracking else None
+
+
+def load_node(runner: Runner, api_timeout: float = 5) -> NodeState:
+    """Observe the whole node."""
+    service = load_service(runner, api_timeout)
+    processes = load_processes(service.unit.control_group)
+    sockets = runner(["ss", "--no-header", "--listening", "--tcp", "--numeric", "--processes"], timeout=30).stdout
+    return NodeState(
+        host=socket.gethostname(),
+        package=service.package,
+        unit=service.unit,
+        api=service.api,
+        config=service.config,
+        processes=processes,
+        listening=parse_listening(sockets, processes),
+        binary_changed_at=os.stat(BINARY).st_ctime if os.path.exists(BINARY) else 0.0,
+        mount=load_mount(service.config.data_dir),
+        clock=load_clock(runner),
+        free_bytes=load_free(runner, list(dict.fromkeys(["/", "/var", "/opt", service.config.data_dir]))),
+        staged=tuple(sorted(os.listdir(STAGING_FOLDER))) if os.path.isdir(STAGING_FOLDER) else (),
+    )

@@ -1,0 +1,221 @@
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Running the package managers for rstudio-pm. Decides nothing: that is in _package and _package_tools."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from http.client import HTTPException
+
+from ansible.module_utils.urls import ConnectionError as AnsibleConnectionError
+from ansible.module_utils.urls import open_url
+
+from ansible_collections.rspm.ha.plugins.module_utils import _package as package
+from ansible_collections.rspm.ha.plugins.module_utils import _package_tools as tools
+from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
+from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import CompletedCommand, Runner
+from ansible_collections.rspm.ha.plugins.module_utils._service_loader import read_text
+
+_INSTALL_TIMEOUT = 1800.0
+# URLError and time-outs are OSErrors
+_FETCH_ERRORS = (OSError, HTTPException, AnsibleConnectionError, ValueError)
+# dpkg itself does not wait for its lock
+_DPKG_BUSY = ("lock was locked by another process", "is locked by another process")
+
+
+def load_host() -> package.Host:
+    """Return which kind of host this is."""
+    return package.parse_host(read_text("/etc/os-release") or "", os.uname().machine)
+
+
+def sha256_of(path: str) -> str:
+    """Return the hash of a file."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for chunk in iter(lambda: file.read(1 << 20), b""):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def free_bytes(path: str) -> int:
+    """Return what can still be written below path, or below its nearest existing parent; for local disks only."""
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    found = os.statvfs(path)
+    return found.f_bavail * found.f_frsize
+
+
+@dataclass(frozen=True)
+class PackageTool:
+    """The host's package manager. lock_timeout: seconds to wait for another one that is at work."""
+
+    runner: Runner
+    host: package.Host
+    lock_timeout: int = 300
+
+    @property
+    def family(self) -> str:
+        """The host's package family."""
+        return self.host.family
+
+    def state(self) -> package.PackageState:
+        """Return what is installed."""
+        shown = self.runner(tools.state_argv(self.family), timeout=60)
+        if self.family == package.DEBIAN:
+            return tools.parse_dpkg(shown.stdout if shown.rc == 0 else "")
+        locks = self.runner(tools.locks_argv(self.family), timeout=120).stdout if shown.rc == 0 else ""
+        return tools.parse_rpm(shown.stdout, shown.rc, locks)
+
+    def inspect(self, path: str) -> package.PackageFile:
+        """Return what a file says of itself; all fields are empty for a file that is no package."""
+        shown = self.runner(tools.file_argv(self.family, path), timeout=120)
+        text = shown.stdout if shown.rc == 0 else ""
+        parse = tools.parse_deb_file if self.family == package.DEBIAN else tools.parse_rpm_file
+        return parse(text, path, os.path.getsize(path), sha256_of(path))
+
+    def simulate(self, path: str) -> package.DryRun:
+        """Return what installing the file would do."""
+        done = self.runner(
+            tools.simulate_argv(self.family, path, self.lock_timeout),
+            timeout=_INSTALL_TIMEOUT,
+            env=package.INSTALL_ENVIRONMENT,
+        )
+        parse = {
+            package.DEBIAN: tools.parse_apt_simulation,
+            package.REDHAT: tools.parse_dnf_simulation,
+            package.SUSE: tools.parse_rpm_test,
+        }[self.family]
+        return parse(done.rc, done.stdout, done.stderr)
+
+    def available(self, *, refresh: bool) -> list[str]:
+        """Return the versions that the repositories offer."""
+        if refresh:
+            self.runner(tools.refresh_argv(self.family, self.lock_timeout), check=True, timeout=_INSTALL_TIMEOUT)
+        shown = self.runner(tools.available_argv(self.family), timeout=_INSTALL_TIMEOUT)
+        return tools.parse_available(self.family, shown.stdout)
+
+    def download(self, version: str, folder: str) -> str:
+        """Fetch the version from the repositories into folder and return the file's path."""
+        self.runner(tools.download_argv(self.family, version, folder), check=True, timeout=_INSTALL_TIMEOUT)
+        for parent, _folders, names in os.walk(folder):
+            for name in names:
+                if name.endswith((".deb", ".rpm")):
+                    return os.path.join(parent, name)
+        raise DomainError(
+            Problem(
+                check="package-repository",
+                found=f"the package manager fetched no file of {package.NAME} {version}",
+                why="Nothing can be staged",
+                fix=f"Run {' '.join(tools.download_argv(self.family, version, '/tmp'))} by hand",
+            )
+        )
+
+    def repair(self) -> CompletedCommand:
+        """Finish what an interrupted dpkg left; rpm has nothing of the kind, there the installation itself does it."""
+        if self.family != package.DEBIAN:
+            return CompletedCommand(0, "", "")
+        return self._patiently(["dpkg", "--force-confdef", "--force-confold", "--configure", "--pending"])
+
+    def install(self, path: str, *, quick: bool = False) -> CompletedCommand:
+        """Install the file. quick: without looking for dependencies, which a dry run found to be there."""
+        argv = (
+            tools.quick_install_argv(self.family, path)
+            if quick
+            else tools.install_argv(self.family, path, self.lock_timeout)
+        )
+        return self._patiently(argv)
+
+    def hold(self) -> None:
+        """Keep updates from changing the installed version."""
+        *before, last = tools.hold_argvs(self.family)
+        for argv in before:
+            self.runner(argv, timeout=300)
+        self.runner(last, check=True, timeout=300)
+
+    def _patiently(self, argv: list[str]) -> CompletedCommand:
+        """Run a package manager, again while another one holds its lock."""
+        deadline = time.monotonic() + self.lock_timeout
+        while True:
+            done = self.runner(argv, timeout=_INSTALL_TIMEOUT, env=package.INSTALL_ENVIRONMENT)
+            busy = done.rc != 0 and any(sign in done.stderr for sign in _DPKG_BUSY)
+            if not busy or time.monotonic() > deadline:
+                return done
+            time.sleep(2)
+
+
+def make_whole(tool: PackageTool, path: str, wanted: str, *, repair: bool, quick: bool = False) -> package.PackageState:
+    """Install the staged file, finishing first what was cut off, and prove that the wanted version is whole.
+
+    The caller has blocked the unit. quick: as for PackageTool.install. Returns the new state; raises DomainError where
+    it is not the wanted one.
+    """
+    said = ""
+    if repair:
+        tool.repair()
+    # after a cut-off dpkg wants the file itself before apt goes on
+    for quickly in (quick or repair, False):
+        state = tool.state()
+        if not package.judge_installed_as(state, wanted, said):
+            return state
+        done = tool.install(path, quick=quickly)
+        said = tools.last_words(done.stdout, done.stderr)
+        if done.rc == 0 or (not quickly and not tools.wants_repair(said)):
+            break
+        tool.repair()
+    state = tool.state()
+    for problem in package.judge_installed_as(state, wanted, said):
+        raise DomainError(problem)
+    return state
+
+
+def prepare_folder(path: str) -> None:
+    """Make the staging folder, readable by the package managers' own users and writable by root only."""
+    os.makedirs(path, mode=0o755, exist_ok=True)
+    os.chmod(path, 0o755)
+
+
+def remove(path: str) -> None:
+    """Remove a file or folder that may be gone."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    elif os.path.lexists(path):
+        os.unlink(path)
+
+
+def place(path: str, target: str) -> None:
+    """Move a verified file into the staging folder in one step."""
+    os.chmod(path, 0o644)
+    os.chown(path, 0, 0)
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+    os.replace(path, target)
+
+
+def fetch(url: str, target: str) -> None:
+    """Fetch url into target; certificates are checked, proxies are those of the environment.
+
+    Raises DomainError where there is no good answer or no space, and OSError where writing fails.
+    """
+    try:
+        response = open_url(url, timeout=60, follow_redirects="safe")
+        length = int(response.headers.get("Content-Length") or 0)
+    except _FETCH_ERRORS as error:
+        raise DomainError(package.not_fetched(url, str(error))) from error
+    folder = os.path.dirname(target)
+    for problem in package.judge_space({folder: free_bytes(folder)}, package.space_to_stage(folder, length)):
+        raise DomainError(problem)
+    with open(target, "wb") as file:
+        while True:
+            try:
+                chunk = response.read(1 << 20)
+            except _FETCH_ERRORS as error:
+                raise DomainError(package.not_fetched(url, str(error))) from error
+            if not chunk:
+                return
+            file.write(chunk)

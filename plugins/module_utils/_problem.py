@@ -1,0 +1,41 @@
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is wrong, why it matters, and what to type next: the one form in which every check speaks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One failed check on one host.
+
+    check: short kebab-case name of the check, stable for people who search for it.
+    found: what was observed, with the values.
+    why: why it matters to the cluster.
+    fix: what to change or type next.
+    """
+
+    check: str
+    found: str
+    why: str
+    fix: str
+
+    def to_dict(self) -> dict[str, str]:
+        """Return the problem as a plain mapping for a module result."""
+        return {"check": self.check, "found": self.found, "why": self.why, "fix": self.fix}
+
+    def __str__(self) -> str:
+        """Return the problem as one line for a person."""
+        return f"[{self.check}] {self.found}. {self.why}. {self.fix}."
+
+
+class DomainError(Exception):
+    """Raised where a decision finds that the work can't go on; carries the problem that a module reports."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(str(problem))
+        self.problem = problem

@@ -1,0 +1,250 @@
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Reading and moving the unit rstudio-pm, and asking the server on its own machine. Decides nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import pwd
+import socket
+import ssl
+import time
+
+from ansible_collections.rspm.ha.plugins.module_utils._gcfg import Document, hide, last, parse, secrets_of
+from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner
+from ansible_collections.rspm.ha.plugins.module_utils._server_config import KEY_PATH
+from ansible_collections.rspm.ha.plugins.module_utils._server_unit import (
+    ACCOUNT,
+    CONFIG_PATH,
+    DROPIN_FOLDER,
+    STARTED_WITH_PATH,
+    UNIT,
+    config_hash,
+    parse_sums,
+)
+from ansible_collections.rspm.ha.plugins.module_utils._service import (
+    BLOCK_PATH,
+    UNIT_PROPERTIES,
+    ApiState,
+    ConfigState,
+    ProbeTarget,
+    StartDecision,
+    UnitState,
+    block_text,
+    hopeless,
+    parse_status,
+    parse_unit,
+    probe_target,
+    start_failed,
+    unmet,
+)
+
+_STORAGE_TIMEOUT = 10.0
+_JOURNAL_LINES = 20
+
+
+def read_text(path: str) -> str | None:
+    """Return the file's content, None where there is no such file."""
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
+            return file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def write_file(path: str, text: str, mode: int, uid: int = 0, gid: int = 0) -> None:
+    """Put text at path in one step, so that a reader or a power cut finds the old or the new content."""
+    temporary = f"{path}.rspm-ha-new"
+    if os.path.lexists(temporary):
+        os.unlink(temporary)  # left by a run that was cut off
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        file.write(text)
+        file.flush()
+        os.fchown(descriptor, uid, gid)
+        os.fchmod(descriptor, mode)
+        os.fsync(descriptor)
+    os.replace(temporary, path)
+    sync_folder(os.path.dirname(path))
+
+
+def sync_folder(path: str) -> None:
+    """Make what was renamed or removed in the folder survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def as_account(argv: list[str]) -> list[str]:
+    """Return argv to be run as the service's account, to which alone a file server may show its files; else as root."""
+    try:
+        pwd.getpwnam(ACCOUNT)
+    except KeyError:
+        return argv
+    return ["runuser", "-u", ACCOUNT, "--", *argv]
+
+
+def load_unit(runner: Runner) -> UnitState:
+    """Return the unit's state."""
+    shown = runner(["systemctl", "show", UNIT, "--property", ",".join(UNIT_PROPERTIES)], timeout=30)
+    return parse_unit(shown.stdout, read_text(BLOCK_PATH) or "", time.time() - time.monotonic())
+
+
+def block(runner: Runner, purpose: str) -> None:
+    """Keep the unit from starting, also after a reboot, whoever asks; a process that runs goes on."""
+    os.makedirs(DROPIN_FOLDER, mode=0o755, exist_ok=True)
+    write_file(BLOCK_PATH, block_text(purpose), 0o644)
+    daemon_reload(runner)
+
+
+def unblock(runner: Runner) -> None:
+    """End what block did."""
+    if os.path.lexists(BLOCK_PATH):
+        os.unlink(BLOCK_PATH)
+        sync_folder(DROPIN_FOLDER)
+    daemon_reload(runner)
+
+
+def daemon_reload(runner: Runner) -> None:
+    """Make systemd read its unit files again."""
+    runner(["systemctl", "daemon-reload"], check=True, timeout=120)
+
+
+def stop(runner: Runner, timeout: float = 150) -> None:
+    """Stop the unit and wait for it."""
+    runner(["systemctl", "stop", UNIT], check=True, timeout=timeout)
+
+
+def begin(runner: Runner, action: str) -> None:
+    """Ask for "start" or "restart" without waiting: the unit's type decides how long that would take."""
+    # forget earlier failures, so that restarts are counted from here
+    runner(["systemctl", "reset-failed", UNIT], timeout=30)
+    runner(["systemctl", "--no-block", action, UNIT], check=True, timeout=60)
+
+
+def enable(runner: Runner) -> None:
+    """Make the unit start at boot."""
+    runner(["systemctl", "enable", UNIT], check=True, timeout=120)
+
+
+def load_journal(runner: Runner, lines: int, secrets: set[str]) -> list[str]:
+    """Return the unit's last journal lines without secrets."""
+    shown = runner(["journalctl", "--unit", UNIT, "--lines", str(lines), "--no-pager", "--output", "cat"], timeout=30)
+    return hide(shown.stdout, secrets).splitlines()
+
+
+def load_document() -> Document:
+    """Return the configuration on disk, empty where there is none or it is no gcfg."""
+    try:
+        return parse(read_text(CONFIG_PATH) or "")
+    except DomainError:
+        return {}
+
+
+def _sha256_of(path: str) -> str | None:
+    """Return the hash of a local file, None where there is none."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.sha256(file.read()).hexdigest()
+    except OSError:
+        return None
+
+
+def load_config(runner: Runner, document: Document) -> ConfigState:
+    """Return the configuration on disk and what the process was started with. document: of load_document."""
+    data_dir = last(document, "Server", "DataDir", "/var/lib/rstudio-pm")
+    key_path = last(document, "Server", "EncryptionKeyPath", f"{data_dir}/rstudio-pm.key")
+    paths = [CONFIG_PATH]
+    if key_path == KEY_PATH:
+        paths.append(KEY_PATH)
+    if os.path.isdir(DROPIN_FOLDER):
+        paths += [
+            f"{DROPIN_FOLDER}/{name}"
+            for name in sorted(os.listdir(DROPIN_FOLDER))
+            if name.endswith(".conf") and not name.startswith(".") and f"{DROPIN_FOLDER}/{name}" != BLOCK_PATH
+        ]
+    files = {path: digest for path in paths for digest in [_sha256_of(path)] if digest}
+    # on shared storage, where a plain read could hang for as long as the server is away
+    key = runner(as_account(["sha256sum", key_path]), timeout=_STORAGE_TIMEOUT)
+    text = read_text(CONFIG_PATH)
+    return ConfigState(
+        config_hash="" if text is None else config_hash(text),
+        data_dir=data_dir,
+        key_path=key_path,
+        key_hash=key.stdout.split(" ")[0] if key.rc == 0 else "",
+        files=files,
+        started_with=parse_sums(read_text(STARTED_WITH_PATH) or ""),
+    )
+
+
+def _get(target: ProbeTarget, path: str, timeout: float) -> tuple[int, str]:
+    """Return status and body of one request; raises OSError or HTTPException where there is no answer."""
+    connection = http.client.HTTPConnection(target.host, target.port, timeout=timeout)
+    try:
+        if target.scheme == "https":
+            plain = socket.create_connection((target.host, target.port), timeout=timeout)
+            # the name in the certificate is the cluster's, the connection goes to this machine
+            connection.sock = ssl.create_default_context().wrap_socket(plain, server_hostname=target.server_name)
+        connection.request("GET", path, headers={"Host": f"{target.server_name}:{target.port}"})
+        response = connection.getresponse()
+        return response.status, response.read(1 << 20).decode("utf-8", "replace")
+    finally:
+        connection.close()
+
+
+def load_api(target: ProbeTarget, timeout: float = 5) -> ApiState:
+    """Ask the server on this machine for its health and its version; timeout in seconds a request."""
+    try:
+        code, _body = _get(target, "/__ping__", timeout)
+    except (OSError, http.client.HTTPException) as error:
+        return ApiState(target.url, 0, "", str(error) or type(error).__name__)
+    try:
+        status, body = _get(target, "/__api__/status", timeout)
+    except (OSError, http.client.HTTPException):
+        return ApiState(target.url, code, "")
+    return ApiState(target.url, code, parse_status(body) if status == 200 else "")
+
+
+def known_secrets(document: Document) -> set[str]:
+    """Return what must not be shown of anything that this host prints."""
+    return secrets_of(document) | {text.strip() for text in [read_text(KEY_PATH)] if text and text.strip()}
+
+
+def carry_out(runner: Runner, decision: StartDecision) -> None:
+    """Do what decide_start found, without waiting for health."""
+    if decision.unblock:
+        unblock(runner)
+    if decision.enable:
+        enable(runner)
+    if decision.action != "none":
+        begin(runner, decision.action)
+
+
+def wait_for_health(
+    runner: Runner, host: str, wanted: str, *, allow_unlicensed: bool, timeout: float, interval: float = 0.5
+) -> tuple[ApiState, float]:
+    """Wait until the node is healthy and of the wanted version; returns its last answer and the seconds it took.
+
+    Raises DomainError, with the journal's last lines, after timeout seconds or where waiting can't help.
+    """
+    document = load_document()
+    target = probe_target(document)
+    begun = time.monotonic()
+    while True:
+        api, unit = load_api(target), load_unit(runner)
+        waited = time.monotonic() - begun
+        missing = unmet(unit, api, wanted, allow_unlicensed=allow_unlicensed)
+        if missing is None:
+            return api, waited
+        cause = hopeless(unit, waited)
+        if cause or waited >= timeout:
+            journal = load_journal(runner, _JOURNAL_LINES, known_secrets(document))
+            raise start_failed(host, f"{cause}, and {missing}" if cause else missing, waited, journal)
+        time.sleep(interval)

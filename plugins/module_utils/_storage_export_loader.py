@@ -1,0 +1,87 @@
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Reads and makes what an NFS server needs on its host."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import time
+from dataclasses import dataclass
+
+from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner
+from ansible_collections.rspm.ha.plugins.module_utils._storage_export import Export, parse_etab
+
+ETAB = "/var/lib/nfs/etab"
+
+
+@dataclass(frozen=True)
+class FolderState:
+    """Owner and mode of a folder; -1 when there is none."""
+
+    uid: int
+    gid: int
+    mode: int
+
+
+def read_folder(path: str) -> FolderState:
+    """Return owner and mode of path."""
+    try:
+        facts = os.stat(path)
+    except FileNotFoundError:
+        return FolderState(-1, -1, -1)
+    return FolderState(facts.st_uid, facts.st_gid, stat.S_IMODE(facts.st_mode))
+
+
+def make_folder(path: str, wanted: FolderState) -> None:
+    """Make path, and give it owner and mode."""
+    os.makedirs(path, exist_ok=True)
+    os.chown(path, wanted.uid, wanted.gid)
+    os.chmod(path, wanted.mode)
+
+
+def read_text(path: str) -> str:
+    """Return the text of a file, nothing when there is none."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
+
+
+def read_exports() -> list[Export]:
+    """Return what the server exports now."""
+    return parse_etab(read_text(ETAB))
+
+
+def export_again(run: Runner) -> None:
+    """Bring the files of exports into force."""
+    run(["exportfs", "-ra"], check=True)
+
+
+def read_unit(run: Runner, service: str) -> tuple[bool, bool]:
+    """Return whether the service is enabled, and whether it is active."""
+    enabled = run(["systemctl", "is-enabled", service]).stdout.strip() in ("enabled", "alias")
+    return enabled, run(["systemctl", "is-active", service]).stdout.strip() == "active"
+
+
+def enable_unit(run: Runner, service: str) -> None:
+    """Have the service started, now and at boot."""
+    run(["systemctl", "enable", "--now", service], check=True)
+
+
+def wait_for_port(port: int, timeout: float) -> bool:
+    """Return whether the port of this host answers within timeout seconds."""
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            socket.create_connection(("localhost", port), 2).close()
+        except OSError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.5)
+        else:
+            return True

@@ -1,0 +1,305 @@
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Looks at mounts and touches what lies on them, so that a dead NFS server can't hang the caller.
+
+Whatever touches a mount does so in a child process with the ids of the service account (root may be squashed), under a
+time limit: a process that waits for an NFS server can be killed, but does not come back by itself.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import select
+import signal
+import socket
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Callable
+
+from ansible_collections.rspm.ha.plugins.module_utils._mount import (
+    MountEntry,
+    kernel_options,
+    mount_at,
+    mount_of,
+    parse_mountinfo,
+)
+from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner
+from ansible_collections.rspm.ha.plugins.module_utils._storage import (
+    DATA_DIR_MODE,
+    AccessResult,
+    Holder,
+    ServerProbe,
+    StorageRequest,
+    judge_mount_failure,
+)
+
+
+def read_mounts(path: str = "", timeout: float = 30) -> list[MountEntry]:
+    """Return the mount table; an automount at path is triggered first."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
+        entries = parse_mountinfo(table.read())
+    entry = mount_of(entries, path) if path else None
+    if entry is None or entry.fstype != "autofs":
+        return entries
+    _in_child(lambda: {"names": len(os.listdir(path))}, os.geteuid(), os.getegid(), timeout)
+    return read_mounts()
+
+
+def probe_nfs_server(host: str, version: str, timeout: float) -> list[ServerProbe]:
+    """Connect to the TCP ports that an NFS client of this version needs; timeout in seconds for each."""
+    probes = []
+    for port in (2049, 111) if version == "3" else (2049,):
+        try:
+            socket.create_connection((host, port), timeout).close()
+            error = ""
+        except OSError as failure:
+            error = failure.strerror or str(failure)
+        probes.append(ServerProbe(host, port, error))
+    return probes
+
+
+def list_names(path: str) -> list[str]:
+    """Return the entries of a local folder, none when it does not exist."""
+    return os.listdir(path) if os.path.isdir(path) else []
+
+
+def list_holders(path: str, uid: int) -> list[Holder]:
+    """Return the processes that hold something below path open, or run with the service account's uid."""
+    holders = []
+    for name in os.listdir("/proc"):
+        if not name.isdigit() or int(name) == os.getpid():
+            continue
+        try:
+            with open(f"/proc/{name}/status", encoding="utf-8", errors="replace") as status:
+                facts = dict(line.split(":", 1) for line in status if ":" in line)
+            held = _held_path(f"/proc/{name}", path)
+        except OSError:
+            continue  # it ended meanwhile
+        if not held and facts["Uid"].split()[0] == str(uid):
+            held = f"runs as uid {uid}"
+        if held:
+            holders.append(Holder(int(name), facts["Name"].strip(), held))
+    return holders
+
+
+def _held_path(process: str, path: str) -> str:
+    links = [f"{process}/{link}" for link in ("cwd", "root", "exe")]
+    links += [f"{process}/fd/{number}" for number in os.listdir(f"{process}/fd")]
+    for link in links:
+        try:
+            target = os.readlink(link)
+        except OSError:
+            continue
+        if target == path or target.startswith(path + "/"):
+            return target
+    return ""
+
+
+def _in_child(work: Callable[[], dict[str, Any]], uid: int, gid: int, timeout: float) -> dict[str, Any] | None:
+    """Run work with other ids in a child process; None when it did not end within timeout seconds."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            if os.geteuid() != uid or os.getegid() != gid:
+                os.setgroups([])
+                os.setgid(gid)
+                os.setuid(uid)
+            os.umask(0o022)
+            os.write(writer, json.dumps(work()).encode())
+        except OSError as error:
+            os.write(writer, json.dumps({"errno": error.errno}).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    ready = select.select([reader], [], [], timeout)[0]
+    answer = os.read(reader, 65536) if ready else b""
+    os.close(reader)
+    if not ready:
+        os.kill(child, signal.SIGKILL)
+    # one that even SIGKILL does not end right now is left to init
+    os.waitpid(child, 0 if ready else os.WNOHANG)
+    return json.loads(answer) if answer else None
+
+
+class _Steps:
+    """Remembers how far a child came, for AccessResult."""
+
+    def __init__(self, root: str, device: str) -> None:
+        self.root, self.device = root, device
+        self.result: dict[str, Any] = {"step": "enter", "error": "", "where": root}
+
+    def open_folder(self, relative: str, make: bool) -> int:
+        """Return a descriptor of the deepest folder of relative that exists, all of it when make is set."""
+        folder = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
+        found = os.fstat(folder).st_dev
+        if self.device != f"{os.major(found)}:{os.minor(found)}":
+            self.result["step"] = "device"
+            raise OSError(errno.EXDEV, "another file system")
+        for name in relative.split("/"):
+            if make:
+                self.result["step"] = "create"
+                try:
+                    os.mkdir(name, DATA_DIR_MODE, dir_fd=folder)
+                    os.chmod(name, DATA_DIR_MODE, dir_fd=folder)
+                except FileExistsError:
+                    pass
+            try:
+                facts = os.stat(name, dir_fd=folder)
+            except FileNotFoundError:
+                return folder
+            self.result["where"] += "/" + name
+            if self.result["where"] == f"{self.root}/{relative}":
+                self.note_data_dir(facts)
+            folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=folder)
+        return folder
+
+    def note_data_dir(self, facts: os.stat_result) -> None:
+        """Take down owner and mode of the data directory."""
+        self.result["data_dir_uid"], self.result["data_dir_gid"] = facts.st_uid, facts.st_gid
+        self.result["data_dir_mode"] = stat.S_IMODE(facts.st_mode)
+
+    def run(self, work: Callable[[], None]) -> dict[str, Any]:
+        """Do work; what it raises goes into the result."""
+        try:
+            work()
+        except OSError as error:
+            self.result["error"] = errno.errorcode.get(error.errno or 0, str(error))
+        else:
+            self.result["step"] = "done"
+        return self.result
+
+
+def _access_result(answer: dict[str, Any] | None, root: str) -> AccessResult:
+    if answer is None:
+        return AccessResult("wait", "", root)
+    if "errno" in answer:
+        return AccessResult("enter", errno.errorcode.get(answer["errno"], str(answer["errno"])), root)
+    return AccessResult(**answer)
+
+
+def try_access(request: StorageRequest, root: str, device: str, timeout: float, write: bool = True) -> AccessResult:
+    """Let the service account look at the data directory below root and, with write, work with a file of its own.
+
+    root: where the storage is mounted now. device: "major:minor" of that mount, so that the local disk below an absent
+    mount is never touched. Without a data directory the file is made, and removed, in the folder that would hold it.
+    """
+
+    def work() -> dict[str, Any]:
+        steps = _Steps(root, device)
+
+        def act() -> None:
+            folder = steps.open_folder(request.relative_data_dir, make=False)
+            if write:
+                _work_with_a_file(folder, request.uid, steps)
+
+        return steps.run(act)
+
+    return _access_result(_in_child(work, request.uid, request.gid, timeout), root)
+
+
+def _work_with_a_file(folder: int, uid: int, steps: _Steps) -> None:
+    result = steps.result
+    name = f".rspm-probe-{socket.gethostname()}-{os.getpid()}"
+    result["step"] = "create"
+    os.mkdir(name, 0o700, dir_fd=folder)
+    probe = os.open(name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=folder)
+    try:
+        file = os.open("new", os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o640, dir_fd=probe)
+        try:
+            os.write(file, b"rspm")
+            os.fsync(file)
+            result["step"] = "chmod"
+            os.chmod("new", 0o600, dir_fd=probe)
+            result["step"] = "rename"
+            os.rename("new", "old", src_dir_fd=probe, dst_dir_fd=probe)
+            result["step"] = "read"
+            os.lseek(file, 0, os.SEEK_SET)
+            if os.read(file, 4) != b"rspm" or stat.S_IMODE(os.fstat(file).st_mode) != 0o600:
+                raise OSError(errno.EIO, "it does not keep what it is given")
+            result["uid"], result["gid"] = os.fstat(file).st_uid, os.fstat(file).st_gid
+        finally:
+            os.close(file)
+        result["step"] = "remove"
+        os.unlink("old", dir_fd=probe)
+    finally:
+        # a descriptor that is still open would leave a .nfs file behind
+        for left in os.listdir(probe):
+            os.unlink(left, dir_fd=probe)
+        os.close(probe)
+        os.rmdir(name, dir_fd=folder)
+    if result["uid"] != uid:
+        result["step"] = "owner"
+        raise OSError(errno.EPERM, "another owner")
+
+
+def make_data_dir(request: StorageRequest, device: str, timeout: float) -> AccessResult:
+    """Make the data directory as the service account, with its mode; see try_access for device."""
+
+    def work() -> dict[str, Any]:
+        steps = _Steps(request.path, device)
+
+        def act() -> None:
+            folder = steps.open_folder(request.relative_data_dir, make=True)
+            steps.result["step"] = "chmod"
+            os.fchmod(folder, DATA_DIR_MODE)
+            steps.note_data_dir(os.fstat(folder))
+
+        return steps.run(act)
+
+    return _access_result(_in_child(work, request.uid, request.gid, timeout), request.path)
+
+
+@contextmanager
+def trial_mount(run: Runner, request: StorageRequest, timeout: float) -> Iterator[MountEntry]:
+    """Mount the storage at a private folder for as long as the context lasts."""
+    folder = tempfile.mkdtemp(prefix="rspm-trial-", dir="/run")
+    try:
+        options = ",".join([*kernel_options(request.options), "retry=0"])
+        _mount(run, ["mount", "-t", "nfs", "-o", options, request.source, folder], request.source, timeout)
+        try:
+            entry = mount_at(read_mounts(), folder)
+            if entry is None:
+                raise DomainError(judge_mount_failure(request.source, 0, "it is not in the mount table afterwards"))
+            yield entry
+        finally:
+            if run(["umount", folder], timeout=timeout).rc != 0:
+                run(["umount", "-l", folder], timeout=timeout)
+    finally:
+        os.rmdir(folder)
+
+
+def mount_from_fstab(run: Runner, request: StorageRequest, timeout: float) -> None:
+    """Mount what fstab has for the path, with one attempt instead of the boot's many."""
+    os.makedirs(request.path, 0o755, exist_ok=True)
+    _mount(run, ["mount", "-o", "retry=0", request.path], request.source, timeout)
+
+
+def _mount(run: Runner, argv: list[str], source: str, timeout: float) -> None:
+    done = run(argv, timeout=timeout)
+    if done.rc != 0:
+        raise DomainError(judge_mount_failure(source, done.rc, done.stderr))
+
+
+def unmount(run: Runner, path: str, timeout: float) -> None:
+    """Unmount path, or raise DomainError when it is busy."""
+    run(["umount", path], check=True, timeout=timeout)
+
+
+def unit_is_outdated(run: Runner, path: str) -> bool:
+    """Tell whether systemd does not know the mount as fstab has it now."""
+    unit = run(["systemd-escape", "--path", "--suffix=mount", path], check=True).stdout.strip()
+    shown = run(["systemctl", "show", unit, "--property=NeedDaemonReload,SourcePath"], check=True).stdout.split()
+    return "NeedDaemonReload=yes" in shown or "SourcePath=/etc/fstab" not in shown
+
+
+def reload_units(run: Runner) -> None:
+    """Let systemd read fstab again."""
+    run(["systemctl", "daemon-reload"], check=True)

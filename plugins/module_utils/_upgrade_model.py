@@ -1,0 +1,311 @@
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the ordered upgrade and the way back observe, and the steps that they are made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from functools import cache
+from typing import Union
+
+from ansible_collections.rspm.ha.plugins.module_utils._problem import Problem
+from ansible_collections.rspm.ha.plugins.module_utils._version import parse_version, reports_version, same_version
+
+CLUSTER = ""
+"""The host of a step that is done once for the whole cluster."""
+
+# a plan compares the same few versions many times
+same = cache(same_version)
+reports = cache(reports_version)
+
+
+class Package(Enum):
+    """What the package manager holds the package for."""
+
+    WHOLE = "whole"
+    HALF = "half"
+    """Unpacked, half-installed or half-configured: which binary is on the disk isn't known."""
+    ABSENT = "absent"
+
+
+class Balancer(Enum):
+    """What the load balancer does with a node."""
+
+    READY = "ready"
+    DRAIN = "drain"
+    MAINT = "maint"
+    UNKNOWN = "unknown"
+    """The load balancer didn't answer, or doesn't know the node."""
+    UNMANAGED = "unmanaged"
+    """The team's own, which notices by its health checks alone."""
+
+
+class LockView(Enum):
+    """The cluster lock as this run sees it (decided by _lock.may_take)."""
+
+    FREE = "free"
+    OURS = "ours"
+    TAKEABLE = "takeable"
+    """A run of the same work holds it, and is gone."""
+    HELD = "held"
+    """Not to be taken: its holder lives, may live, or did something else."""
+
+
+class RestoreState(Enum):
+    """How far the restore point has come, as written beside it on the shared storage."""
+
+    ABSENT = "absent"
+    INCOMPLETE = "incomplete"
+    COMPLETE = "complete"
+    """Made and verified; no node was let start the newer version since."""
+    IN_USE = "in_use"
+    """The newer version may have run since: only the restore point leads back, and it must never be made anew."""
+    RESTORING = "restoring"
+    """A restore has begun and isn't proven done: the databases are of no version."""
+    RESTORED = "restored"
+    """The databases and the key are proven to be those of the restore point."""
+
+
+class Mode(Enum):
+    """When the first node stops."""
+
+    FIRST_SERVES = "first_serves_until_its_turn"
+    STOP_ALL = "stop_all_first"
+
+
+class Action(Enum):
+    """What a step does. Each is idempotent: done twice, it is done."""
+
+    TAKE_LOCK = "take_lock"
+    """Cluster: take the lock, or take it over from a run of the same work that is gone."""
+    STAGE = "stage"
+    """Node: the package file of the wanted version is on the node, checked (checksum, dependency dry run, space)."""
+    CREATE_RESTORE_POINT = "create_restore_point"
+    """Cluster: databases, configuration, key and old package are saved and verified; an older one is replaced at the
+    very end."""
+    LB_DRAIN = "lb_drain"
+    """Node: the load balancer sends it nothing new, and what was running has ended or run out of time."""
+    STOP_AND_MASK = "stop_and_mask"
+    """Node: masked, then stopped, and proved: no process, no listening port."""
+    PROVE_STOPPED = "prove_stopped"
+    """Cluster: the databases hold no session of any node but the one that goes first (rollback: of none at all); the
+    session that a power cut left is ended."""
+    MARK_RESTORE_POINT_IN_USE = "mark_restore_point_in_use"
+    """Cluster: from here on the schema may move; written down before it can."""
+    UPGRADE_FIRST = "upgrade_first"
+    """Node, the critical call: mask, stop, prove that no node is left (databases' sessions), install, unmask, enable,
+    start, schema moved, healthy."""
+    UPGRADE = "upgrade"
+    """Node: mask, stop, install, unmask, enable, start, healthy and of the wanted version."""
+    START = "start"
+    """Node: unmask, enable, start where nothing runs, wait until healthy and of the wanted version; never stops what
+    runs (it may be moving the schema)."""
+    LB_READY = "lb_ready"
+    """Node: the load balancer sends it requests again."""
+    HOLD = "hold"
+    """Node: neither an operator's nor an unattended update changes the package."""
+    RESTORE = "restore"
+    """Cluster: prove that no node is left, mark the restore point as restoring, put databases and key back, verify,
+    prove again, mark it as restored."""
+    INSTALL_PREVIOUS = "install_previous"
+    """Node: the restore point's package and configuration are in place; stays masked. Refuses where the service runs or
+    isn't masked: it may have moved the restored schema, which the next plan must see."""
+    RELEASE_LOCK = "release_lock"
+    """Cluster: the work is done."""
+
+
+class PhaseName(Enum):
+    """The phases, in the order of an upgrade; each occurs at most once in a plan."""
+
+    LOCK = "lock"
+    STAGE = "stage"
+    RESTORE_POINT = "restore_point"
+    DRAIN = "drain"
+    STOP = "stop"
+    PROVE = "prove"
+    COMMIT = "commit"
+    RESTORE = "restore"
+    INSTALL = "install"
+    FIRST = "first"
+    FIRST_BACK = "first_back"
+    REST = "rest"
+    REST_BACK = "rest_back"
+    HOLD = "hold"
+    UNLOCK = "unlock"
+
+
+@dataclass(frozen=True)
+class NodeObservation:
+    """One node, as it is now.
+
+    name: inventory name.
+    reachable: False means that nothing else here is known.
+    package, installed_version: of the package manager; the version is "" where there is none.
+    process: a process of the service is there, whatever its unit says.
+    running_version: what that process is: by its API, else by its executable when that is still the installed file;
+        "" where neither tells (starting) or there is no process.
+    masked, enabled: of the unit.
+    staged: the file of the version that this run installs (a rollback: the previous one) is there and checked.
+    held, healthy: of the package; of the service by its health address.
+    busy: a step of an earlier run is still at work on the node.
+    sessions: of this node in the databases.
+    asked_version, package_source: what the inventory asks for on this node ("" = not compared).
+    """
+
+    name: str
+    reachable: bool = True
+    package: Package = Package.WHOLE
+    installed_version: str = ""
+    process: bool = False
+    running_version: str = ""
+    masked: bool = False
+    enabled: bool = True
+    staged: bool = False
+    held: bool = True
+    healthy: bool = False
+    busy: bool = False
+    sessions: int = 0
+    balancer: Balancer = Balancer.UNMANAGED
+    asked_version: str = ""
+    package_source: str = ""
+
+    def has(self, version: str) -> bool:
+        """Whether the package is whole and of this version."""
+        return self.package is Package.WHOLE and same(self.installed_version, version)
+
+    def runs_other_than(self, version: str) -> bool:
+        """Whether a process is there that is known not to be of this version."""
+        return self.process and bool(self.running_version) and not reports(self.running_version, version)
+
+    def runs(self, version: str) -> bool:
+        """Whether a process is there that is known to be of this version."""
+        return self.process and bool(self.running_version) and reports(self.running_version, version)
+
+    @property
+    def secured(self) -> bool:
+        """Whether nothing runs and neither a reboot nor a package's script can start it."""
+        return self.masked and not self.process
+
+
+@dataclass(frozen=True)
+class DatabaseObservation:
+    """The databases.
+
+    schema_version: the product version that moved the schema last, "" where that can't be told.
+    foreign_sessions: addresses with a session of the service's account that are no node's.
+    """
+
+    name: str = "database"
+    reachable: bool = True
+    schema_version: str = ""
+    foreign_sessions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RestorePoint:
+    """The restore point: from which version to which, made by which run (the lock's run id)."""
+
+    state: RestoreState = RestoreState.ABSENT
+    from_version: str = ""
+    to_version: str = ""
+    run_id: str = ""
+
+
+@dataclass(frozen=True)
+class LockObservation:
+    """The cluster lock: what this run may do, the run id (kept by a take-over), and the holder in a sentence."""
+
+    view: LockView = LockView.FREE
+    run_id: str = ""
+    says: str = ""
+
+
+@dataclass(frozen=True)
+class Observations:
+    """Everything that a plan is made from; nodes in the order of the inventory."""
+
+    nodes: tuple[NodeObservation, ...]
+    database: DatabaseObservation = DatabaseObservation()
+    lock: LockObservation = LockObservation()
+    restore_point: RestorePoint = RestorePoint()
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a team may choose: when the first node stops, and which goes first ("" = the one that serves)."""
+
+    mode: Mode = Mode.FIRST_SERVES
+    first: str = ""
+
+
+DEFAULT_OPTIONS = Options()
+
+
+@dataclass(frozen=True)
+class Step:
+    """One action on one host (CLUSTER = once)."""
+
+    host: str
+    action: Action
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Steps that may run in parallel; all are done before the next phase begins."""
+
+    name: PhaseName
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The phases that remain, in order; none where nothing is to be done. first: the node that goes first, or ""."""
+
+    phases: tuple[Phase, ...] = ()
+    first: str = ""
+    from_version: str = ""
+    to_version: str = ""
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the plan as plain data for a module result: phases as a list of {name, steps: {host: action}}."""
+        return {
+            "first": self.first,
+            "from_version": self.from_version,
+            "to_version": self.to_version,
+            "phases": [
+                {"name": phase.name.value, "steps": {step.host: step.action.value for step in phase.steps}}
+                for phase in self.phases
+            ],
+        }
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why nothing may be done now; every problem names its host and what to type."""
+
+    problems: tuple[Problem, ...]
+
+
+Outcome = Union[Plan, Refusal]
+
+
+def phase(name: PhaseName, action: Action, nodes: list[NodeObservation]) -> Phase | None:
+    """Return the phase in which all these nodes do the same, or None for no node."""
+    return Phase(name, tuple(Step(node.name, action) for node in nodes)) if nodes else None
+
+
+def once(name: PhaseName, action: Action) -> Phase:
+    """Return the phase of a step that is done once for the cluster."""
+    return Phase(name, (Step(CLUSTER, action),))
+
+
+@cache
+def is_newer(version: str, than: str) -> bool:
+    """Whether version is a later release than the other; False where either is "" (unknown).
+
+    Raises DomainError for text that is no version.
+    """
+    return bool(version and than) and not same(version, than) and parse_version(than) < parse_version(version)

@@ -1,0 +1,336 @@
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""When the ordered upgrade, or the way back, must not begin or go on: every reason, with its host and what to type."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
+from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import (
+    Balancer,
+    LockView,
+    NodeObservation,
+    Observations,
+    Options,
+    Package,
+    RestoreState,
+    is_newer,
+    same,
+)
+from ansible_collections.rspm.ha.plugins.module_utils._version import judge_versions, parse_version
+
+_AGAIN = "run the same command again"
+_PLAYBOOK = "ansible-playbook -i <inventory> rspm.ha"
+
+
+def _upgrade(version: str) -> str:
+    return f"{_PLAYBOOK}.upgrade -e rspm_version={version}"
+
+
+def continues_run(seen: Observations, target: str) -> bool:
+    """Whether the restore point says that an upgrade to target has come to where the schema may have moved."""
+    point = seen.restore_point
+    return point.state is RestoreState.IN_USE and same(point.to_version, target)
+
+
+def refuse_upgrade(seen: Observations, target: str, options: Options) -> list[Problem]:
+    """Return every reason why an upgrade to target must not begin or go on now; none = it may."""
+    problems = _refuse_unknown(seen, options)
+    if problems:
+        # what isn't known can't be judged: the rest would only be noise
+        return problems
+    try:
+        parse_version(target)
+    except DomainError as error:
+        return [error.problem]
+    problems += judge_versions({node.name: node.asked_version for node in seen.nodes if node.asked_version})
+    problems += _differing_sources(seen.nodes)
+    problems += _downgrade(seen, target)
+    return problems or _half_done(seen, target) or _refuse_versions(seen, target)
+
+
+def refuse_rollback(seen: Observations, options: Options) -> list[Problem]:
+    """Return every reason why the rollback must not begin or go on now; none = it may."""
+    problems = _refuse_unknown(seen, options)
+    if problems:
+        return problems
+    point = seen.restore_point
+    if point.state in (RestoreState.ABSENT, RestoreState.INCOMPLETE):
+        return [
+            Problem(
+                check="restore-point",
+                found=f"the restore point is {point.state.value}; installed is {_by_version(seen.nodes)}",
+                why="There is nothing to go back to; no upgrade has stopped a node since, for it makes one first",
+                fix="Bring nodes that were left masked back with "
+                + _upgrade(seen.nodes[0].installed_version or "<the version that is installed>"),
+            )
+        ]
+    strange = [
+        node
+        for node in seen.nodes
+        if node.package is Package.WHOLE and not node.has(point.from_version) and not node.has(point.to_version)
+    ]
+    return [
+        Problem(
+            check="rollback-version",
+            found=f"{node.name} has {node.installed_version} installed, while the restore point leads from "
+            f"{point.to_version} to {point.from_version}",
+            why="The restore point isn't of the upgrade that this node took part in",
+            fix=f"On {node.name}: systemctl mask --now rstudio-pm, install {point.to_version} or "
+            f"{point.from_version}, and {_AGAIN}",
+        )
+        for node in strange
+    ]
+
+
+def _refuse_unknown(seen: Observations, options: Options) -> list[Problem]:
+    """Return what keeps the cluster from being known, or from being this run's to change."""
+    problems = [
+        Problem(
+            check="node-reachable",
+            found=f"{node.name} is unreachable",
+            why="A node that can't be seen may run the other version against the same database",
+            fix=f"Bring {node.name} back and {_AGAIN}; if it is gone for good: "
+            f"{_PLAYBOOK}.remove_node -e rspm_node={node.name}",
+        )
+        for node in seen.nodes
+        if not node.reachable
+    ]
+    problems += [
+        Problem(
+            check="node-busy",
+            found=f"{node.name} is still at work on a step of an earlier run",
+            why="Two runs that change one node undo each other",
+            fix=f"Wait for it to end on {node.name}, and {_AGAIN}",
+        )
+        for node in seen.nodes
+        if node.busy
+    ]
+    problems += [
+        Problem(
+            check="load-balancer",
+            found=f"the load balancer doesn't say what it does with {node.name}",
+            why="A node that it can't drain would be stopped under its users, and might never come back to them",
+            fix=f"Start the load balancer, see that it knows {node.name}, and {_AGAIN}",
+        )
+        for node in seen.nodes
+        if node.reachable and node.balancer is Balancer.UNKNOWN
+    ]
+    if not seen.nodes:
+        problems.append(
+            Problem(
+                check="nodes",
+                found="the group rspm_nodes is empty on this controller",
+                why="There is nothing to change",
+                fix="Name the nodes in the group rspm_nodes of the inventory",
+            )
+        )
+    if options.first and options.first not in {node.name for node in seen.nodes}:
+        problems.append(
+            Problem(
+                check="first-node",
+                found=f"{options.first} is to go first, but is none of {_names(seen.nodes)}",
+                why="Only a node of the cluster can go first",
+                fix="Set the first node to one of rspm_nodes, or leave it out",
+            )
+        )
+    return problems + _database_problems(seen) + _lock_problems(seen)
+
+
+def _database_problems(seen: Observations) -> list[Problem]:
+    database = seen.database
+    if not database.reachable:
+        return [
+            Problem(
+                check="database-reachable",
+                found=f"the database on {database.name} can't be reached",
+                why="Without it no node can be proved stopped, and none can start",
+                fix=f"Start PostgreSQL on {database.name} and {_AGAIN}",
+            )
+        ]
+    return [
+        Problem(
+            check="foreign-session",
+            found=f"{address} has a session in the database on {database.name} and is no node of the inventory",
+            why="It may be a node that was forgotten, and would run its version against the new schema",
+            fix=f"On {address}: systemctl mask --now rstudio-pm, or end whatever else uses the service's database "
+            f"account; then {_AGAIN}",
+        )
+        for address in database.foreign_sessions
+    ]
+
+
+def _lock_problems(seen: Observations) -> list[Problem]:
+    if seen.lock.view is not LockView.HELD:
+        return []
+    return [
+        Problem(
+            check="cluster-lock",
+            found=f"the cluster of {_names(seen.nodes)} is {seen.lock.says or 'locked by another run'}",
+            why="Two runs at once would stop, start and upgrade nodes against each other",
+            fix=f"Wait for it to end; see {_PLAYBOOK}.unlock if its holder is gone",
+        )
+    ]
+
+
+def _differing_sources(nodes: Iterable[NodeObservation]) -> list[Problem]:
+    sources: dict[str, list[str]] = {}
+    for node in nodes:
+        if node.package_source:
+            sources.setdefault(node.package_source, []).append(node.name)
+    if len(sources) < 2:
+        return []
+    return [
+        Problem(
+            check="package-source",
+            found="the nodes get their package from different sources: "
+            + "; ".join(f"{source} on {', '.join(names)}" for source, names in sorted(sources.items())),
+            why="Files of one version number from two sources need not be the same build",
+            fix="Set rspm_package_source once, in group_vars/all.yml, and remove it from host_vars",
+        )
+    ]
+
+
+def _downgrade(seen: Observations, target: str) -> list[Problem]:
+    problems = []
+    for node in seen.nodes:
+        for verb, version in (("has", node.installed_version), ("runs", node.running_version)):
+            if is_newer(version, target):
+                problems.append(
+                    Problem(
+                        check="downgrade",
+                        found=f"{node.name} {verb} {version}, newer than {target}",
+                        why="An older version can't use the schema of a newer one",
+                        fix=f"Ask for {version} or newer, or go back to the restore point: {_PLAYBOOK}.rollback",
+                    )
+                )
+                break
+    schema = seen.database.schema_version
+    if not problems and is_newer(schema, target):
+        problems.append(
+            Problem(
+                check="downgrade",
+                found=f"the schema of the database on {seen.database.name} is of {schema}, newer than {target}",
+                why="An older version can't use the schema of a newer one",
+                fix=f"Ask for {schema} or newer, or go back to the restore point: {_PLAYBOOK}.rollback",
+            )
+        )
+    return problems
+
+
+def _half_done(seen: Observations, target: str) -> list[Problem]:
+    """Return the problem of other work that must be finished first."""
+    point = seen.restore_point
+    old, new = point.from_version, point.to_version
+    if point.state is RestoreState.RESTORING or (
+        point.state is RestoreState.RESTORED and _is_between(seen.nodes, old, new)
+    ):
+        return [
+            Problem(
+                check="unfinished-rollback",
+                found=f"a rollback from {new} to {old} is half done; installed is {_by_version(seen.nodes)}",
+                why="The databases are, or are about to be, those of the restore point, and not of the nodes' version",
+                fix=f"Finish it: {_PLAYBOOK}.rollback",
+            )
+        ]
+    known = all(node.package is not Package.WHOLE or node.has(old) or node.has(new) for node in seen.nodes)
+    if point.state is RestoreState.IN_USE and (
+        not known if same(new, target) else not all(node.has(new) for node in seen.nodes)
+    ):
+        return [
+            Problem(
+                check="unfinished-upgrade",
+                found=f"an upgrade from {old} to {new} is half done; installed is {_by_version(seen.nodes)}",
+                why="The schema may be that of the newer version, so nothing else may start before it is finished",
+                fix=f"Finish it with {_upgrade(new)}, or go back with {_PLAYBOOK}.rollback; a node of neither version "
+                f"first gets one of them by hand: systemctl mask --now rstudio-pm, then install {new}",
+            )
+        ]
+    return []
+
+
+def _is_between(nodes: Sequence[NodeObservation], old: str, new: str) -> bool:
+    """Whether nodes are on their way from new to old: neither arrived nor, all new and running, given up."""
+    on_the_way = any(node.has(new) or node.runs(new) or node.package is not Package.WHOLE for node in nodes)
+    given_up = all(node.has(new) for node in nodes) and any(node.runs(new) for node in nodes)
+    return on_the_way and not given_up
+
+
+def _refuse_versions(seen: Observations, target: str) -> list[Problem]:
+    """Return the problems of a start that is of no run of ours: broken, missing or mixed packages."""
+    if continues_run(seen, target):
+        return []
+    problems = [
+        Problem(
+            check="package-state",
+            found=f"the package on {node.name} is {node.package.value}",
+            why="Which version it would start isn't known, and no upgrade of ours left it so",
+            fix=f"On {node.name}: "
+            + (
+                "dpkg --configure -a (or dnf reinstall rstudio-pm)"
+                if node.package is Package.HALF
+                else f"install it with {_PLAYBOOK}.site"
+            )
+            + f"; then {_AGAIN}",
+        )
+        for node in seen.nodes
+        if node.package is not Package.WHOLE
+    ]
+    if problems:
+        return problems
+    if any(not node.has(seen.nodes[0].installed_version) for node in seen.nodes):
+        # judge_versions has refused a version that can't be read, so the newest is known
+        newest = max((node.installed_version for node in seen.nodes), key=parse_version)
+        older = [node for node in seen.nodes if not node.has(newest)]
+        return [
+            Problem(
+                check="mixed-versions",
+                found=f"the nodes have different versions, and no restore point of an upgrade to {target} says why: "
+                + _by_version(seen.nodes),
+                why="Whether the schema has moved isn't known, and there is no way back from here",
+                fix=f"Bring {_names(older)} to {newest}: on each, systemctl mask --now rstudio-pm, install {newest}, "
+                f"systemctl unmask rstudio-pm, systemctl start rstudio-pm; then {_AGAIN}",
+            )
+        ]
+    installed = seen.nodes[0].installed_version
+    problems = [
+        Problem(
+            check="running-version",
+            found=f"{node.name} runs {node.running_version}, but has {installed} installed",
+            why="Its package was changed outside of this collection; at its next restart two versions would run",
+            fix=f"On each of {_names(seen.nodes)}: systemctl stop rstudio-pm; then {_AGAIN}",
+        )
+        for node in seen.nodes
+        if node.runs_other_than(installed)
+    ]
+    schema = seen.database.schema_version
+    if not problems and is_newer(schema, installed):
+        problems.append(
+            Problem(
+                check="schema-version",
+                found=f"the schema of the database on {seen.database.name} is of {schema}, while "
+                f"{_names(seen.nodes)} have {installed}",
+                why="A newer version ran against it, and there is no restore point from before",
+                fix=f"On each of {_names(seen.nodes)}: systemctl mask --now rstudio-pm, install {schema}; then "
+                f"{_AGAIN}",
+            )
+        )
+    return problems
+
+
+def _names(nodes: Iterable[NodeObservation]) -> str:
+    return ", ".join(node.name for node in nodes)
+
+
+def _by_version(nodes: Iterable[NodeObservation]) -> str:
+    """Return what is installed where: "2025.12.0-14 on a, b; 2026.04.0 (half) on c"."""
+    where: dict[str, list[str]] = {}
+    for node in nodes:
+        label = node.installed_version or "nothing"
+        if node.package is Package.HALF:
+            label += " (half)"
+        where.setdefault(label, []).append(node.name)
+    return "; ".join(f"{label} on {', '.join(names)}" for label, names in sorted(where.items()))

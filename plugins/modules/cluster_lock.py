@@ -1,0 +1,379 @@
+#!/usr/bin/python
+
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: cluster_lock
+short_description: One operator at a time changes the cluster
+version_added: 1.0.0
+description:
+  - Takes, renews, shows or lets go the lock of a cluster. It lies on the shared storage, so that every operator's
+    machine sees it through any node, and it doesn't depend on the database that a rollback restores.
+  - The lock outlives the process that took it. A run whose lock is broken or taken over fails the next time that it
+    renews the lock, which it does at each phase.
+notes:
+  - A lock has no lease and no age limit. A dump of a large database may be silent for longer than any limit, and a
+    second run beside it would do harm.
+  - A holder counts as gone only where that is known, that is on the controller that it ran on (the same boot of the
+    same kernel, and the same pid namespace). There, a run of the same O(verb) and O(target) takes the lock over at
+    once; so does a C(rollback) of the upgrade to O(target). The id of the work, RV(lock.run_id), is kept.
+  - From anywhere else (another controller, after a reboot of the controller, another container), a person has to break
+    the lock with O(state=free) and O(run_id), after making sure that nothing runs.
+  - Files are written as the service account, since root may be squashed on NFS. The lock is atomic on NFS 3 and 4
+    (link(2)). Each time it is taken leaves one small file, which is the history of who changed the cluster.
+options:
+  state:
+    description:
+      - V(held) takes the lock, or renews it with O(phase).
+      - V(free) lets it go at the end of the run that holds it, or breaks it with O(run_id).
+      - V(observed) changes nothing and says what V(held) could do.
+      - V(identified) is for the controller (C(delegate_to) localhost); it says which process holds a lock that is taken
+        from here, and whether the O(holder) of a lock is known to be gone.
+    type: str
+    choices: [held, free, observed, identified]
+    required: true
+  path:
+    description: Folder of the lock, on the shared storage and outside of the data directory.
+    type: path
+  uid:
+    description: Numeric id of the service's user.
+    type: int
+  gid:
+    description: Numeric id of the service's group.
+    type: int
+  holder:
+    description:
+      - Process on the controller, as RV(holder) of O(state=identified) gives it.
+      - With O(state=identified), the holder of the lock that is there.
+    type: str
+    default: ""
+  holder_gone:
+    description: Holder that O(state=identified) has found to be gone, RV(holder_gone).
+    type: str
+    default: ""
+  operator:
+    description: Who runs this, for people, RV(operator) of O(state=identified).
+    type: str
+    default: ""
+  verb:
+    description: Work that the lock is for, such as C(upgrade), C(rollback) or C(migrate).
+    type: str
+    default: ""
+  target:
+    description: Version that the work leads to. For a rollback, the version whose upgrade it undoes.
+    type: str
+    default: ""
+  phase:
+    description: What the run does next. The lock says so to others.
+    type: str
+    default: ""
+  run_id:
+    description:
+      - With O(state=held), the id that the lock was taken with; fails unless this run still holds it.
+      - With O(state=free), breaks the lock of this id, whoever holds it.
+    type: str
+    default: ""
+attributes:
+  check_mode:
+    support: full
+    description: Predicts whether the lock would be had, and writes nothing.
+  diff_mode:
+    support: full
+    description: Shows what the lock says before and after.
+  idempotent:
+    support: full
+    description: A lock that is held with the same phase, or is free already, is left as it is.
+author:
+  - rspm.ha authors (@rspm-ha)
+"""
+
+EXAMPLES = r"""
+- name: The lock is known
+  rspm.ha.cluster_lock:
+    state: observed
+    path: /mnt/rstudio-pm/.rspm-ha/lock
+    uid: 940
+    gid: 940
+  run_once: true
+  register: lock_before
+
+- name: This run, and whether the lock's holder is gone, is known
+  rspm.ha.cluster_lock:
+    state: identified
+    holder: "{{ lock_before.lock.holder | default('') }}"
+  delegate_to: localhost
+  become: false
+  run_once: true
+  register: me
+
+- name: The lock is held for the upgrade
+  rspm.ha.cluster_lock:
+    state: held
+    path: /mnt/rstudio-pm/.rspm-ha/lock
+    uid: 940
+    gid: 940
+    holder: "{{ me.holder }}"
+    holder_gone: "{{ me.holder_gone }}"
+    operator: "{{ me.operator }}"
+    verb: upgrade
+    target: 2026.08.0
+    phase: stage
+  run_once: true
+  register: lock
+
+- name: The lock is still held, and says that the first node goes
+  rspm.ha.cluster_lock:
+    state: held
+    path: /mnt/rstudio-pm/.rspm-ha/lock
+    uid: 940
+    gid: 940
+    holder: "{{ me.holder }}"
+    operator: "{{ me.operator }}"
+    verb: upgrade
+    target: 2026.08.0
+    phase: first
+    run_id: "{{ lock.lock.run_id }}"
+  run_once: true
+
+- name: The lock is free
+  rspm.ha.cluster_lock:
+    state: free
+    path: /mnt/rstudio-pm/.rspm-ha/lock
+    uid: 940
+    gid: 940
+    holder: "{{ me.holder }}"
+  run_once: true
+
+- name: The lock that a dead run left is broken
+  rspm.ha.cluster_lock:
+    state: free
+    path: /mnt/rstudio-pm/.rspm-ha/lock
+    uid: 940
+    gid: 940
+    run_id: 3f0c2a9d7e51
+  run_once: true
+"""
+
+RETURN = r"""
+lock:
+  description: What the lock says at the end, empty while it is free. In check mode what it would say.
+  returned: when O(state) is not V(identified)
+  type: dict
+  contains:
+    run_id:
+      description: Id of the work. A take-over keeps it.
+      type: str
+      sample: 3f0c2a9d7e51
+    holder:
+      description: Process on the controller.
+      type: str
+      sample: "0efd71f0-7296-4793-8c94-7b93e6838908:pid:[4026531836]/4711/256009"
+    operator:
+      description: Who, and on which machine.
+      type: str
+      sample: anna@ops1
+    verb:
+      description: What for.
+      type: str
+      sample: upgrade
+    target:
+      description: Version that the work leads to.
+      type: str
+      sample: 2026.08.0
+    since:
+      description: UTC time at which it was taken, or taken over.
+      type: str
+      sample: "2026-11-24T03:10:00Z"
+    updated:
+      description: UTC time of the last sign of the holder.
+      type: str
+      sample: "2026-11-24T03:12:41Z"
+    phase:
+      description: What the holder does.
+      type: str
+      sample: stage
+    node:
+      description: Node on which it was last written.
+      type: str
+      sample: node1
+view:
+  description: What this run may do with the lock that was there before.
+  returned: when O(state) is V(held) or V(observed)
+  type: str
+  sample: free
+says:
+  description: The lock that was there before, for a person, and how to break it.
+  returned: when O(state) is not V(identified)
+  type: str
+  sample: >-
+    locked by anna@ops1 since 2026-11-24 03:10 UTC for upgrade to 2026.08.0, phase 'stage' (last sign 2026-11-24 03:12
+    UTC, on node1); to break it: ansible-playbook -i <inventory> rspm.ha.unlock -e rspm_unlock_run_id=3f0c2a9d7e51
+holder:
+  description: The Ansible process that runs this module.
+  returned: when O(state) is V(identified)
+  type: str
+  sample: "0efd71f0-7296-4793-8c94-7b93e6838908:pid:[4026531836]/4711/256009"
+holder_gone:
+  description: The given O(holder) if it is known to be gone, else empty.
+  returned: when O(state) is V(identified)
+  type: str
+  sample: ""
+operator:
+  description: Who runs this, and on which machine.
+  returned: when O(state) is V(identified)
+  type: str
+  sample: anna@ops1
+problems:
+  description: What is wrong, each with check, found, why and fix.
+  returned: failure
+  type: list
+  elements: dict
+  sample:
+    - check: cluster-lock
+      found: The cluster is locked by anna@ops1 since 2026-11-24 03:10 UTC for upgrade to 2026.08.0
+      why: Two runs at once would stop, start and upgrade nodes against each other
+      fix: Wait for its end
+"""
+
+import time
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.rspm.ha.plugins.module_utils import _lock_loader as loader
+from ansible_collections.rspm.ha.plugins.module_utils._lock import (
+    Decision,
+    LockRecord,
+    Request,
+    describe,
+    holder_pid,
+    is_gone,
+    may_take,
+    refusal,
+)
+from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import LockView
+
+
+def identify(holder: str) -> dict[str, Any]:
+    """Return this controller's run, and whether the holder of a lock is gone."""
+    gone = is_gone(holder, loader.this_kernel(), loader.start_time(holder_pid(holder)))
+    return {
+        "changed": False,
+        "holder": str(loader.this_run()),
+        "holder_gone": holder if gone else "",
+        "operator": loader.this_operator(),
+    }
+
+
+def make_request(given: dict[str, Any], node: str) -> Request:
+    """Return what this run wants of the lock."""
+    return Request(
+        run_id=given["run_id"] or loader.new_run_id(),
+        holder=given["holder"],
+        operator=given["operator"],
+        verb=given["verb"],
+        target=given["target"],
+        phase=given["phase"],
+        node=node,
+        gone=given["holder_gone"],
+        keeps=given["run_id"],
+    )
+
+
+def hold(folder: loader.LockFolder, request: Request, now: str, write: bool) -> dict[str, Any]:
+    """Take, take over or renew the lock. Raises DomainError where it is not to be had."""
+    while True:
+        stored = folder.read()
+        decision = may_take(stored.record, request, now)
+        if decision.view is LockView.HELD:
+            raise refusal(decision.says)
+        if not write or decision.record is None:
+            break
+        if decision.view is LockView.OURS:
+            folder.rewrite(stored.number, decision.record)
+            break
+        if folder.create(stored.number + 1, decision.record):
+            break
+        # someone else was first: the next look says who (at the latest when the NFS client looks again)
+        time.sleep(0.2)
+    return _result(stored.record, decision.record or stored.record, decision, decision.record is not None)
+
+
+def free(folder: loader.LockFolder, holder: str, run_id: str, now: str, write: bool) -> dict[str, Any]:
+    """Let the lock go. Raises DomainError where it is neither the holder's own nor the one of run_id."""
+    stored = folder.read()
+    if stored.record is None:
+        return _result(None, None, None, False)
+    own = bool(holder) and stored.record.holder == holder
+    if not own and stored.record.run_id != run_id:
+        raise refusal(describe(stored.record))
+    if write:
+        folder.release(stored.number, {"how": "ended" if own else "broken", "at": now})
+    return _result(stored.record, None, None, True)
+
+
+def _result(
+    before: LockRecord | None, after: LockRecord | None, decision: Decision | None, changed: bool
+) -> dict[str, Any]:
+    shown = [record.to_dict() if record else {} for record in (before, after)]
+    result: dict[str, Any] = {
+        "changed": changed,
+        "lock": shown[1],
+        "says": describe(before) if before else "free",
+        "diff": {"before": shown[0], "after": shown[1]},
+    }
+    if decision is not None:
+        result["view"] = decision.view.value
+    return result
+
+
+def run(given: dict[str, Any], node: str, now: str, write: bool) -> dict[str, Any]:
+    """Do what the parameters ask for. Raises DomainError."""
+    if given["state"] == "identified":
+        return identify(given["holder"])
+    folder = loader.LockFolder(given["path"], given["uid"], given["gid"])
+    if given["state"] == "held":
+        return hold(folder, make_request(given, node), now, write)
+    if given["state"] == "free":
+        return free(folder, given["holder"], given["run_id"], now, write)
+    record = folder.read().record
+    return _result(record, record, may_take(record, make_request(given, node), now), False)
+
+
+def main() -> None:
+    """Run the module."""
+    text = {"type": "str", "default": ""}
+    place = ["path", "uid", "gid"]
+    module = AnsibleModule(
+        argument_spec={
+            "state": {"type": "str", "required": True, "choices": ["held", "free", "observed", "identified"]},
+            "path": {"type": "path"},
+            "uid": {"type": "int"},
+            "gid": {"type": "int"},
+            "holder": text,
+            "holder_gone": text,
+            "operator": text,
+            "verb": text,
+            "target": text,
+            "phase": text,
+            "run_id": text,
+        },
+        required_if=[("state", "held", place), ("state", "free", place), ("state", "observed", place)],
+        supports_check_mode=True,
+    )
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    try:
+        result = run(module.params, loader.this_node(), now, not module.check_mode)
+    except DomainError as error:
+        module.fail_json(msg=str(error), problems=[error.problem.to_dict()])
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

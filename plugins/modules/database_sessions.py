@@ -1,0 +1,257 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Ansible module: who is connected to Package Manager's databases."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: database_sessions
+short_description: Tell who is connected to Package Manager's databases
+version_added: 1.0.0
+description:
+  - Lists the client sessions of the main and the usage database with their addresses, as the server itself sees them.
+  - With O(expect=none) it waits until no session is left and fails otherwise. Before a schema may move, that is a proof
+    that comes from neither the node nor its service manager that no other node still works on it.
+  - Needs nothing but Python on the host it runs on, which has to be admitted by the server's C(pg_hba.conf).
+  - Sessions of this collection itself are not listed.
+author:
+  - rspm.ha authors (@rspm-ha)
+options:
+  host:
+    description: Name or address of the database server.
+    type: str
+    required: true
+  port:
+    description: TCP port of the database server.
+    type: int
+    default: 5432
+  databases:
+    description: The databases whose sessions count. The first one is logged in to.
+    type: list
+    elements: str
+    required: true
+  user:
+    description: Role that logs in. It sees the addresses of its own sessions, so give the one that the nodes use.
+    type: str
+    required: true
+  password:
+    description: Password of the role.
+    type: str
+    required: true
+  sslmode:
+    description: Whether TLS is used and the server's certificate checked, as in C(libpq).
+    type: str
+    choices: [disable, prefer, require, verify-ca, verify-full]
+    default: require
+  exclude:
+    description: Addresses or networks whose sessions don't count.
+    type: list
+    elements: str
+    default: []
+  expect:
+    description:
+      - With V(any) the sessions are only listed.
+      - With V(none) the module fails while a session that counts is left.
+    type: str
+    choices: [any, none]
+    default: any
+  timeout:
+    description: Seconds to wait with O(expect=none) for the last session to end.
+    type: float
+    default: 0
+attributes:
+  check_mode:
+    support: full
+    description: Changes nothing, so it does the same in check mode.
+  diff_mode:
+    support: none
+    description: Changes nothing, so there is no difference to show.
+  idempotent:
+    support: full
+    description: Changes nothing.
+"""
+
+EXAMPLES = r"""
+- name: The sessions of the cluster are known
+  rspm.ha.database_sessions:
+    host: "{{ rspm_database_host }}"
+    databases:
+      - "{{ rspm_database_name }}"
+      - "{{ rspm_database_usage_name }}"
+    user: "{{ rspm_database_user }}"
+    password: "{{ rspm_database_password }}"
+  register: rspm_sessions
+
+- name: No node but this one has a session left
+  rspm.ha.database_sessions:
+    host: "{{ rspm_database_host }}"
+    databases: ["{{ rspm_database_name }}"]
+    user: "{{ rspm_database_user }}"
+    password: "{{ rspm_database_password }}"
+    exclude: ["192.0.2.11"]
+    expect: none
+    timeout: 30
+"""
+
+RETURN = r"""
+sessions:
+  description: The sessions that count.
+  returned: always, unless the server could not be asked
+  type: list
+  elements: dict
+  contains:
+    pid:
+      description: Process id of the session on the database server.
+      type: int
+      sample: 4711
+    database:
+      description: Name of the database.
+      type: str
+      sample: rstudio_pm
+    user:
+      description: Role of the session.
+      type: str
+      sample: rstudio_pm
+    application:
+      description: Name that the client gave itself.
+      type: str
+      sample: rstudio-pm
+    client_address:
+      description: Address of the client; empty for the server's own socket, or where it is not shown to this role.
+      type: str
+      sample: 192.0.2.12
+    state:
+      description: What the session does; empty where it is not shown to this role.
+      type: str
+      sample: idle
+    since:
+      description: Since when it is in this state, UTC.
+      type: str
+      sample: "2026-08-01T12:00:00Z"
+    connected:
+      description: When the client connected, UTC.
+      type: str
+      sample: "2026-08-01T11:00:00Z"
+count:
+  description: Number of the sessions that count.
+  returned: always, unless the server could not be asked
+  type: int
+  sample: 3
+waited:
+  description: Seconds that were waited for the last session to end.
+  returned: always, unless the server could not be asked
+  type: float
+  sample: 0.0
+problems:
+  description: What is wrong, each with check, found, why and fix.
+  returned: failure
+  type: list
+  elements: dict
+  sample:
+    - check: database-sessions
+      found: "1 session is left at db1:5432: rstudio-pm from 192.0.2.12 as rstudio_pm on rstudio_pm (pid 4711, idle)"
+      why: A node that still works on the old schema can corrupt data while the schema changes
+      fix: Stop what holds the session on the host that is named, then run this again
+"""
+
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.rspm.ha.plugins.module_utils._postgres_login import SSLMODES, judge_login
+from ansible_collections.rspm.ha.plugins.module_utils._postgres_sessions import (
+    Session,
+    judge_sessions,
+    parse_sessions,
+    remaining,
+    sessions_query,
+)
+from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire import ProtocolError, ServerRefused
+from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire_loader import (
+    ConnectFailed,
+    Connection,
+    open_session,
+)
+from ansible_collections.rspm.ha.plugins.module_utils._problem import Problem
+
+LOGIN_TIMEOUT = 10.0
+POLL_INTERVAL = 0.25
+
+
+def wait_for_sessions(
+    connection: Connection, databases: list[str], exclude: list[str], timeout: float
+) -> tuple[tuple[Session, ...], float]:
+    """Return the sessions that count as soon as none is left, or after timeout seconds; and the seconds waited."""
+    begin = time.monotonic()
+    while True:
+        sessions = remaining(parse_sessions(connection.query(sessions_query(databases))), exclude)
+        waited = time.monotonic() - begin
+        if not sessions or waited >= timeout:
+            return sessions, round(waited, 2)
+        time.sleep(min(POLL_INTERVAL, timeout - waited))
+
+
+def fail(module: AnsibleModule, problems: list[Problem], **facts: object) -> None:
+    """End the module with the problems, as text for people and as data for playbooks."""
+    module.fail_json(
+        msg=" ".join(str(problem) for problem in problems),
+        problems=[problem.to_dict() for problem in problems],
+        **facts,
+    )
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "host": {"type": "str", "required": True},
+            "port": {"type": "int", "default": 5432},
+            "databases": {"type": "list", "elements": "str", "required": True},
+            "user": {"type": "str", "required": True},
+            "password": {"type": "str", "required": True, "no_log": True},
+            "sslmode": {"type": "str", "choices": list(SSLMODES), "default": "require"},
+            "exclude": {"type": "list", "elements": "str", "default": []},
+            "expect": {"type": "str", "choices": ["any", "none"], "default": "any"},
+            "timeout": {"type": "float", "default": 0},
+        },
+        supports_check_mode=True,
+    )
+    given = module.params
+    databases: list[str] = given["databases"]
+    if not databases:
+        module.fail_json(msg="databases is empty: name at least one.")
+    try:
+        remaining((), given["exclude"])
+    except ValueError as error:
+        module.fail_json(msg=f"exclude takes addresses and networks: {error}.")
+    result, connection = open_session(
+        given["host"], given["port"], databases[0], given["user"], given["password"], given["sslmode"], LOGIN_TIMEOUT
+    )
+    if connection is None:
+        fail(module, judge_login(result))
+        return
+    timeout = given["timeout"] if given["expect"] == "none" else 0.0
+    try:
+        sessions, waited = wait_for_sessions(connection, databases, given["exclude"], timeout)
+    except (ServerRefused, ProtocolError, ConnectFailed) as error:
+        problem = Problem(
+            "database-sessions",
+            f"{result.where} could not be asked for its sessions ({error})",
+            "Who still works on the database is not known",
+            "See the log of the database server, then run this again",
+        )
+        fail(module, [problem])
+        return
+    finally:
+        connection.close()
+    facts = {"sessions": [session.to_dict() for session in sessions], "count": len(sessions), "waited": waited}
+    if given["expect"] == "none" and sessions:
+        fail(module, judge_sessions(sessions, f"{result.host}:{result.port}"), **facts)
+    module.exit_json(changed=False, **facts)
+
+
+if __name__ == "__main__":
+    main()

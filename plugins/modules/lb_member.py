@@ -1,0 +1,233 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Ansible module: take a node out of the load balancer's service, or bring it back."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: lb_member
+short_description: Take a node out of the load balancer's service, or bring it back
+version_added: 1.0.0
+description:
+  - Sets a node's state at HAProxy through its runtime API and waits for what that state is for.
+  - Runs on the load balancer's host, as a user who may write to the socket.
+  - For any other load balancer a command of the team's own is run instead.
+author:
+  - rspm.ha authors (@rspm-ha)
+options:
+  node:
+    description: Name of the node, which is its server name in HAProxy's configuration.
+    type: str
+    required: true
+  state:
+    description:
+      - V(drain) sends the node no new requests, lets those that it has end, and goes on checking its health.
+      - V(maintenance) does the same without health checks.
+      - V(ready) sends it requests again as soon as its health checks succeed.
+    type: str
+    choices: [drain, maintenance, ready]
+    required: true
+  socket:
+    description:
+      - Path of HAProxy's stats socket with C(level admin).
+      - Exactly one of O(socket) and O(command) is given.
+    type: path
+  backend:
+    description: Name of HAProxy's backend. Used with O(socket).
+    type: str
+    default: rspm
+  state_file:
+    description:
+      - File that HAProxy loads at its start (C(server-state-file)); nodes that are not ready are written to it, so that
+        they stay out of service when HAProxy is reloaded or its host reboots. Used with O(socket).
+      - Left out, such a start brings every node back.
+    type: path
+  command:
+    description:
+      - Program and arguments that do the same on another load balancer. C({node}) and C({state}) are replaced by
+        O(node) and O(state). It runs without a shell, waits by itself, and exits with 0 when the state is reached.
+    type: list
+    elements: str
+  timeout:
+    description:
+      - Seconds to wait for the last request on the node to end with V(drain) and V(maintenance). Requests that are left
+        then are no failure; RV(sessions) counts them.
+      - Seconds to wait for the health checks with V(ready), after which the module fails.
+      - With O(command), seconds after which the command is ended and the module fails.
+    type: float
+    default: 60
+attributes:
+  check_mode:
+    support: full
+    description: Predicts the change and waits for nothing. A O(command) is not run.
+  diff_mode:
+    support: full
+    description: Shows the state before and after.
+  idempotent:
+    support: partial
+    description: With O(socket). Whether a O(command) changed anything can't be known, so it always reports a change.
+"""
+
+EXAMPLES = r"""
+- name: The node gets no new requests and has none left
+  rspm.ha.lb_member:
+    node: "{{ inventory_hostname }}"
+    state: drain
+    socket: /var/lib/haproxy/rspm-admin.sock
+    state_file: /var/lib/haproxy/rspm-server-state
+    timeout: 120
+  delegate_to: "{{ item }}"
+  loop: "{{ groups['rspm_load_balancer'] }}"
+
+- name: The node is back in service
+  rspm.ha.lb_member:
+    node: "{{ inventory_hostname }}"
+    state: ready
+    socket: /var/lib/haproxy/rspm-admin.sock
+    state_file: /var/lib/haproxy/rspm-server-state
+  delegate_to: lb1
+
+- name: The node is out of service at the team's own load balancer
+  rspm.ha.lb_member:
+    node: "{{ inventory_hostname }}"
+    state: drain
+    command: [/usr/local/bin/pool-member, --pool, rspm, "{node}", "{state}"]
+  delegate_to: localhost
+"""
+
+RETURN = r"""
+before:
+  description: The node before the change. Not with O(command).
+  returned: success
+  type: dict
+  contains: &member
+    state:
+      description: What is wanted of the node.
+      type: str
+      sample: ready
+    status:
+      description: What HAProxy finds it to be.
+      type: str
+      sample: UP
+    sessions:
+      description: Requests on the node and waiting for it.
+      type: int
+      sample: 2
+    check:
+      description: Result of the last health check.
+      type: str
+      sample: L7OK
+after:
+  description: The node after the change and the wait. Not with O(command).
+  returned: success
+  type: dict
+  contains: *member
+sessions:
+  description: Requests that were still on the node at the end. Not with O(command).
+  returned: success
+  type: int
+  sample: 0
+waited:
+  description: Seconds from the change to the end of the wait.
+  returned: success
+  type: float
+  sample: 0.4
+stdout:
+  description: What the O(command) printed.
+  returned: when O(command) was run
+  type: str
+  sample: member node1 disabled
+problems:
+  description: What is wrong, each with check, found, why and fix.
+  returned: failure
+  type: list
+  elements: dict
+  sample:
+    - check: load-balancer-socket
+      found: HAProxy does not answer at /var/lib/haproxy/rspm-admin.sock (No such file or directory)
+      why: Without it no node can be taken out of service or brought back
+      fix: See systemctl status haproxy on this host; site.yml configures the socket
+"""
+
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.rspm.ha.plugins.module_utils import _haproxy as haproxy
+from ansible_collections.rspm.ha.plugins.module_utils._haproxy_loader import Runtime, write_if_different
+from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
+from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import module_runner
+
+
+def raise_first(problems: list[Problem]) -> None:
+    """Raise the first problem if there is one."""
+    if problems:
+        raise DomainError(problems[0])
+
+
+def run_command(module: AnsibleModule, command: list[str], node: str, state: str, timeout: float) -> dict[str, object]:
+    """Run the team's own command. Raises DomainError unless it exits with 0."""
+    if module.check_mode:
+        return {"changed": True, "waited": 0.0}
+    begin = time.monotonic()
+    done = module_runner(module)(haproxy.fill(command, node, state), check=True, timeout=timeout)
+    return {"changed": True, "waited": round(time.monotonic() - begin, 2), "stdout": done.stdout}
+
+
+def change_member(module: AnsibleModule, runtime: Runtime) -> dict[str, object]:
+    """Change the state through the runtime API and wait for it. Raises DomainError."""
+    given = module.params
+    backend, node, state = given["backend"], given["node"], given["state"]
+    before = runtime.member(backend, node)
+    changed = before.state != state
+    after, waited = before, 0.0
+    if changed and not module.check_mode:
+        raise_first(haproxy.judge_change(runtime(haproxy.change_command(backend, node, state)), backend, node, state))
+    if not module.check_mode:
+        if given["state_file"]:
+            changed |= write_if_different(given["state_file"], haproxy.state_file(runtime("show servers state")))
+        after, waited = runtime.wait(backend, node, state, given["timeout"])
+        if state == haproxy.READY:
+            raise_first(haproxy.judge_ready(after, node, waited))
+    return {
+        "changed": changed,
+        "before": before.to_dict(),
+        "after": {**after.to_dict(), "state": state},
+        "sessions": after.sessions,
+        "waited": waited,
+        "diff": {"before": {"state": before.state}, "after": {"state": state}},
+    }
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "node": {"type": "str", "required": True},
+            "state": {"type": "str", "required": True, "choices": list(haproxy.STATES)},
+            "socket": {"type": "path"},
+            "backend": {"type": "str", "default": "rspm"},
+            "state_file": {"type": "path"},
+            "command": {"type": "list", "elements": "str"},
+            "timeout": {"type": "float", "default": 60},
+        },
+        mutually_exclusive=[("socket", "command"), ("state_file", "command")],
+        required_one_of=[("socket", "command")],
+        supports_check_mode=True,
+    )
+    given = module.params
+    try:
+        if given["command"]:
+            result = run_command(module, given["command"], given["node"], given["state"], given["timeout"])
+        else:
+            result = change_member(module, Runtime(given["socket"]))
+    except DomainError as error:
+        module.fail_json(msg=str(error), problems=[error.problem.to_dict()])
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+#!/usr/bin/python
+
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: nfs_export
+short_description: A folder is exported to the nodes by this host's NFS server
+version_added: 1.0.0
+description:
+  - Makes the folder with the ids of the service account, writes the file of exports, has the service enabled and
+    running, brings the exports into force where what the server exports differs, and verifies that it answers.
+options:
+  path:
+    description: The folder to export.
+    type: path
+    required: true
+  clients:
+    description: Names or addresses of those that may mount it, and of nobody else.
+    type: list
+    elements: str
+    required: true
+  uid:
+    description: Numeric owner of the folder. No such account is needed on this host.
+    type: int
+    required: true
+  gid:
+    description: Numeric group of the folder.
+    type: int
+    required: true
+  exports_path:
+    description: Where the exports are written to.
+    type: path
+    default: /etc/exports.d/rspm.exports
+  service:
+    description: Name of the NFS server's systemd unit.
+    type: str
+    default: nfs-server
+  timeout:
+    description: For how many seconds to wait until the server answers.
+    type: int
+    default: 60
+attributes:
+  check_mode:
+    description: Reports what would be made and brought into force.
+    support: full
+  diff_mode:
+    description: Shows the file of exports, and the owner and mode of the folder, before and after.
+    support: full
+  idempotent:
+    description: A second run changes nothing.
+    support: full
+author:
+  - rspm.ha authors (@rspm-ha)
+"""
+
+EXAMPLES = r"""
+- name: The data is exported to the nodes
+  rspm.ha.nfs_export:
+    path: /srv/rstudio-pm
+    clients: [192.0.2.11, 192.0.2.12, 192.0.2.13]
+    uid: 940
+    gid: 940
+"""
+
+RETURN = r"""
+differences:
+  description: In what the exports in force were not the wanted ones.
+  returned: success
+  type: list
+  elements: str
+  sample: ["192.0.2.13 is missing"]
+problem:
+  description: What is wrong, why it matters, and what to type next.
+  returned: failure
+  type: dict
+  sample: {"check": "export", "found": "There is no client to export to", "why": "...", "fix": "..."}
+"""
+
+import os
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.rspm.ha.plugins.module_utils import _storage_export_loader as loader
+from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
+from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner, module_runner
+from ansible_collections.rspm.ha.plugins.module_utils._storage_export import export_differences, render_exports
+
+NFS_PORT = 2049
+
+
+def write_text(module: AnsibleModule, path: str, text: str) -> None:
+    """Replace a file of exports."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    temporary = os.path.join(module.tmpdir, "rspm.exports")
+    with open(temporary, "w", encoding="utf-8") as file:
+        file.write(text)
+    os.chmod(temporary, 0o644)
+    module.atomic_move(temporary, path)
+
+
+def bring_up(module: AnsibleModule, run: Runner) -> dict[str, Any]:
+    """Return the module's result, or raise DomainError."""
+    params = module.params
+    wanted = render_exports(params["path"], params["clients"])
+    folder = loader.FolderState(params["uid"], params["gid"], 0o750)
+    folder_before, text_before = loader.read_folder(params["path"]), loader.read_text(params["exports_path"])
+    enabled, active = loader.read_unit(run, params["service"])
+    differences = export_differences(params["path"], params["clients"], loader.read_exports())
+    changed = folder_before != folder or text_before != wanted or not (enabled and active) or bool(differences)
+    if changed and not module.check_mode:
+        if folder_before != folder:
+            loader.make_folder(params["path"], folder)
+        if text_before != wanted:
+            write_text(module, params["exports_path"], wanted)
+        if not (enabled and active):
+            loader.enable_unit(run, params["service"])
+        loader.export_again(run)
+        verify(params)
+    return {
+        "changed": changed,
+        "differences": differences,
+        "diff": [
+            {"before": text_before, "after": wanted, "before_header": params["exports_path"]},
+            {"before": describe(folder_before), "after": describe(folder), "before_header": params["path"]},
+        ],
+    }
+
+
+def describe(folder: loader.FolderState) -> dict[str, str]:
+    """Return owner and mode for the diff."""
+    return {"owner": f"{folder.uid}:{folder.gid}", "mode": "absent" if folder.mode < 0 else f"{folder.mode:04o}"}
+
+
+def verify(params: dict[str, Any]) -> None:
+    """Raise DomainError unless the server exports what it should, and answers."""
+    differences = export_differences(params["path"], params["clients"], loader.read_exports())
+    if differences:
+        found, fix = "; ".join(differences), "See what else exports it: exportfs -v; cat /etc/exports /etc/exports.d/*"
+    elif not loader.wait_for_port(NFS_PORT, params["timeout"]):
+        found, fix = f"Port {NFS_PORT} does not answer", f"See why: systemctl status {params['service']}"
+    else:
+        return
+    raise DomainError(Problem("export", found, f"The nodes mount {params['path']} from this host", fix))
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "clients": {"type": "list", "elements": "str", "required": True},
+            "uid": {"type": "int", "required": True},
+            "gid": {"type": "int", "required": True},
+            "exports_path": {"type": "path", "default": "/etc/exports.d/rspm.exports"},
+            "service": {"type": "str", "default": "nfs-server"},
+            "timeout": {"type": "int", "default": 60},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        module.exit_json(**bring_up(module, module_runner(module)))
+    except DomainError as error:
+        module.fail_json(msg=str(error), problem=error.problem.to_dict())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+#!/usr/bin/python
+
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: package_stage
+short_description: The package file of one version is on the node, verified
+version_added: 1.0.0
+description:
+  - Has the package file of the wanted version in a staging folder on the node, so that nothing has to be fetched
+    while the service is stopped.
+  - The file is verified before it is put into place. That is its checksum where one is given, its name, the version
+    inside of it, its architecture, the free space for its installation, and a dry run of the package manager.
+  - Does nothing where the wanted version is installed.
+options:
+  version:
+    description: Product version in full, as the vendor writes it.
+    type: str
+    required: true
+  source:
+    description:
+      - V(url) fetches O(url), V(repository) asks the package repositories of the host, and V(file) takes O(path).
+    type: str
+    choices: [repository, url, file]
+    default: url
+  url:
+    description:
+      - Where to fetch the package, for O(source=url). Empty means the vendor's address for this version and host.
+      - Certificates are checked, and the environment's proxies are used.
+    type: str
+    default: ""
+  checksum:
+    description: V(sha256:) and 64 hexadecimal digits. Required for O(source=url).
+    type: str
+    default: ""
+  path:
+    description: The package file on the node, for O(source=file).
+    type: path
+  folder:
+    description: Staging folder.
+    type: path
+    default: /var/cache/rspm-ha
+  lock_timeout:
+    description: For how many seconds to wait for another run of the package manager.
+    type: int
+    default: 300
+attributes:
+  check_mode:
+    description: Fetches nothing and says whether it would. A file that is already there is verified.
+    support: full
+  diff_mode:
+    description: There is nothing to show.
+    support: none
+  idempotent:
+    description: A verified file is not fetched again.
+    support: full
+author:
+  - rspm.ha authors (@rspm-ha)
+"""
+
+EXAMPLES = r"""
+- name: The package is on the node
+  rspm.ha.package_stage:
+    version: 2026.08.0
+    checksum: sha256:b94d27b9934d3e08a52e52d7da7dabfac484efe37a5380ee9088f7ace2efcde9
+  register: staged
+
+- name: The package is on the node, from the team's own repository
+  rspm.ha.package_stage:
+    version: 2025.12.0-14
+    source: repository
+"""
+
+RETURN = r"""
+path:
+  description: The staged file. Empty where the version is installed and no file is left of it.
+  returned: success
+  type: str
+  sample: /var/cache/rspm-ha/rstudio-pm_2026.08.0_amd64.deb
+sha256:
+  description: Its SHA-256, the wanted one in check mode. Empty where no file was looked at.
+  returned: success
+  type: str
+  sample: b94d27b9934d3e08a52e52d7da7dabfac484efe37a5380ee9088f7ace2efcde9
+size:
+  description: Its size in bytes, 0 where no file was looked at.
+  returned: success
+  type: int
+  sample: 83886080
+installed_version:
+  description: What the package manager has installed. Empty where that is nothing.
+  returned: success
+  type: str
+  sample: 2025.12.0-14
+also_installs:
+  description: Other packages that the installation brings along.
+  returned: success
+  type: list
+  elements: str
+  sample: []
+problem:
+  description: What is wrong, why it matters, and what to type next.
+  returned: failure
+  type: dict
+  sample: {"check": "package-checksum", "found": "the package has the checksum ...", "why": "...", "fix": "..."}
+"""
+
+from dataclasses import asdict
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.rspm.ha.plugins.module_utils._package_loader import PackageTool, load_host
+from ansible_collections.rspm.ha.plugins.module_utils._package_stage_loader import StageRequest, stage
+from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import module_runner
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "version": {"type": "str", "required": True},
+            "source": {"type": "str", "choices": ["repository", "url", "file"], "default": "url"},
+            "url": {"type": "str", "default": ""},
+            "checksum": {"type": "str", "default": ""},
+            "path": {"type": "path"},
+            "folder": {"type": "path", "default": "/var/cache/rspm-ha"},
+            "lock_timeout": {"type": "int", "default": 300},
+        },
+        required_if=[("source", "file", ["path"])],
+        supports_check_mode=True,
+    )
+    request = StageRequest(
+        version=module.params["version"],
+        source=module.params["source"],
+        url=module.params["url"],
+        checksum=module.params["checksum"],
+        path=module.params["path"] or "",
+        folder=module.params["folder"],
+    )
+    try:
+        tool = PackageTool(module_runner(module), load_host(), module.params["lock_timeout"])
+        module.exit_json(**asdict(stage(tool, request, check_mode=module.check_mode)))
+    except DomainError as error:
+        module.fail_json(msg=str(error), problem=error.problem.to_dict())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+#!/usr/bin/python
+
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: server_package
+short_description: The wanted version of the package is installed and held
+version_added: 1.0.0
+description:
+  - Installs the staged package on a node that has none, and holds it, so that updates leave it alone.
+  - The unit is blocked from starting before the package is installed, by a drop-in that outlives a reboot. The
+    installer's own start does nothing, and a node cannot run before it is configured. M(rspm.ha.node_start) ends
+    the block.
+  - An installation that was cut off is finished by the next run. Where another version is installed, it refuses.
+options:
+  version:
+    description: Product version in full, as the vendor writes it.
+    type: str
+    required: true
+  path:
+    description: The staged package, RV(rspm.ha.package_stage#module:path). May be empty where the version is installed.
+    type: path
+    default: ""
+  lock_timeout:
+    description: For how many seconds to wait for another run of the package manager.
+    type: int
+    default: 300
+attributes:
+  check_mode:
+    description: Reports what would be installed and held.
+    support: full
+  diff_mode:
+    description: Shows the installed version and whether it is held.
+    support: full
+  idempotent:
+    description: Does nothing where the version is installed and held.
+    support: full
+author:
+  - rspm.ha authors (@rspm-ha)
+"""
+
+EXAMPLES = r"""
+- name: The package is on the node
+  rspm.ha.package_stage:
+    version: 2026.08.0
+    checksum: sha256:b94d27b9934d3e08a52e52d7da7dabfac484efe37a5380ee9088f7ace2efcde9
+  register: staged
+
+- name: The package is installed and held
+  rspm.ha.server_package:
+    version: 2026.08.0
+    path: "{{ staged.path }}"
+"""
+
+RETURN = r"""
+before_version:
+  description: The version that was installed before. Empty where that was nothing.
+  returned: success
+  type: str
+  sample: ""
+version:
+  description: The version that is installed, as the package manager writes it.
+  returned: success
+  type: str
+  sample: 2026.08.0
+actions:
+  description: What was, or would be, done, in that order.
+  returned: success
+  type: list
+  elements: str
+  sample: [block, install, hold]
+problem:
+  description: What is wrong, why it matters, and what to type next.
+  returned: failure
+  type: dict
+  sample: {"check": "live-version", "found": "rstudio-pm 2025.12.0-14 is installed, ...", "why": "...", "fix": "..."}
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.rspm.ha.plugins.module_utils._package import file_missing, plan_install
+from ansible_collections.rspm.ha.plugins.module_utils._package_loader import PackageTool, load_host, make_whole
+from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import module_runner
+from ansible_collections.rspm.ha.plugins.module_utils._service import BLOCKED_FOR_INSTALL
+from ansible_collections.rspm.ha.plugins.module_utils._service_loader import block, load_unit, stop
+
+
+def run(module: AnsibleModule) -> dict[str, Any]:
+    """Do the work and return the result."""
+    wanted, path = module.params["version"], module.params["path"]
+    runner = module_runner(module)
+    tool = PackageTool(runner, load_host(), module.params["lock_timeout"])
+    before = tool.state()
+    plan = plan_install(before, wanted)
+    if plan.install and not path:
+        raise DomainError(file_missing(path))
+    after_version = before.version if before.installed else wanted
+    if not module.check_mode:
+        if plan.install:
+            block(runner, BLOCKED_FOR_INSTALL)
+            after_version = make_whole(tool, path, wanted, repair=plan.repair).version
+            if load_unit(runner).running:
+                stop(runner)
+        if plan.hold:
+            tool.hold()
+    return {
+        "changed": plan.changes,
+        "before_version": before.version,
+        "version": after_version,
+        "actions": plan.actions(),
+        "diff": {
+            "before": f"rstudio-pm {before.version or 'absent'}{', held' if before.held else ''}\n",
+            "after": f"rstudio-pm {after_version}, held\n",
+        },
+    }
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "version": {"type": "str", "required": True},
+            "path": {"type": "path", "default": ""},
+            "lock_timeout": {"type": "int", "default": 300},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        module.exit_json(**run(module))
+    except DomainError as error:
+        module.fail_json(msg=str(error), problem=error.problem.to_dict())
+
+
+if __name__ == "__main__":
+    main()

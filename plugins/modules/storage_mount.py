@@ -1,0 +1,314 @@
+#!/usr/bin/python
+
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: storage_mount
+short_description: The shared storage of a Package Manager node
+version_added: 1.0.0
+description:
+  - Compares the options of the live mount, as the kernel shows them, with the wanted ones, and makes the mount anew
+    where they differ and nothing uses it. A remount is never tried, since NFS does not take most options from it.
+  - Everything that touches the storage is done with the numeric ids of the service account in a child process under a
+    time limit, so that neither a squashed root nor a dead server matters.
+  - Does not write /etc/fstab. With O(state=ready) it says which options belong there.
+options:
+  state:
+    description:
+      - V(ready) checks that the storage can be mounted and worked with, by a trial mount at a private folder where it
+        is not mounted yet, and changes nothing that lasts.
+      - V(mounted) mounts what /etc/fstab has, makes O(data_dir), and tries the access of the service account.
+    type: str
+    choices: [ready, mounted]
+    default: mounted
+  kind:
+    description: V(nfs) for a mount that is ours, V(existing) for one that the team makes and that is only verified.
+    type: str
+    choices: [nfs, existing]
+    required: true
+  path:
+    description: Mount point. For V(existing) it may also be a folder on the mount.
+    type: path
+    required: true
+  data_dir:
+    description: The data directory, a folder below O(path); made with mode 0701 by the service account.
+    type: path
+    required: true
+  server:
+    description: Name or address of the NFS server; needed for O(kind=nfs).
+    type: str
+    default: ""
+  export:
+    description: Absolute path of the export on the server; needed for O(kind=nfs).
+    type: str
+    default: ""
+  nfs_version:
+    description: Version of NFS.
+    type: str
+    choices: ["3", "4", "4.1", "4.2"]
+    default: "4.2"
+  cache:
+    description:
+      - How the client is kept from overlooking new files. V(lookupcache=pos), or V(actimeo=N) or V(acdirmax=N) with N
+        of at most 5.
+    type: str
+    default: lookupcache=pos
+  options:
+    description: All mount options, in place of the ones that follow from O(nfs_version) and O(cache).
+    type: list
+    elements: str
+    default: []
+  uid:
+    description: Numeric id of the service user.
+    type: int
+    required: true
+  gid:
+    description: Numeric id of the service group.
+    type: int
+    required: true
+  timeout:
+    description: Seconds that a mount, and each look at the storage, may take.
+    type: int
+    default: 30
+attributes:
+  check_mode:
+    description: Nothing is mounted, made or written to, also not for a trial; what a real run would do is predicted.
+    support: full
+  diff_mode:
+    description: Shows the options in force before and after.
+    support: full
+  idempotent:
+    description: A second run changes nothing.
+    support: full
+author:
+  - rspm.ha authors (@rspm-ha)
+"""
+
+EXAMPLES = r"""
+- name: The storage can be mounted
+  rspm.ha.storage_mount:
+    state: ready
+    kind: nfs
+    path: /mnt/rstudio-pm
+    data_dir: /mnt/rstudio-pm/data
+    server: nfs.example.com
+    export: /srv/rstudio-pm
+    uid: 940
+    gid: 940
+  register: storage
+
+- name: The mount is in fstab
+  ansible.posix.mount:
+    path: /mnt/rstudio-pm
+    src: "{{ storage.source }}"
+    fstype: nfs
+    opts: "{{ storage.options | join(',') }}"
+    state: present
+
+- name: A mount that the team made is one that the nodes can work with
+  rspm.ha.storage_mount:
+    kind: existing
+    path: /shared/rstudio-pm
+    data_dir: /shared/rstudio-pm/data
+    uid: 940
+    gid: 940
+"""
+
+RETURN = r"""
+source:
+  description: What is mounted, or is to be; empty for a mount that is not ours and not there.
+  returned: success
+  type: str
+  sample: nfs.example.com:/srv/rstudio-pm
+options:
+  description: Options for /etc/fstab; empty for O(kind=existing).
+  returned: success
+  type: list
+  elements: str
+  sample: [rw, hard, vers=4.2, lookupcache=pos, _netdev, nofail, x-systemd.mount-timeout=infinity, retry=10000]
+live_options:
+  description: Options that are in force; empty while nothing is mounted.
+  returned: success
+  type: list
+  elements: str
+  sample: [rw, relatime, vers=4.2, hard, lookupcache=pos]
+differences:
+  description: Options that were found to differ from the wanted ones.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{"name": "lookupcache", "wanted": "pos", "live": "all"}]
+problem:
+  description: What is wrong, why it matters, and what to type next.
+  returned: failure
+  type: dict
+  sample: {"check": "storage-server", "found": "The NFS server nfs does not answer", "why": "...", "fix": "..."}
+"""
+
+from dataclasses import asdict, replace
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.rspm.ha.plugins.module_utils import _storage_loader as loader
+from ansible_collections.rspm.ha.plugins.module_utils._mount import mount_of
+from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
+from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner, module_runner
+from ansible_collections.rspm.ha.plugins.module_utils._storage import (
+    DATA_DIR_MODE,
+    StorageRequest,
+    decide_mount,
+    judge_access,
+    judge_after_mount,
+    judge_hidden,
+    judge_holders,
+    judge_server,
+    storage_request,
+)
+
+
+def raise_first(problems: list[Problem]) -> None:
+    """Raise the first of problems, if there is one."""
+    if problems:
+        raise DomainError(problems[0])
+
+
+class Storage:
+    """The storage of this host during one call; before and after are what the diff shows."""
+
+    def __init__(self, module: AnsibleModule, request: StorageRequest, run: Runner) -> None:
+        self.module, self.request, self.run = module, request, run
+        self.timeout: int = module.params["timeout"]
+        self.action, self.differences = decide_mount(request, loader.read_mounts(request.path, self.timeout))
+        self.before: dict[str, Any] = {"mounted": self.action != "mount"}
+        self.before.update({difference.name: difference.live for difference in self.differences})
+        self.after = dict(self.before)
+        self.changed = False
+
+    def check_ready(self) -> None:
+        """Raise DomainError unless the storage can be mounted and worked with; nothing that lasts is changed."""
+        if self.action == "keep":
+            self.check_access()
+            return
+        if self.action == "mount":
+            raise_first(judge_hidden(self.request.path, loader.list_names(self.request.path)))
+        self.refuse_held()
+        params = self.module.params
+        problems = judge_server(loader.probe_nfs_server(params["server"], params["nfs_version"], self.timeout))
+        if self.module.check_mode:
+            # on bare machines the real run would have made the server first
+            for problem in problems:
+                self.module.warn(f"Not an error in check mode: {problem}")
+            return
+        raise_first(problems)
+        with loader.trial_mount(self.run, self.request, self.timeout) as entry:
+            tried = loader.try_access(self.request, entry.mount_point, entry.device, self.timeout)
+        where = tried.where.replace(entry.mount_point, self.request.source, 1)
+        raise_first(judge_access(self.request, replace(tried, where=where)))
+
+    def bring_up(self) -> None:
+        """Mount what fstab has, where that is not what is mounted, and make the data directory."""
+        if self.action != "keep":
+            self.changed = True
+            self.after.update({"mounted": True, **{item.name: item.wanted for item in self.differences}})
+        if not self.module.check_mode:
+            self.mount()
+        elif self.action != "keep":
+            return
+        mode = self.check_access()
+        if mode == DATA_DIR_MODE:
+            return
+        self.changed = True
+        self.before["data_dir_mode"], self.after["data_dir_mode"] = mode_text(mode), mode_text(DATA_DIR_MODE)
+        if not self.module.check_mode:
+            raise_first(judge_access(self.request, loader.make_data_dir(self.request, self.device(), self.timeout)))
+
+    def mount(self) -> None:
+        """Make the live mount the wanted one."""
+        if self.request.kind == "nfs" and loader.unit_is_outdated(self.run, self.request.path):
+            self.changed = True
+            loader.reload_units(self.run)
+        if self.action == "keep":
+            return
+        self.refuse_held()
+        if self.action == "change":
+            loader.unmount(self.run, self.request.path, self.timeout)
+        loader.mount_from_fstab(self.run, self.request, self.timeout)
+        raise_first(judge_after_mount(self.request, loader.read_mounts()))
+
+    def refuse_held(self) -> None:
+        """Raise DomainError when the mount can't be taken away for a moment."""
+        if self.action == "change":
+            holders = loader.list_holders(self.request.path, self.request.uid)
+            raise_first(judge_holders(self.request.path, self.differences, holders))
+
+    def device(self) -> str:
+        """Return the device of the live mount."""
+        entry = mount_of(loader.read_mounts(), self.request.path)
+        return entry.device if entry else ""
+
+    def check_access(self) -> int:
+        """Let the service account try what is mounted; returns the mode of the data directory, -1 without one."""
+        write = not self.module.check_mode
+        tried = loader.try_access(self.request, self.request.path, self.device(), self.timeout, write=write)
+        raise_first(judge_access(self.request, tried))
+        return tried.data_dir_mode
+
+    def result(self) -> dict[str, Any]:
+        """Return what the module says."""
+        entry = mount_of(loader.read_mounts(), self.request.path)
+        live = entry if entry and entry.is_nfs else None
+        return {
+            "changed": self.changed,
+            "source": self.request.source or (live.source if live else ""),
+            "options": list(self.request.options),
+            "live_options": list(live.live_options) if live else [],
+            "differences": [asdict(difference) for difference in self.differences],
+            "diff": {"before": self.before, "after": self.after},
+        }
+
+
+def mode_text(mode: int) -> str:
+    """Return mode for a person."""
+    return "absent" if mode < 0 else f"{mode:04o}"
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "state": {"type": "str", "choices": ["ready", "mounted"], "default": "mounted"},
+            "kind": {"type": "str", "choices": ["nfs", "existing"], "required": True},
+            "path": {"type": "path", "required": True},
+            "data_dir": {"type": "path", "required": True},
+            "server": {"type": "str", "default": ""},
+            "export": {"type": "str", "default": ""},
+            "nfs_version": {"type": "str", "choices": ["3", "4", "4.1", "4.2"], "default": "4.2"},
+            "cache": {"type": "str", "default": "lookupcache=pos"},
+            "options": {"type": "list", "elements": "str", "default": []},
+            "uid": {"type": "int", "required": True},
+            "gid": {"type": "int", "required": True},
+            "timeout": {"type": "int", "default": 30},
+        },
+        supports_check_mode=True,
+    )
+    names = ("kind", "path", "data_dir", "server", "export", "nfs_version", "cache", "options", "uid", "gid")
+    try:
+        request = storage_request(**{name: module.params[name] for name in names})
+        storage = Storage(module, request, module_runner(module))
+        if module.params["state"] == "ready":
+            storage.check_ready()
+        else:
+            storage.bring_up()
+        module.exit_json(**storage.result())
+    except DomainError as error:
+        module.fail_json(msg=str(error), problem=error.problem.to_dict())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+# What needs the lab: root on an x86-64 Linux machine.
+LAB := tests/lab/lab
+RSPM_LAB ?= lab
+RSPM_TEST_PACKAGES := $(CURDIR)/.cache/packages
+SCENARIOS := external cluster mirror
+export RSPM_LAB RSPM_TEST_PACKAGES
+
+# Molecule looks for pytest and ansible-playbook on the path.
+lab-environment = PATH="$(CURDIR)/$(VENV_BIN):$$PATH" ANSIBLE_CONFIG="$(CURDIR)/ansible.cfg"
+
+.PHONY: lab-tools
+lab-tools:
+	@tests/lab/install-tools.sh
+
+.PHONY: packages
+packages: ## build the stand-in's packages into .cache/packages
+	@tests/standin/build --out $(RSPM_TEST_PACKAGES) > /dev/null
+	@for variant in quiet fails-to-start fails-migration wrong-version; do \
+	  tests/standin/build --out $(RSPM_TEST_PACKAGES)/$$variant --variant $$variant > /dev/null; done
+
+.PHONY: test-lab
+test-lab: venv lab-tools packages ## the lab's own test, then every scenario on it
+	@$(LAB) build --image full && $(LAB) build --image bare
+	@$(lab-environment) pytest -q tests/lab
+	@for scenario in $(SCENARIOS); do $(MAKE) --no-print-directory scenario-$$scenario || exit 1; done
+
+scenario-%: venv lab-tools packages
+	@$(LAB) down
+	@echo "== scenario $*"
+	@$(lab-environment) molecule test --scenario-name $*
+
+.PHONY: lab-up
+lab-up: venv lab-tools ## five new lab machines, with a time server
+	@$(LAB) down && $(LAB) up
+	@$(lab-environment) ansible-playbook -i extensions/molecule/inventory -i tests/lab/inventory.sh tests/lab/ntp.yml
+
+.PHONY: lab-down
+lab-down: ## remove the lab
+	@$(LAB) down

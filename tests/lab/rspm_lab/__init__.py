@@ -1,0 +1,1 @@
+"""A lab of User-mode Linux machines: real kernels, disks, clocks and mounts as ordinary processes."""

@@ -1,0 +1,109 @@
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A small tree that keeps every rule; the planted violations change one file of it each."""
+
+from __future__ import annotations
+
+MODULE = '''
+DOCUMENTATION = r"""
+module: thing
+version_added: 1.0.0
+author: ["rspm.ha authors (@rspm-ha)"]
+attributes:
+  check_mode: {support: full, description: x}
+  diff_mode: {support: full, description: x}
+  idempotent: {support: full, description: x}
+options:
+  path: {type: path, required: true, description: x}
+  api_token: {type: str, aliases: [token], description: x}
+"""
+EXAMPLES = r"""
+- name: The thing is there
+  rspm.ha.thing:
+    path: /srv/thing
+    token: "{{ vault }}"
+"""
+RETURN = r"""
+size:
+  description: Bytes.
+  type: dict
+  returned: always
+  contains:
+    used: {description: Bytes., type: int, sample: 3}
+"""
+SPEC = {"path": {"type": "path"}, "api_token": {"type": "str", "no_log": True}}
+AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
+'''
+
+DECISION = """
+from __future__ import annotations
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+if TYPE_CHECKING:
+    import subprocess
+from ansible_collections.rspm.ha.plugins.module_utils._problem import Problem
+"""
+
+SPECS = """
+argument_specs:
+  main:
+    options:
+      thing_path:
+        description: Where.
+        type: path
+        default: "{{ rspm_path }}"
+      thing_password:
+        description: What nobody may see.
+        type: str
+        required: true
+        no_log: true
+"""
+
+TASKS = """
+- name: The thing is there
+  rspm.ha.thing:
+    path: "{{ thing_path }}"
+    token: "{{ thing_password }}"
+  no_log: true
+  when: ansible_facts['os_family'] == 'Debian'
+  # A thing that was never there has no name.
+  failed_when: false
+- name: The thing is big enough
+  ansible.builtin.command: thing --size
+  register: thing_size
+  changed_when: false
+  when: thing_password | length > 0
+- name: The size is shown
+  ansible.builtin.debug:
+    msg: "{{ thing_size.stdout }} 'thing_other' {{ x.thing_attribute }} {{ ansible_check_mode }}"
+"""
+
+PLAY = """
+- name: The things are there
+  hosts: rspm_nodes
+  any_errors_fatal: true
+  tasks:
+    - name: The thing is there
+      ansible.builtin.import_role:
+        name: rspm.ha.thing
+- name: More follows
+  import_playbook: more.yml
+"""
+
+CLEAN = {
+    "docs/variables.md": "| `rspm_path` | where |\n",
+    "extensions/molecule/default/converge.yml": PLAY,
+    "galaxy.yml": "dependencies: {a.b: '>=1'}\n",
+    "playbooks/site.yml": PLAY,
+    "plugins/module_utils/_decide.py": DECISION,
+    "plugins/module_utils/_disk_loader.py": "import os\n",
+    "plugins/modules/thing.py": MODULE,
+    "requirements.yml": "collections: [{name: a.b, version: '>=1'}]\n",
+    "roles/thing/defaults/main.yml": 'thing_path: "{{ rspm_path }}"\n',
+    "roles/thing/meta/argument_specs.yml": SPECS,
+    "roles/thing/meta/main.yml": "galaxy_info: {}\n",
+    "roles/thing/tasks/main.yml": TASKS,
+    "roles/thing/templates/thing.conf.j2": "{% for thing_a in b %}{{ thing_a }}{{ thing_path }}{% endfor %}\n",
+}

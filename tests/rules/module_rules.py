@@ -1,0 +1,219 @@
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Rules about modules and the layers below them."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.rules import tree
+
+ATTRIBUTES = ("check_mode", "diff_mode", "idempotent")
+# Whatever reaches outside of the process, or Ansible. What a decision needs of these is given to it as a value.
+IMPURE = set(
+    """
+    ansible asyncio fcntl fileinput ftplib getpass glob grp http importlib io logging multiprocessing os
+    pathlib platform pwd random requests resource secrets select selectors shutil signal smtplib socket
+    sqlite3 ssl subprocess sys syslog tempfile threading time urllib uuid
+    """.split()
+)
+# Only calculate, although their package can do more.
+PURE_PARTS = {"pathlib.PurePath", "pathlib.PurePosixPath", "urllib.parse"}
+IMPURE_CALLS = {"open", "print", "input", "exec", "eval", "__import__", "breakpoint"}
+CLOCKS = {"now", "utcnow", "today"}
+
+
+def _parse(path: Path) -> ast.Module:
+    return ast.parse(tree.read(path), filename=str(path))
+
+
+def _is_loader(parts: tuple[str, ...]) -> bool:
+    """Return whether a path below module_utils is a loader: the file's or a folder's name ends in `loader`."""
+    return any(Path(part).stem.endswith("_loader") or Path(part).stem == "loader" for part in parts)
+
+
+def _imports(node: ast.AST) -> Iterator[tuple[int, str]]:
+    """Return line and full name of each import that runs (not what only a type checker sees)."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            continue
+        if isinstance(child, ast.Import):
+            yield from ((child.lineno, alias.name) for alias in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            yield from (
+                (child.lineno, f"{'.' * child.level}{child.module or ''}.{alias.name}") for alias in child.names
+            )
+        else:
+            yield from _imports(child)
+
+
+def module_utils_are_private(root: Path) -> list[str]:
+    """Return the files of module_utils that are not below a name with a leading underscore."""
+    base = root / "plugins" / "module_utils"
+    return [
+        f"{tree.where(root, path)}: module_utils are private: the name starts with an underscore"
+        for path in tree.matching(root, "plugins/module_utils/**/*.py")
+        if not path.relative_to(base).parts[0].startswith("_")
+    ]
+
+
+def decisions_are_pure(root: Path) -> list[str]:
+    """Return where a file of module_utils that is not called a loader does I/O, asks the time, or knows Ansible."""
+    base = root / "plugins" / "module_utils"
+    found = []
+    for path in tree.matching(root, "plugins/module_utils/**/*.py"):
+        if _is_loader(path.relative_to(base).parts):
+            continue
+        module = _parse(path)
+        for line, name in _imports(module):
+            if name.split(".")[0] in IMPURE and not any(name == p or name.startswith(f"{p}.") for p in PURE_PARTS):
+                found.append(
+                    f"{tree.where(root, path, line)}: imports {name}; I/O belongs into a file named *_loader.py"
+                )
+            elif ("module_utils" in name or name.startswith(".")) and _is_loader(tuple(name.split("."))):
+                found.append(f"{tree.where(root, path, line)}: a decision imports the loader {name}")
+        for node in ast.walk(module):
+            if not isinstance(node, ast.Call):
+                continue
+            called = node.func
+            if isinstance(called, ast.Name) and called.id in IMPURE_CALLS:
+                found.append(f"{tree.where(root, path, node.lineno)}: calls {called.id}()")
+            elif isinstance(called, ast.Attribute) and called.attr in CLOCKS and "date" in ast.unparse(called.value):
+                found.append(f"{tree.where(root, path, node.lineno)}: asks the clock; the time is given to it")
+    return found
+
+
+def _constants(path: Path) -> dict[str, str]:
+    """Return the module-level string constants."""
+    return {
+        target.id: node.value.value
+        for node in _parse(path).body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+
+
+def _yaml(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return None
+
+
+def _documentation(root: Path, path: Path) -> dict[str, Any]:
+    """Return a module's documentation with the collection's own fragments merged in."""
+    made = _yaml(_constants(path).get("DOCUMENTATION", "")) or {}
+    for fragment in made.get("extends_documentation_fragment") or []:
+        file = root / "plugins" / "doc_fragments" / f"{fragment.split('.')[2]}.py" if fragment.count(".") >= 2 else None
+        if file and fragment.startswith("rspm.ha.") and file.is_file():
+            wanted = (fragment.split(".")[3:] or ["documentation"])[0].upper()
+            for node in ast.walk(_parse(file)):
+                if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == wanted:
+                    shared = _yaml(ast.literal_eval(node.value)) or {}
+                    for key in ("options", "attributes"):
+                        made[key] = {**(shared.get(key) or {}), **(made.get(key) or {})}
+    return made
+
+
+def modules_are_documented(root: Path) -> list[str]:
+    """Return what a module's DOCUMENTATION, EXAMPLES and RETURN lack."""
+    found = []
+    for path in tree.matching(root, "plugins/modules/*.py"):
+        here, texts, documentation = tree.where(root, path), _constants(path), _documentation(root, path)
+        found += [f"{here}: no {name}" for name in ("DOCUMENTATION", "EXAMPLES", "RETURN") if not texts.get(name)]
+        for name in ATTRIBUTES:
+            attribute = (documentation.get("attributes") or {}).get(name) or {}
+            if not (attribute.get("support") and attribute.get("description")):
+                found.append(f"{here}: attribute {name} needs support and description")
+        found += [
+            f"{here}: no {key} in DOCUMENTATION" for key in ("version_added", "author") if not documentation.get(key)
+        ]
+        if "supports_check_mode=True" not in tree.read(path).replace(" ", ""):
+            found.append(f"{here}: no supports_check_mode=True")
+        found += [f"{here}: {text}" for text in _return_gaps(_yaml(texts.get("RETURN", "")) or {})]
+    return found
+
+
+def _return_gaps(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    for name, value in values.items():
+        for key in ("description", "type") + (("returned",) if not prefix else ()):
+            if not value.get(key):
+                yield f"RETURN {prefix}{name} has no {key}"
+        if value.get("contains"):
+            yield from _return_gaps(value["contains"], f"{prefix}{name}.")
+        elif "sample" not in value:
+            yield f"RETURN {prefix}{name} has no sample"
+
+
+def examples_fit_the_options(root: Path) -> list[str]:
+    """Return the examples that are not tasks, or that give a module an option that it does not have or lack one."""
+    documented = {path.stem: _documentation(root, path) for path in tree.matching(root, "plugins/modules/*.py")}
+    found = []
+    for path in tree.matching(root, "plugins/modules/*.py"):
+        here = tree.where(root, path)
+        examples = _yaml(_constants(path).get("EXAMPLES", ""))
+        if not isinstance(examples, list) or not all(isinstance(example, dict) for example in examples):
+            found.append(f"{here}: EXAMPLES is not a list of tasks")
+            continue
+        flat = [task for example in examples for task in (example.get("tasks") or [example])]
+        found += [f"{here}: an example without a name" for task in flat if not task.get("name")]
+        if not any(f"rspm.ha.{path.stem}" in task for task in flat):
+            found.append(f"{here}: no example uses rspm.ha.{path.stem}")
+        for task in flat:
+            for action in [key for key in task if key.startswith("rspm.ha.")]:
+                name, given = action.rpartition(".")[2], task[action] or {}
+                known = documented.get(name, {}).get("options") or {}
+                aliases = {alias: key for key, option in known.items() for alias in option.get("aliases") or []}
+                if name not in documented:
+                    found.append(f"{here}: an example uses {action}, which there is not")
+                    continue
+                found += [f"{here}: {action} has no option {key}" for key in given if key not in {**known, **aliases}]
+                lacking = {k for k, option in known.items() if option.get("required")} - {
+                    aliases.get(k, k) for k in given
+                }
+                found += [f"{here}: an example of {action} lacks the required {key}" for key in sorted(lacking)]
+    return found
+
+
+def secret_parameters_are_not_logged(root: Path) -> list[str]:
+    """Return the parameters of modules that look like a secret and do not say whether they are one."""
+    found = []
+    for path in tree.matching(root, "plugins/modules/*.py", "plugins/module_utils/**/*.py"):
+        for node in ast.walk(_parse(path)):
+            for line, name, keys in _specs(node):
+                if (tree.is_secret(name) or name.endswith("key")) and "type" in keys and "no_log" not in keys:
+                    found.append(
+                        f"{tree.where(root, path, line)}: parameter {name} needs no_log, True or (with intent) False"
+                    )
+    return found
+
+
+def _specs(node: ast.AST) -> Iterator[tuple[int, str, set[str]]]:
+    """Return line, name and keys of each entry of a mapping of mappings: what an argument spec looks like."""
+    pairs: list[tuple[str, ast.AST]] = []
+    if isinstance(node, ast.Dict):
+        pairs = [(str(key.value), value) for key, value in zip(node.keys, node.values) if isinstance(key, ast.Constant)]
+    elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "dict":
+        pairs = [(keyword.arg, keyword.value) for keyword in node.keywords if keyword.arg]
+    for name, value in pairs:
+        if isinstance(value, ast.Dict):
+            yield value.lineno, str(name), {str(key.value) for key in value.keys if isinstance(key, ast.Constant)}
+        elif isinstance(value, ast.Call) and getattr(value.func, "id", "") == "dict":
+            yield value.lineno, str(name), {keyword.arg for keyword in value.keywords if keyword.arg}
+
+
+RULES = [
+    module_utils_are_private,
+    decisions_are_pure,
+    modules_are_documented,
+    examples_fit_the_options,
+    secret_parameters_are_not_logged,
+]

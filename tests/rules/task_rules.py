@@ -1,0 +1,168 @@
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Rules about plays and tasks."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from tests.rules import tree
+
+# Set by Ansible or by the inventory, not gathered from the host.
+NOT_FACTS = re.compile(
+    r"ansible_(?:facts|host|port|user|password|connection|check_mode|diff_mode|version|verbosity|forks|limit|local_tmp"
+    r"|config_file|inventory_sources|run_tags|skip_tags|collection_name|role_name|dependent_role_names|index_var"
+    r"|managed|failed_task|failed_result|search_path|python_interpreter|remote_tmp|async_dir|(?:play|ssh|become|parent|loop|shell)\w*)"
+)
+COMMANDS = {"command", "shell", "raw", "script", "expect"}
+# What other hosts are or hold.
+OTHER_HOSTS = {"hostvars", "groups", "play_hosts", "ansible_play_hosts", "ansible_play_hosts_all", "ansible_play_batch"}
+
+
+def every_task_has_a_name(root: Path) -> list[str]:
+    """Return the plays, blocks and tasks without a name."""
+    found = [
+        f"{tree.where(root, task.path, task.data.line)}: a {'block' if task.is_block else 'task'} without a name"
+        for task in tree.tasks(root)
+        if not task.data.get("name")
+    ]
+    for path in tree.matching(root, "playbooks/**/*.yml", "extensions/**/*.yml"):
+        found += [
+            f"{tree.where(root, path, p.line)}: a play without a name"
+            for p in tree.plays(root, path)
+            if not p.get("name")
+        ]
+    return found
+
+
+def nothing_ignores_errors(root: Path) -> list[str]:
+    """Return every ignore_errors, whatever its value."""
+    found = []
+    for path in tree.matching(root, "**/*.yml", "**/*.yaml"):
+        for number, line in enumerate(tree.read(path).splitlines(), 1):
+            if re.match(r"\s*(?:- )?ignore_errors\s*:", line):
+                found.append(f"{tree.where(root, path, number)}: ignore_errors: a failure stops the run")
+    return found
+
+
+def failed_when_false_says_why(root: Path) -> list[str]:
+    """Return each `failed_when: false` without a comment of at least three words on the line above it."""
+    found = []
+    for task in tree.tasks(root):
+        value = task.data.get("failed_when")
+        if value is False or str(value).lower() == "false" or (isinstance(value, list) and False in value):
+            line = task.data.key_lines["failed_when"]
+            above = tree.read(task.path).splitlines()[line - 2].strip()
+            if not (above.startswith("#") and len(above.lstrip("# ").split()) >= 3):
+                found.append(
+                    f"{tree.where(root, task.path, line)}: failed_when: false, and no comment above it says why"
+                )
+    return found
+
+
+def every_play_stops_the_run(root: Path) -> list[str]:
+    """Return the plays that do not set any_errors_fatal: true."""
+    return [
+        f"{tree.where(root, path, play.line)}: a play without any_errors_fatal: true"
+        for path in tree.matching(root, "playbooks/**/*.yml", "extensions/**/*.yml")
+        for play in tree.plays(root, path)
+        if play.get("any_errors_fatal") is not True
+    ]
+
+
+def _derived_secrets(root: Path, folder: Path) -> set[str]:
+    """Return the variables of a role that hold a secret by their name or because their value is made of one."""
+    values: dict[str, Any] = {}
+    for path in tree.matching(root, f"{folder.relative_to(root).as_posix()}/**/*.yml"):
+        if {"defaults", "vars"} & set(path.relative_to(folder).parts):
+            values.update(tree.load(path) or {})
+    secret: set[str] = {name for name in values if tree.is_secret(name)}
+    while True:
+        more = {
+            name
+            for name, value in values.items()
+            if name not in secret and not tree.NO_SECRET.search(name)
+            if any(tree.is_secret(used) or used in secret for used in tree.names_in(value))
+        }
+        if not more:
+            return secret
+        secret |= more
+
+
+def secrets_are_not_logged(root: Path) -> list[str]:
+    """Return the tasks that use a secret, or a template that does, without no_log: true on them or around them."""
+    found = []
+    for task in tree.tasks(root):
+        action = task.action.rpartition(".")[2]
+        # What these are given is not printed; the tasks inside are looked at by themselves.
+        if task.no_log or task.is_block or action.startswith(("include_", "import_")):
+            continue
+        derived: set[str] = set()
+        role = next((parent for parent in task.path.parents if parent.parent.name == "roles"), None)
+        if role:
+            derived = _derived_secrets(root, role)
+        used = tree.names_in({key: value for key, value in task.data.items() if key not in tree.CONDITIONS})
+        source = str((task.data.get(task.action) or {}).get("src", "")) if action == "template" else ""
+        if role and source and (role / "templates" / source).is_file():
+            used |= tree.names(tree.expressions(tree.read(role / "templates" / source)))
+        for name in sorted(name for name in used if tree.is_secret(name) or name in derived):
+            found.append(f"{tree.where(root, task.path, task.data.line)}: {name} is used without no_log: true")
+    return found
+
+
+def facts_are_not_injected(root: Path) -> list[str]:
+    """Return the facts that are read as variables (ansible_hostname) in place of ansible_facts['hostname']."""
+    used = [(task.path, task.data.line, tree.task_names(task)) for task in tree.tasks(root)]
+    for path in tree.matching(root, "roles/**/*.j2", "playbooks/**/*.j2", "extensions/**/*.j2"):
+        used.append((path, 1, tree.names(tree.expressions(tree.read(path)))))
+    for path in tree.matching(
+        root, "roles/*/defaults/*.yml", "roles/*/vars/*.yml", "playbooks/**/*.yml", "extensions/**/*.yml"
+    ):
+        used.append((path, 1, tree.names_in(tree.load(path))))
+    return sorted(
+        {
+            f"{tree.where(root, path, line)}: {name}: write ansible_facts['{name[len('ansible_') :]}']"
+            for path, line, all_names in used
+            for name in all_names
+            if name.startswith("ansible_") and not NOT_FACTS.fullmatch(name)
+        }
+    )
+
+
+def playbooks_run_no_commands(root: Path) -> list[str]:
+    """Return the tasks of playbooks that run a command: that is a role's or a module's work."""
+    return [
+        f"{tree.where(root, task.path, task.data.line)}: {task.action} in a playbook"
+        for task in tree.tasks(root, "playbooks/**/*.yml")
+        if task.action.rpartition(".")[2] in COMMANDS
+    ]
+
+
+def roles_know_one_host(root: Path) -> list[str]:
+    """Return where a role's tasks, templates or vars look at other hosts; only its defaults may."""
+    found = []
+    for task in tree.tasks(root, "roles/**/tasks/**/*.yml", "roles/**/handlers/**/*.yml"):
+        for name in sorted(tree.task_names(task) & OTHER_HOSTS):
+            found.append(
+                f"{tree.where(root, task.path, task.data.line)}: {name} in a role: it takes that from a default"
+            )
+    for path in tree.matching(root, "roles/*/templates/**/*", "roles/*/vars/*.yml"):
+        for name in sorted(tree.names(tree.expressions(tree.read(path))) & OTHER_HOSTS):
+            found.append(f"{tree.where(root, path)}: {name} in a role: it takes that from a default")
+    return found
+
+
+RULES = [
+    every_task_has_a_name,
+    nothing_ignores_errors,
+    failed_when_false_says_why,
+    every_play_stops_the_run,
+    secrets_are_not_logged,
+    facts_are_not_injected,
+    playbooks_run_no_commands,
+    roles_know_one_host,
+]

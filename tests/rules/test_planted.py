@@ -1,0 +1,213 @@
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Each rule finds what breaks it: a violation is planted in a tree that keeps all of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.rules import clean_tree, module_rules, role_rules, task_rules, text_rules
+from tests.rules.test_repository import RULES, Rule
+
+ROLE = "roles/thing/tasks/main.yml"
+SPEC = "roles/thing/meta/argument_specs.yml"
+DEFAULTS = "roles/thing/defaults/main.yml"
+MODULE = "plugins/modules/thing.py"
+DECIDE = "plugins/module_utils/_decide.py"
+SITE = "playbooks/site.yml"
+SCENARIO = "extensions/molecule/default/converge.yml"
+SECRET_TASK = "\n- name: x\n  ansible.builtin.debug:\n    msg: '{{ thing_password }}'\n"
+SECRET_BLOCK = "\n- name: x\n  no_log: false\n  block:\n    - name: y\n      x.y.z: {msg: '{{ thing_password }}'}\n"
+SECRET_TEMPLATE = "\n- name: x\n  ansible.builtin.template: {src: s.j2, dest: /etc/s}\n"
+DERIVED = "\n- name: x\n  ansible.builtin.debug: {msg: '{{ thing_line }}'}\n"
+FAILED_WHEN = "\n- name: x\n  ansible.builtin.command: x\n  failed_when: false\n"
+
+# rule, file, what is replaced there ("" appends, None makes the file or empties it), by what, what the finding says
+PLANTED: list[tuple[Rule, str, str | None, str, str | None]] = [
+    (task_rules.every_task_has_a_name, ROLE, "", "\n- ansible.builtin.command: x\n", "a task without a name"),
+    (
+        task_rules.every_task_has_a_name,
+        ROLE,
+        "",
+        "\n- block:\n    - name: y\n      x.y.z: {}\n",
+        "a block without a name",
+    ),
+    (task_rules.every_task_has_a_name, ROLE, "", "\n- name: x\n  rescue:\n    - x.y.z: {}\n", "a task without a name"),
+    (
+        task_rules.every_task_has_a_name,
+        SITE,
+        "- name: The things are there\n  hosts",
+        "- hosts",
+        "a play without a name",
+    ),
+    (
+        task_rules.nothing_ignores_errors,
+        SITE,
+        "any_errors_fatal",
+        "ignore_errors: true\n  any_errors_fatal",
+        "ignore_errors",
+    ),
+    (task_rules.nothing_ignores_errors, "tests/x.yml", None, "- ignore_errors: '{{ x }}'\n", "tests/x.yml:1"),
+    (task_rules.failed_when_false_says_why, ROLE, "", FAILED_WHEN, "no comment above it"),
+    (task_rules.failed_when_false_says_why, ROLE, "A thing that was never there has no name.", "why", "no comment"),
+    (task_rules.failed_when_false_says_why, ROLE, "failed_when: false", "failed_when: [false]", None),
+    (task_rules.every_play_stops_the_run, SITE, "  any_errors_fatal: true\n", "", "playbooks/site.yml:2"),
+    (
+        task_rules.every_play_stops_the_run,
+        SCENARIO,
+        "any_errors_fatal: true",
+        "any_errors_fatal: false",
+        "converge.yml:2",
+    ),
+    (task_rules.secrets_are_not_logged, ROLE, "", SECRET_TASK, "thing_password is used"),
+    (task_rules.secrets_are_not_logged, ROLE, "", SECRET_BLOCK, "thing_password is used"),
+    (task_rules.secrets_are_not_logged, DEFAULTS, "", 'thing_line: "{{ thing_password }}"\n', None),
+    (task_rules.facts_are_not_injected, ROLE, "ansible_facts['os_family']", "ansible_os_family", "ansible_os_family"),
+    (
+        task_rules.facts_are_not_injected,
+        DEFAULTS,
+        "",
+        "thing_a: '{{ ansible_hostname }}'\n",
+        "ansible_facts['hostname']",
+    ),
+    (task_rules.facts_are_not_injected, "roles/thing/templates/a.j2", None, "{{ ansible_fqdn }}", "ansible_fqdn"),
+    (
+        task_rules.playbooks_run_no_commands,
+        SITE,
+        "ansible.builtin.import_role",
+        "ansible.builtin.shell",
+        "shell in a playbook",
+    ),
+    (task_rules.playbooks_run_no_commands, SITE, "ansible.builtin.import_role", "command", "command in a playbook"),
+    (task_rules.roles_know_one_host, ROLE, "", "\n- name: x\n  x.y.z: {a: '{{ hostvars.b }}'}\n", "hostvars in a role"),
+    (task_rules.roles_know_one_host, ROLE, "", "\n- name: x\n  x.y.z: {}\n  when: x in groups.y\n", "groups in a role"),
+    (task_rules.roles_know_one_host, "roles/thing/templates/a.j2", None, "{{ groups['x'] }}", "groups in a role"),
+    (
+        role_rules.every_role_is_whole,
+        "roles/other/tasks/main.yml",
+        None,
+        "[]\n",
+        "roles/other: no meta/argument_specs.yml",
+    ),
+    (role_rules.specs_and_defaults_agree, DEFAULTS, "rspm_path", "rspm_other", "thing_path: argument_specs says"),
+    (role_rules.specs_and_defaults_agree, DEFAULTS, "", "thing_more: 1\n", "not in argument_specs"),
+    (role_rules.specs_and_defaults_agree, DEFAULTS, "", "other: 1\n", "does not start with thing_"),
+    (role_rules.specs_and_defaults_agree, DEFAULTS, None, "{}\n", "has no default"),
+    (role_rules.specs_and_defaults_agree, DEFAULTS, "", "thing_password: x\n", "is required and has a default"),
+    (role_rules.specs_and_defaults_agree, SPEC, '        default: "{{ rspm_path }}"\n', "", "does not say"),
+    (role_rules.options_are_described, SPEC, "description: Where.", "x: 1", "thing_path has no description"),
+    (role_rules.options_are_described, SPEC, "type: path", "x: 1", "thing_path has no type"),
+    (role_rules.options_are_described, SPEC, "        no_log: true\n", "", "is a secret without no_log"),
+    (
+        role_rules.used_variables_are_in_the_spec,
+        ROLE,
+        "",
+        "\n- name: x\n  x.y.z: '{{ thing_q }}'\n",
+        "thing_q is not in",
+    ),
+    (
+        role_rules.used_variables_are_in_the_spec,
+        ROLE,
+        "",
+        "\n- name: x\n  x.y.z: {}\n  when: thing_q\n",
+        "thing_q is not in",
+    ),
+    (
+        role_rules.used_variables_are_in_the_spec,
+        "roles/thing/templates/a.j2",
+        None,
+        "{{ thing_q }}",
+        "thing_q is not in",
+    ),
+    (role_rules.cluster_variables_are_documented, "docs/variables.md", "`rspm_path`", "", "rspm_path is not described"),
+    (module_rules.module_utils_are_private, "plugins/module_utils/open.py", None, "\n", "are private"),
+    (module_rules.decisions_are_pure, DECIDE, "", "import subprocess\n", "imports subprocess"),
+    (module_rules.decisions_are_pure, DECIDE, "", "def f():\n    from os import path\n", "imports os.path"),
+    (module_rules.decisions_are_pure, DECIDE, "", "from ansible.module_utils import basic\n", "imports ansible"),
+    (module_rules.decisions_are_pure, DECIDE, "", "from pathlib import Path\n", "imports pathlib.Path"),
+    (module_rules.decisions_are_pure, DECIDE, "", "from ._disk_loader import x\n", "imports the loader"),
+    (module_rules.decisions_are_pure, DECIDE, "", "x = open('/etc/passwd')\n", "calls open()"),
+    (module_rules.decisions_are_pure, DECIDE, "", "x = datetime.now()\n", "asks the clock"),
+    (
+        module_rules.modules_are_documented,
+        MODULE,
+        "  idempotent: {support: full, description: x}\n",
+        "",
+        "attribute idempotent",
+    ),
+    (module_rules.modules_are_documented, MODULE, ", sample: 3", "", "size.used has no sample"),
+    (module_rules.modules_are_documented, MODULE, ", type: int", "", "size.used has no type"),
+    (module_rules.modules_are_documented, MODULE, "version_added: 1.0.0\n", "", "no version_added"),
+    (module_rules.modules_are_documented, MODULE, ", supports_check_mode=True", "", "supports_check_mode"),
+    (module_rules.modules_are_documented, MODULE, 'RETURN = r"""', 'OTHER = r"""', "no RETURN"),
+    (module_rules.examples_fit_the_options, MODULE, "    path: /srv/thing\n", "", "lacks the required path"),
+    (module_rules.examples_fit_the_options, MODULE, "    token:", "    tokenn:", "has no option tokenn"),
+    (module_rules.examples_fit_the_options, MODULE, "- name: The thing is there", "- name: [", "not a list of tasks"),
+    (module_rules.examples_fit_the_options, MODULE, "rspm.ha.thing:", "rspm.ha.other:", "no example uses"),
+    (module_rules.secret_parameters_are_not_logged, MODULE, ', "no_log": True', "", "api_token needs no_log"),
+    (module_rules.secret_parameters_are_not_logged, MODULE, "", "x = dict(key=dict(type='str'))\n", "key needs no_log"),
+    (text_rules.files_are_short, "plugins/x.py", None, "x = 1\n" * 400, "400 lines"),
+    (text_rules.files_are_short, "tests/run", None, "#!/bin/sh\n" * 401, "401 lines"),
+    (text_rules.nothing_names_one_machine, "README.md", None, "see /wo" + "rk/shared\n", "README.md:1"),
+    (text_rules.nothing_names_one_machine, "docs/a.md", None, "\nhttp://203.0." + "113.5/\n", "docs/a.md:2"),
+    (text_rules.certificates_are_checked, ROLE, "", "  validate_certs: false\n", "validate_certs: false"),
+    (text_rules.certificates_are_checked, "tests/get.sh", None, "curl -sk https://x\n", "tests/get.sh:1"),
+    (text_rules.certificates_are_checked, DECIDE, "", "context.verify_mode = ssl.CERT_NONE\n", "CERT_NONE"),
+    (text_rules.certificates_are_checked, DECIDE, "", "# what this sslmode means\nx = ssl.CERT_NONE\n", None),
+    (text_rules.requirements_agree_with_galaxy, "galaxy.yml", ">=1", ">=2", "a.b: galaxy.yml says >=2"),
+    (text_rules.nothing_is_skipped, ".ansible-lint", None, "skip_list: [x]\n", "skip_list"),
+    (text_rules.nothing_is_skipped, "tests/sanity/ignore-2.19.txt", None, "x\n", "no list of what to ignore"),
+    (text_rules.nothing_is_skipped, ROLE, "- name: The thing is there", "- name: x  # noqa name", "noqa"),
+]
+
+
+def plant(root: Path, changes: dict[str, str]) -> None:
+    for name, text in {**clean_tree.CLEAN, **changes}.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_finds_nothing_in_a_clean_tree(rule: Rule, tmp_path: Path) -> None:
+    plant(tmp_path, {})
+    assert rule(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "name", "old", "new", "says"),
+    PLANTED,
+    ids=[f"{row[0].__name__}-{number}" for number, row in enumerate(PLANTED)],
+)
+def test_finds_what_was_planted(
+    rule: Rule, name: str, old: str | None, new: str, says: str | None, tmp_path: Path
+) -> None:
+    text = clean_tree.CLEAN.get(name, "")
+    assert not old or old in text, "the row plants nothing"
+    plant(tmp_path, {name: new if old is None else text + new if old == "" else text.replace(old, new, 1)})
+    found = rule(tmp_path)
+    if says is None:
+        assert found == []
+    else:
+        assert any(says in line for line in found), found
+
+
+def test_every_rule_has_a_planted_violation() -> None:
+    assert {rule for rule, *_rest, says in PLANTED if says} == set(RULES)
+
+
+def test_secret_reaches_a_task_through_a_template_and_through_another_variable(tmp_path: Path) -> None:
+    plant(
+        tmp_path,
+        {
+            ROLE: clean_tree.TASKS + SECRET_TEMPLATE + DERIVED,
+            DEFAULTS: clean_tree.CLEAN[DEFAULTS] + 'thing_line: "x={{ thing_password }}"\n',
+            "roles/thing/templates/s.j2": "{{ thing_password }}\n",
+        },
+    )
+    found = " ".join(task_rules.secrets_are_not_logged(tmp_path))
+    assert "thing_password is used" in found
+    assert "thing_line is used" in found

@@ -1,0 +1,180 @@
+"""A converged cluster: what the guide's checklist asks for, seen from outside the collection."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import venv
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from testinfra.host import Host
+
+from tests.scenarios import support
+from tests.scenarios.support import NODES, Lab
+
+Machine = Callable[[str], Host]
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_the_node_is_as_the_guide_wants_it(machine: Machine, node: str) -> None:
+    host = machine(node)
+    assert host.package("rstudio-pm").version == "2026.04.0"
+    assert "rstudio-pm" in host.check_output("apt-mark showhold").split()
+    service = host.service("rstudio-pm")
+    assert service.is_running and service.is_enabled and not service.is_masked
+    assert host.socket("tcp://0.0.0.0:4242").is_listening or host.socket("tcp://:::4242").is_listening
+    gcfg = host.file("/etc/rstudio-pm/rstudio-pm.gcfg")
+    assert (gcfg.user, gcfg.group, gcfg.mode) == ("rstudio-pm", "rstudio-pm", 0o640)
+    assert (host.user("rstudio-pm").uid, host.user("rstudio-pm").gid) == (940, 940)
+    mount = host.mount_point("/mnt/rstudio-pm")
+    assert mount.filesystem == "nfs4"
+    assert {"lookupcache=pos", "hard"} <= set(mount.options)
+    # Root of a node is nobody on the share, so the service's own account looks.
+    assert host.check_output("su -s /bin/sh rstudio-pm -c 'stat -c %U:%a /mnt/rstudio-pm/data/rstudio-pm.key'") == (
+        "rstudio-pm:600"
+    )
+
+
+def test_all_nodes_have_one_version_one_configuration_one_key(lab: Lab) -> None:
+    assert set(support.versions(lab).values()) == {"2026.04.0"}
+    for path in ("/etc/rstudio-pm/rstudio-pm.gcfg", "/mnt/rstudio-pm/data/rstudio-pm.key"):
+        assert len({lab.ssh(node, f"su -s /bin/sh rstudio-pm -c 'sha256sum {path}'") for node in NODES}) == 1
+
+
+def test_all_nodes_work_on_one_postgresql_that_lets_nobody_else_in(lab: Lab) -> None:
+    asked = 'su postgres -c "psql -At -c \\"SELECT DISTINCT client_addr FROM pg_stat_activity WHERE usename=\'rstudio_pm\'\\""'
+    assert set(lab.ssh("infra", asked).split()) == {lab.spec(node).address for node in NODES}
+    rules = lab.ssh("infra", "grep -v '^#' /etc/postgresql/15/main/pg_hba.conf | grep rstudio_pm")
+    assert {line.split()[3].partition("/")[0] for line in rules.splitlines()} == {lab.spec(n).address for n in NODES}
+    assert all(line.split()[0] == "hostssl" and line.split()[-1] == "scram-sha-256" for line in rules.splitlines())
+
+
+def test_a_new_file_is_seen_by_the_others_within_a_second(lab: Lab) -> None:
+    others = NODES[1:]
+    for node in others:
+        assert support.get(f"{lab.spec(node).address}:4242", "/pypi/latest/simple/seen/")[0] == 404
+    published = support.publish(lab, "seen", "node1")
+    for node in others:
+        address = f"{lab.spec(node).address}:4242"
+        support.wait_for(node, lambda a=address: support.get(a, "/pypi/latest/simple/seen/")[0] == 200, 1, 0.02)
+    assert support.time.monotonic() - published < 1.5
+
+
+def test_with_a_default_mount_a_new_file_stays_unseen_for_long(lab: Lab) -> None:
+    """The guide's reason for lookupcache=pos, so that the test above is known to be able to fail."""
+    source = lab.ssh("node2", "findmnt -n -o SOURCE /mnt/rstudio-pm").strip()
+    lab.ssh("node2", f"mkdir -p /mnt/plain && mount -t nfs -o vers=4.2,nosharecache {source} /mnt/plain")
+    try:
+        look = "su -s /bin/sh rstudio-pm -c 'test -e /mnt/plain/data/packages/late' && echo seen || echo unseen"
+        assert lab.ssh("node2", look).strip() == "unseen"
+        lab.ssh("node1", "su -s /bin/sh rstudio-pm -c 'touch /mnt/rstudio-pm/data/packages/late'")
+        began = support.time.monotonic()
+        support.time.sleep(5)
+        assert lab.ssh("node2", look).strip() == "unseen", "a default mount would have done"
+        support.wait_for("the cache's end", lambda: lab.ssh("node2", look).strip() == "seen", 75, 2)
+        assert support.time.monotonic() - began > 20
+    finally:
+        lab.ssh("node2", "umount /mnt/plain; rmdir /mnt/plain")
+        lab.ssh("node1", "su -s /bin/sh rstudio-pm -c 'rm -f /mnt/rstudio-pm/data/packages/late'")
+
+
+def test_a_published_package_is_installed_by_pip_through_the_balancer(lab: Lab, tmp_path: Path) -> None:
+    support.publish(lab, "installable", "node3")
+    balancer = lab.spec("lb").address
+    venv.create(tmp_path / "venv", with_pip=True)
+    pip = [str(tmp_path / "venv/bin/python"), "-m", "pip", "install", "-q", "--no-deps", "--isolated"]
+    where = ["--index-url", f"http://{balancer}/pypi/latest/simple/", "--trusted-host", balancer]
+    subprocess.run([*pip, *where, "installable"], check=True)
+    told = subprocess.check_output(
+        [str(tmp_path / "venv/bin/python"), "-c", "import installable; print(installable.VALUE)"]
+    )
+    assert told.decode().strip() == "installable"
+
+
+def test_a_changed_configuration_restarts_node_after_node_and_no_request_fails(lab: Lab) -> None:
+    starts = {node: lab.ssh(node, "systemctl show -P ExecMainStartTimestampMonotonic rstudio-pm") for node in NODES}
+    with support.Clients(lab.spec("lb").address) as clients:
+        run = support.run_playbook("site", rspm_config={"Git": {"PollInterval": "7m"}})
+    assert run.code == 0, run.output[-3000:]
+    assert clients.failures == []
+    assert clients.answered > 50
+    for node in NODES:
+        assert "PollInterval = 7m" in lab.ssh(node, "cat /etc/rstudio-pm/rstudio-pm.gcfg").replace('"', "")
+        assert lab.ssh(node, "systemctl show -P ExecMainStartTimestampMonotonic rstudio-pm") != starts[node]
+
+
+def test_an_unknown_key_is_refused_by_name_and_nothing_is_changed(lab: Lab) -> None:
+    before = support.fingerprint()
+    run = support.run_playbook("site", rspm_config={"Server": {"DataDirectory": "/x"}})
+    assert run.code != 0
+    assert "DataDirectory" in run.messages()
+    assert re.search(r"^node1, node2, node3: \[check-config\]", run.messages()), run.messages()
+    assert support.differences(before, support.fingerprint()) == []
+
+
+def test_another_version_is_refused_with_the_name_of_the_verb(lab: Lab) -> None:
+    before = support.fingerprint()
+    run = support.run_playbook("site", rspm_version="2026.08.0")
+    assert run.code != 0
+    assert "[live-version] rspm_version is 2026.08.0, but installed is 2026.04.0 on node1" in run.messages()
+    assert "ansible-playbook rspm.ha.upgrade" in run.messages()
+    assert support.differences(before, support.fingerprint()) == []
+
+
+def test_a_check_of_the_converged_cluster_predicts_no_change(lab: Lab) -> None:
+    run = support.run_playbook("site", "--check", "--diff", rspm_config={"Git": {"PollInterval": "7m"}})
+    assert run.code == 0, run.output[-3000:]
+    assert run.changed() == []
+
+
+def test_a_clock_that_is_60_s_off_is_brought_back(lab: Lab) -> None:
+    support.lab_module.set_clock(lab, "node2", 60)
+    run = support.run_playbook(str(Path(__file__).parent / "time.yml"))
+    assert run.code == 0, run.output[-3000:]
+    assert abs(float(lab.ssh("node2", "date +%s.%N")) - float(lab.ssh("infra", "date +%s.%N"))) < 1
+
+
+def test_a_clock_that_no_server_corrects_stops_the_run_by_name(lab: Lab) -> None:
+    lab.ssh("infra", "systemctl stop chrony")
+    support.lab_module.set_clock(lab, "node2", 60)
+    try:
+        lab.ssh("node2", "systemctl restart chrony")
+        run = support.run_playbook(str(Path(__file__).parent / "time.yml"), "-e", "time_sync_timeout=10")
+        assert run.code != 0
+        assert re.search(r"node2.* 6\d\.\d+ s|node2.* 59\.\d+ s", run.messages()), run.messages()
+    finally:
+        lab.ssh("infra", "systemctl start chrony")
+        support.lab_module.set_clock(lab, "node2", -60)
+        lab.ssh("node2", "systemctl restart chrony; chronyc waitsync 20 0.5 0 1", check=False)
+
+
+def test_all_machines_rebooted_at_once_come_back_by_themselves(lab: Lab) -> None:
+    for name in lab.machines:
+        lab.ssh(name, "systemctl reboot", check=False)
+    support.time.sleep(2)
+    balancer = lab.spec("lb").address
+    support.wait_for("the cluster", lambda: set(support.versions(lab).values()) == {"2026.04.0"}, 180, 1)
+    support.wait_for("the balancer", lambda: support.get(balancer)[0] == 200, 60, 0.5)
+    for node in NODES:
+        assert "lookupcache=pos" in lab.ssh(node, "findmnt -n -o OPTIONS /mnt/rstudio-pm")
+    code, body = support.get(balancer, "/pypi/latest/simple/installable/")
+    assert code == 200 and b"installable" in body
+
+
+def test_the_service_can_not_start_without_its_mount(lab: Lab) -> None:
+    lab.ssh(
+        "node3",
+        "systemctl stop rstudio-pm && umount /mnt/rstudio-pm && systemctl mask --runtime mnt-rstudio\\\\x2dpm.mount",
+    )
+    try:
+        lab.ssh("node3", "systemctl start rstudio-pm", check=False)
+        assert lab.ssh("node3", "ls -A /mnt/rstudio-pm").strip() == ""
+        assert support.get(f"{lab.spec('node3').address}:4242")[0] == 0
+    finally:
+        lab.ssh(
+            "node3",
+            "systemctl unmask --runtime mnt-rstudio\\\\x2dpm.mount; systemctl daemon-reload; mount /mnt/rstudio-pm; systemctl start rstudio-pm",
+        )
+    support.wait_for("node3", lambda: support.get(f"{lab.spec('node3').address}:4242")[0] == 200, 30)

@@ -1,0 +1,229 @@
+"""What the scenarios share: runs of the playbooks, and looks at the machines from outside the collection."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPOSITORY / "tests" / "lab"))
+
+from rspm_lab import lab as lab_module  # noqa: E402 the path comes first
+from rspm_lab.lab import Lab  # noqa: E402
+
+LAB_NAME = os.environ.get("RSPM_LAB", "lab")
+NODES = ["node1", "node2", "node3"]
+PACKAGES = REPOSITORY / ".cache" / "packages"
+INVENTORY = REPOSITORY / "extensions" / "molecule" / "inventory"
+
+
+def current_lab() -> Lab:
+    """Return the lab that the scenario runs on."""
+    return lab_module.load(LAB_NAME)
+
+
+@dataclass
+class Run:
+    """One run of a playbook: its output, and each task's result on each host."""
+
+    code: int
+    output: str
+    results: list[dict[str, Any]] = field(default_factory=list)
+
+    def changed(self) -> list[str]:
+        """Return `host: task` for every change."""
+        return [f"{r['host']}: {r['task']}" for r in self.results if r["changed"]]
+
+    def failures(self) -> list[dict[str, Any]]:
+        """Return the results that failed or could not be reached."""
+        return [r for r in self.results if r["outcome"] in ("failed", "unreachable")]
+
+    def messages(self) -> str:
+        """Return the text of all failures."""
+        texts = []
+        for result in self.failures():
+            message = result["msg"]
+            texts.append("\n".join(message) if isinstance(message, list) else str(message))
+        return "\n".join(texts)
+
+    def tasks_of(self, host: str) -> int:
+        """Return how many tasks a host was sent through, skipped ones included."""
+        return sum(1 for r in self.results if r["host"] == host)
+
+
+def run_environment(record: str) -> dict[str, str]:
+    """Return the environment in which the playbooks run, as a user's shell would have it."""
+    return {
+        **os.environ,
+        "RSPM_LAB": LAB_NAME,
+        "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"),
+        "ANSIBLE_COLLECTIONS_PATH": str(REPOSITORY / ".cache" / "collections"),
+        "ANSIBLE_CALLBACK_PLUGINS": str(REPOSITORY / "tests" / "callback"),
+        "ANSIBLE_CALLBACKS_ENABLED": "record",
+        "ANSIBLE_NOCOLOR": "1",
+        "RSPM_TEST_PACKAGES": str(PACKAGES),
+        "RSPM_RECORD": record,
+    }
+
+
+def playbook_argv(name: str, *args: str, inventory: Path = INVENTORY, **variables: Any) -> list[str]:
+    """Return the command for a playbook of the collection, by its name or by a path."""
+    argv = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(inventory)]
+    argv += ["-i", str(REPOSITORY / "tests" / "lab" / "inventory.sh"), *args]
+    if variables:
+        argv += ["-e", json.dumps(variables)]
+    return [*argv, name if "/" in name else f"rspm.ha.{name}"]
+
+
+def run_playbook(name: str, *args: str, inventory: Path = INVENTORY, timeout: float = 900, **variables: Any) -> Run:
+    """Run a playbook to its end and return what it said and did."""
+    with tempfile.NamedTemporaryFile("r", suffix=".jsonl") as record:
+        done = subprocess.run(
+            playbook_argv(name, *args, inventory=inventory, **variables),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=timeout,
+            env=run_environment(record.name),
+            cwd=REPOSITORY,
+            check=False,
+        )
+        return Run(done.returncode, done.stdout, [json.loads(line) for line in record])
+
+
+# What a run that changes nothing still touches: Ansible's own temporary files, logs, what services write themselves.
+_SPARED = (
+    "/proc /sys /dev /run /tmp /var/tmp /var/log /root/.ansible /var/lib/postgresql /var/lib/chrony /var/lib/nfs "
+    "/var/lib/systemd /srv /var/cache/apt /lab-fill /var/lib/private"
+).split()
+_FINGERPRINT = f"""
+{{ find / -xdev \\( -name __pycache__ {" ".join(f"-o -path {path}" for path in _SPARED)} \\) -prune \\
+    -o \\( -type f -o -type l \\) -printf '%p %m %u %g %s %T@\\n'
+  dpkg -l
+  systemctl list-unit-files --no-legend --no-pager
+  systemctl list-units --type=service,mount --state=running,mounted --no-legend --no-pager --plain \\
+    | awk '{{print $1}}' | grep -v -E '^(run-user|user@|user-runtime|systemd-hostnamed|systemd-timedated)'
+  grep -v /run/user /proc/self/mounts
+  getent passwd; getent group
+}} | LC_ALL=C sort
+"""
+
+
+def fingerprint(names: list[str] | None = None) -> dict[str, list[str]]:
+    """Return, for each machine, every file, package, unit, mount and account as lines that two looks can compare."""
+    lab = current_lab()
+    wanted = names or list(lab.machines)
+    with ThreadPoolExecutor() as pool:
+        looks = pool.map(lambda name: lab.ssh(name, _FINGERPRINT, timeout=180).splitlines(), wanted)
+        return dict(zip(wanted, looks, strict=True))
+
+
+def differences(before: dict[str, list[str]], after: dict[str, list[str]]) -> list[str]:
+    """Return what two fingerprints differ in, by machine."""
+    found = []
+    for name, lines in before.items():
+        old, new = set(lines), set(after[name])
+        found += [f"{name}: - {line}" for line in sorted(old - new)]
+        found += [f"{name}: + {line}" for line in sorted(new - old)]
+    return found
+
+
+def get(address: str, path: str = "/__ping__", timeout: float = 5) -> tuple[int, bytes]:
+    """Return status and body of an HTTP request to `host[:port]`; status 0 where nothing answers."""
+    try:
+        with urllib.request.urlopen(f"http://{address}{path}", timeout=timeout) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+    except OSError:
+        return 0, b""
+
+
+def wait_for(what: str, condition: Any, seconds: float, pause: float = 0.2) -> float:
+    """Wait until a condition holds and return the seconds it took; AssertionError names what never came."""
+    begun = time.monotonic()
+    while not condition():
+        if time.monotonic() - begun > seconds:
+            raise AssertionError(f"{what}: not within {seconds} s")
+        time.sleep(pause)
+    return time.monotonic() - begun
+
+
+def make_wheel(folder: Path, name: str, version: str = "1.0") -> Path:
+    """Make a small wheel that pip installs for real."""
+    path = folder / f"{name}-{version}-py3-none-any.whl"
+    info = f"{name}-{version}.dist-info"
+    files = {
+        f"{name}.py": f"VALUE = {name!r}\n",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    with zipfile.ZipFile(path, "w") as archive:
+        for inner, text in files.items():
+            archive.writestr(inner, text)
+        archive.writestr(f"{info}/RECORD", "".join(f"{inner},,\n" for inner in [*files, f"{info}/RECORD"]))
+    return path
+
+
+def publish(lab: Lab, name: str, node: str) -> float:
+    """Publish a new wheel on a node and return the moment after it (seconds, monotonic)."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = make_wheel(Path(folder), name)
+        options = lab_module.ssh_options(lab.folder)
+        target = f"root@{lab.spec(node).address}:/tmp/"
+        subprocess.run(["scp", "-q", *options, str(path), target], check=True)
+        lab.ssh(node, f"/opt/rstudio-pm/bin/rspm add --repo=pypi --path /tmp/{path.name}")
+    return time.monotonic()
+
+
+def versions(lab: Lab) -> dict[str, str]:
+    """Return the version that each node's own API tells; empty where none answers."""
+    told = {}
+    for node in NODES:
+        code, body = get(f"{lab.spec(node).address}:4242", "/__api__/status")
+        told[node] = json.loads(body)["version"] if code == 200 else ""
+    return told
+
+
+class Clients:
+    """Clients that go on asking through the load balancer, and remember every answer that was none."""
+
+    def __init__(self, address: str, path: str = "/__api__/status", count: int = 4) -> None:
+        self._address, self._path = address, path
+        self._stop = threading.Event()
+        self.failures: list[tuple[float, str]] = []
+        self.answered = 0
+        self._lock = threading.Lock()
+        self._threads = [threading.Thread(target=self._ask, daemon=True) for _ in range(count)]
+
+    def _ask(self) -> None:
+        while not self._stop.is_set():
+            code = get(self._address, self._path, timeout=30)[0]
+            with self._lock:
+                if code == 200:
+                    self.answered += 1
+                else:
+                    self.failures.append((time.time(), str(code)))
+            time.sleep(0.05)
+
+    def __enter__(self) -> Clients:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(40)

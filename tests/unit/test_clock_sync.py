@@ -1,0 +1,258 @@
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What chrony says, what the time servers say, and what is made of it."""
+
+from __future__ import annotations
+
+import math
+import struct
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.rspm.ha.plugins.module_utils import _clock_loader as loader
+from ansible_collections.rspm.ha.plugins.module_utils._clock import (
+    ClockState,
+    Source,
+    Tracking,
+    compare_clocks,
+    decide_clock,
+    judge_clock,
+    parse_sources,
+    parse_tracking,
+    parse_units,
+    sntp_offset,
+    sntp_request,
+    sources_differ,
+    units_in_the_way,
+)
+from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import CompletedCommand
+
+# Recorded from chrony 4.3
+TRACKING = (
+    "0AAD010D,10.0.0.13,9,1795493825.081556870,0.000000272,0.000044742,0.000044742,7.066,0.000,244.713,"
+    "0.000336020,0.012702554,2.0,Normal\n"
+)
+UNSYNCHRONISED = (
+    "00000000,,0,0.000000000,0.000000000,0.000000000,0.000000000,0.000,0.000,0.000,"
+    "1.000000000,1.000000000,0.0,Not synchronised\n"
+)
+SOURCES = (
+    "^,*,10.0.0.13,8,6,17,50,0.000043991,0.000088731,0.000203146\n"
+    "^,?,10.0.0.14,0,6,0,4294967295,0.000000000,0.000000000,0.000000000\n"
+    "#,-,PHC0,0,4,377,5,-0.000000011,-0.000000009,0.000000130\n"
+)
+UNITS = """Id=chrony.service
+LoadState=loaded
+ActiveState=active
+UnitFileState=enabled
+
+Id=systemd-timesyncd.service
+LoadState=loaded
+ActiveState=inactive
+UnitFileState=enabled
+
+Id=ntpd.service
+LoadState=not-found
+ActiveState=inactive
+UnitFileState=
+
+Id=openntpd.service
+LoadState=loaded
+ActiveState=active
+UnitFileState=disabled
+"""
+FOLLOWED = Source("^", "*", "10.0.0.13", 50)
+
+
+def tracking(correction: float = 0.0, leap: str = "Normal", refid: str = "0AAD010D") -> Tracking:
+    return Tracking(refid, "10.0.0.13", 3, correction, leap)
+
+
+def state(correction: float = 0.0, offset: float | None = 0.0, leap: str = "Normal") -> ClockState:
+    return ClockState(tracking(correction, leap), (FOLLOWED,), offset, "10.0.0.13" if offset is not None else "")
+
+
+def test_tracking_is_read() -> None:
+    found = parse_tracking(TRACKING)
+    assert found == Tracking("0AAD010D", "10.0.0.13", 9, 0.000000272, "Normal")
+    assert found.synchronised
+    never = parse_tracking(UNSYNCHRONISED)
+    assert never is not None and not never.synchronised
+    assert parse_tracking("506 Cannot talk to daemon\n") is None
+    assert parse_tracking("") is None
+
+
+def test_a_clock_that_follows_only_itself_is_not_synchronised() -> None:
+    assert not tracking(refid="7F7F0101").synchronised
+
+
+def test_sources_are_read() -> None:
+    assert parse_sources(SOURCES) == (
+        Source("^", "*", "10.0.0.13", 50),
+        Source("^", "?", "10.0.0.14", None),
+        Source("#", "-", "PHC0", 5),
+    )
+
+
+def test_other_daemons_that_run_or_would_are_in_the_way() -> None:
+    assert units_in_the_way(parse_units(UNITS)) == ["systemd-timesyncd.service", "openntpd.service"]
+
+
+@pytest.mark.parametrize(
+    ("servers", "names", "differ"),
+    [
+        ([], ["2.debian.pool.ntp.org"], False),
+        (["ntp1"], ["ntp1"], False),
+        (["NTP1", "ntp2"], ["ntp2", "ntp1"], False),
+        (["ntp1"], ["ntp1", "2.debian.pool.ntp.org"], True),
+        (["ntp1", "ntp2"], ["ntp1"], True),
+        (["ntp1"], [], True),
+    ],
+)
+def test_only_the_given_servers_are_to_be_used(servers: list[str], names: list[str], differ: bool) -> None:
+    assert sources_differ(servers, names) is differ
+
+
+def answer(request: bytes, server_clock: float, *, leap: int = 0, stratum: int = 3, mode: int = 4) -> bytes:
+    """Reply as an NTP server whose clock shows server_clock while it answers."""
+    stamp = int((server_clock + 2208988800) * 2**32) & (2**64 - 1)
+    head = struct.pack("!BB22x", leap << 6 | 4 << 3 | mode, stratum)
+    return head + request[40:48] + struct.pack("!QQ", stamp, stamp)
+
+
+# until long after the 32 bits of seconds begin anew in 2036
+TIMES = st.floats(1.0e9, 4.0e9)
+
+
+@given(TIMES, st.floats(-1.0e6, 1.0e6), st.floats(0, 1))
+def test_the_offset_is_what_has_to_be_added(now: float, offset: float, delay: float) -> None:
+    request = sntp_request(now)
+    reply = answer(request, now + offset + delay / 2)
+    measured = sntp_offset(reply, now, now + delay)
+    assert len(request) == 48 and measured is not None
+    assert math.isclose(measured, offset, abs_tol=1e-5)
+
+
+@pytest.mark.parametrize("wrong", [{"leap": 3}, {"stratum": 0}, {"stratum": 16}, {"mode": 3}])
+def test_a_server_that_does_not_know_the_time_is_not_believed(wrong: dict[str, int]) -> None:
+    request = sntp_request(1.8e9)
+    assert sntp_offset(answer(request, 1.8e9), 1.8e9, 1.8e9) is not None
+    assert sntp_offset(answer(request, 1.8e9, **wrong), 1.8e9, 1.8e9) is None
+
+
+def test_an_answer_to_another_request_is_not_believed() -> None:
+    assert sntp_offset(answer(sntp_request(1.7e9), 1.8e9), 1.8e9, 1.8e9) is None
+    assert sntp_offset(b"short", 1.8e9, 1.8e9) is None
+
+
+@pytest.mark.parametrize(
+    ("seen", "decision"),
+    [
+        (ClockState(), "wait"),
+        (state(leap="Not synchronised"), "wait"),
+        (state(leap="Not synchronised", offset=60.0), "wait"),
+        (state(), "nothing"),
+        (state(offset=0.4), "nothing"),
+        (state(correction=60.0, offset=60.0), "step"),
+        (state(correction=-0.7, offset=-0.7), "step"),
+        # chronyd has not noticed yet
+        (state(offset=60.0), "restart"),
+        (state(offset=-60.0), "restart"),
+        # chronyd believes it is right, but nobody says so now
+        (state(offset=None), "wait"),
+    ],
+)
+def test_what_a_clock_needs(seen: ClockState, decision: str) -> None:
+    assert decide_clock(seen, 0.5) == decision
+
+
+@given(st.floats(-1e6, 1e6), st.one_of(st.none(), st.floats(-1e6, 1e6)), st.floats(0.001, 10))
+def test_a_clock_is_left_alone_only_when_it_is_right(correction: float, offset: float | None, limit: float) -> None:
+    seen = state(correction, offset)
+    right = offset is not None and abs(offset) <= limit and abs(correction) <= limit
+    assert (decide_clock(seen, limit) == "nothing") == right
+    assert (judge_clock("node2", seen, limit, None, 60) == []) == right
+
+
+def test_a_clock_that_nobody_corrects_is_named_with_its_offset() -> None:
+    (problem,) = judge_clock("node2", state(leap="Not synchronised", offset=None), 0.5, -61.24, 60)
+    assert problem.check == "clock"
+    assert problem.found == (
+        "The clock of node2 is about 61.2 s off by the clock of the machine that runs Ansible "
+        "and no NTP server answers: 10.0.0.13"
+    )
+    (problem,) = judge_clock("node2", state(offset=None), 0.5, 0.8, 60)
+    assert problem.found == (
+        "The clock of node2 is within 3 s of the clock of the machine that runs Ansible "
+        "and no NTP server answers: 10.0.0.13"
+    )
+    (problem,) = judge_clock("node2", state(offset=61.24), 0.5, None, 60)
+    assert problem.found == "The clock of node2 is 61.2 s off and chronyd did not bring it within 0.5 s in 60 s"
+    (problem,) = judge_clock("node2", ClockState(), 0.5, None, 60)
+    assert "chronyd does not run" in problem.found
+
+
+def test_clocks_that_disagree_are_shown_with_all_hosts() -> None:
+    offsets = {"node1": 0.001, "node2": -0.3, "node3": 0.31}
+    assert compare_clocks(offsets, 0.7) == []
+    (problem,) = compare_clocks(offsets, 0.5)
+    assert problem.found == (
+        "The clocks of node2 and node3 differ by 0.610 s, more than 0.5 s; to be added to each: "
+        "node1 +0.001 s, node2 -0.300 s, node3 +0.310 s"
+    )
+    assert compare_clocks({}, 0.5) == []
+
+
+@given(st.dictionaries(st.text(min_size=1, max_size=3), st.floats(-100, 100), max_size=6), st.floats(0, 10))
+def test_clocks_agree_when_every_pair_does(offsets: dict[str, float], limit: float) -> None:
+    pairs = [abs(one - other) for one in offsets.values() for other in offsets.values()]
+    assert (compare_clocks(offsets, limit) == []) == all(pair <= limit for pair in pairs)
+
+
+class FakeRunner:
+    """Answers commands from a table; remembers them."""
+
+    def __init__(self, answers: dict[str, str]) -> None:
+        self.answers, self.ran = answers, list[str]()
+
+    def __call__(self, argv: list[str], **_options: Any) -> CompletedCommand:
+        command = " ".join(argv)
+        self.ran.append(command)
+        return CompletedCommand(0 if command in self.answers else 1, self.answers.get(command, ""), "")
+
+
+def test_the_offset_is_measured_and_not_taken_from_chronyd(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loader, "query_ntp", lambda server, _timeout: 60.0 if server == "10.0.0.13" else None)
+    run = FakeRunner({"chronyc -n -c tracking": TRACKING, "chronyc -n -c sources": SOURCES})
+    seen = loader.read_clock(run, 1)
+    assert (seen.offset, seen.measured_with) == (60.0, "10.0.0.13")
+    assert decide_clock(seen, 0.5) == "restart"
+
+
+@pytest.mark.parametrize(("age", "offset"), [(2, 0.000000272), (50, None)])
+def test_chronyd_is_believed_only_with_a_fresh_answer(
+    monkeypatch: pytest.MonkeyPatch, age: int, offset: float | None
+) -> None:
+    monkeypatch.setattr(loader, "query_ntp", lambda _server, _timeout: None)
+    monkeypatch.setattr(time, "sleep", lambda _seconds: None)
+    sources = SOURCES.replace(",17,50,", f",17,{age},")
+    run = FakeRunner({"chronyc -n -c tracking": TRACKING, "chronyc -n -c sources": sources, "chronyc burst 1/2": ""})
+    assert loader.read_clock(run, 1).offset == offset
+    assert "chronyc burst 1/2" in run.ran
+
+
+def test_without_chronyd_nothing_is_known() -> None:
+    assert loader.read_clock(FakeRunner({}), 1) == ClockState()
+    assert loader.read_source_names(FakeRunner({})) is None
+
+
+def test_a_bare_host_can_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loader, "query_ntp", lambda server, _timeout: {"b": 1.5}.get(server))
+    assert loader.observe_clock(["a", "b"], 1) == ClockState(offset=1.5, measured_with="b")
+    assert loader.observe_clock(["a"], 1).offset is None

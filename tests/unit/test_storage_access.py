@@ -1,0 +1,126 @@
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the loader does to folders and mounts: on a folder of this machine, as the user who runs the tests."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.rspm.ha.plugins.module_utils import _storage_loader as loader
+from ansible_collections.rspm.ha.plugins.module_utils._mount import MountEntry, nfs_options
+from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import CompletedCommand
+from ansible_collections.rspm.ha.plugins.module_utils._storage import StorageRequest
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> StorageRequest:
+    root = str(tmp_path)
+    return StorageRequest("existing", root, f"{root}/data", "", (), os.getuid(), os.getgid())
+
+
+def device_of(path: str) -> str:
+    found = os.stat(path).st_dev
+    return f"{os.major(found)}:{os.minor(found)}"
+
+
+def test_the_account_tries_everything_and_leaves_nothing(local: StorageRequest) -> None:
+    result = loader.try_access(local, local.path, device_of(local.path), 10)
+    assert (result.step, result.error, result.uid, result.data_dir_mode) == ("done", "", os.getuid(), -1)
+    assert os.listdir(local.path) == []
+
+
+def test_the_data_directory_is_made_with_its_mode_and_found_again(local: StorageRequest) -> None:
+    device = device_of(local.path)
+    assert loader.make_data_dir(local, device, 10).step == "done"
+    assert stat.S_IMODE(os.stat(local.data_dir).st_mode) == 0o701
+    result = loader.try_access(local, local.path, device, 10)
+    assert (result.where, result.data_dir_mode, result.data_dir_uid) == (local.data_dir, 0o701, os.getuid())
+    os.chmod(local.data_dir, 0o755)
+    assert loader.make_data_dir(local, device, 10).data_dir_mode == 0o701
+
+
+def test_nothing_is_made_on_another_file_system_than_the_mount(local: StorageRequest) -> None:
+    for result in (loader.try_access(local, local.path, "0:9999", 10), loader.make_data_dir(local, "0:9999", 10)):
+        assert (result.step, result.error) == ("device", "EXDEV")
+    assert os.listdir(local.path) == []
+
+
+def test_without_write_nothing_is_written(local: StorageRequest) -> None:
+    before = os.stat(local.path).st_mtime_ns
+    assert loader.try_access(local, local.path, device_of(local.path), 10, write=False).step == "done"
+    assert os.stat(local.path).st_mtime_ns == before
+
+
+def test_a_storage_that_does_not_answer_is_given_up(local: StorageRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loader._Steps, "open_folder", lambda *_args, **_options: time.sleep(60))
+    assert loader.try_access(local, local.path, "0:1", 0.2).step == "wait"
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+def test_the_account_is_the_service_and_not_root(local: StorageRequest) -> None:
+    stranger = StorageRequest("existing", local.path, local.data_dir, "", (), 54321, 54321)
+    result = loader.try_access(stranger, local.path, device_of(local.path), 10)
+    assert result.error == "EACCES"
+
+
+def test_who_holds_a_mount_is_found(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.chdir(tmp_path)
+        os.write(writer, b"x")
+        signal.pause()
+    try:
+        os.read(reader, 1)
+        holders = loader.list_holders(str(tmp_path), 54321)
+        assert [(holder.pid, holder.holds) for holder in holders] == [(child, str(tmp_path))]
+        assert loader.list_holders(str(tmp_path) + "x", 54321) == []
+    finally:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+
+
+def test_the_trial_leaves_nothing_whatever_happens(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    folder = tmp_path / "trial"
+    ran: list[list[str]] = []
+
+    def make(**_options: Any) -> str:
+        folder.mkdir()
+        return str(folder)
+
+    def run(argv: list[str], **_options: Any) -> CompletedCommand:
+        ran.append(argv)
+        return CompletedCommand(0, "", "")
+
+    options = tuple(nfs_options("4.2", "lookupcache=pos"))
+    request = StorageRequest("nfs", "/mnt/x", "/mnt/x/data", "nfs:/srv/rstudio-pm", options, 940, 940)
+    monkeypatch.setattr(tempfile, "mkdtemp", make)
+
+    monkeypatch.setattr(loader, "read_mounts", lambda: [MountEntry("0:1", "/", str(folder), (), "nfs4", "s", ())])
+    with pytest.raises(RuntimeError), loader.trial_mount(run, request, 5):
+        raise RuntimeError
+    assert not folder.exists()
+    told = "rw,hard,vers=4.2,lookupcache=pos,retry=0"
+    assert ran == [["mount", "-t", "nfs", "-o", told, "nfs:/srv/rstudio-pm", str(folder)], ["umount", str(folder)]]
+
+
+def test_systemd_is_asked_whether_it_knows_fstab() -> None:
+    def run_with(shown: str) -> Any:
+        def run(argv: list[str], **_options: Any) -> CompletedCommand:
+            return CompletedCommand(0, shown if argv[0] == "systemctl" else "mnt-rstudio\\x2dpm.mount\n", "")
+
+        return run
+
+    assert not loader.unit_is_outdated(run_with("SourcePath=/etc/fstab\nNeedDaemonReload=no\n"), "/mnt/rstudio-pm")
+    assert loader.unit_is_outdated(run_with("SourcePath=/etc/fstab\nNeedDaemonReload=yes\n"), "/mnt/rstudio-pm")
+    assert loader.unit_is_outdated(run_with("SourcePath=\nNeedDaemonReload=no\n"), "/mnt/rstudio-pm")

@@ -1,0 +1,209 @@
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The order in which the module storage_mount does things."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ansible_collections.rspm.ha.plugins.module_utils import _storage_loader as loader
+from ansible_collections.rspm.ha.plugins.module_utils._mount import MountEntry, parse_mountinfo
+from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import CompletedCommand
+from ansible_collections.rspm.ha.plugins.module_utils._storage import (
+    AccessResult,
+    Holder,
+    ServerProbe,
+    StorageRequest,
+    storage_request,
+)
+from ansible_collections.rspm.ha.plugins.modules.storage_mount import Storage
+
+ASKED: dict[str, Any] = {
+    "kind": "nfs",
+    "path": "/mnt/rstudio-pm",
+    "data_dir": "/mnt/rstudio-pm/data",
+    "server": "nfs",
+    "export": "/srv/rstudio-pm",
+    "nfs_version": "4.2",
+    "cache": "lookupcache=pos",
+    "options": [],
+    "uid": 940,
+    "gid": 940,
+}
+LIVE = "rw,vers=4.2,rsize=131072,wsize=131072,namlen=255,hard,proto=tcp,timeo=600,lookupcache=pos,sec=sys"
+
+
+def asked(**changes: Any) -> StorageRequest:
+    return storage_request(**{**ASKED, **changes})
+
+
+def table(options: str = LIVE, fstype: str = "nfs4", source: str = "nfs:/srv/rstudio-pm") -> list[MountEntry]:
+    return parse_mountinfo(
+        "20 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
+        f"201 20 0:39 / /mnt/rstudio-pm rw,relatime shared:108 - {fstype} {source} {options}\n"
+    )
+
+
+NO_MOUNT = table()[:1]
+
+
+class Recorder:
+    """Stands for the loader: answers from what a test sets, and writes down what is done to the host."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, entries: list[MountEntry]) -> None:
+        self.entries, self.done = entries, list[str]()
+        self.holders: list[Holder] = []
+        self.names: list[str] = []
+        self.probes: list[ServerProbe] = []
+        self.access = AccessResult("done", "", "/m", 940, 940, 940, 940, 0o701)
+        self.mount_gives = table()
+        monkeypatch.setattr(loader, "read_mounts", lambda *_args: self.entries)
+        monkeypatch.setattr(loader, "list_holders", lambda *_args: self.holders)
+        monkeypatch.setattr(loader, "list_names", lambda *_args: self.names)
+        monkeypatch.setattr(loader, "probe_nfs_server", lambda *_args: self.probes)
+        monkeypatch.setattr(loader, "try_access", self.try_access)
+        monkeypatch.setattr(loader, "make_data_dir", self.make_data_dir)
+        monkeypatch.setattr(loader, "trial_mount", self.trial_mount)
+        monkeypatch.setattr(loader, "mount_from_fstab", self.mount)
+        monkeypatch.setattr(loader, "unmount", self.unmount)
+        monkeypatch.setattr(loader, "unit_is_outdated", lambda *_args: False)
+
+    def try_access(self, *_args: Any, write: bool = True) -> AccessResult:
+        self.done.append("write" if write else "look")
+        return self.access
+
+    def make_data_dir(self, *_args: Any) -> AccessResult:
+        self.done.append("make data")
+        return AccessResult("done", "", "/m", data_dir_uid=940, data_dir_gid=940, data_dir_mode=0o701)
+
+    @contextmanager
+    def trial_mount(self, *_args: Any) -> Iterator[MountEntry]:
+        self.done.append("trial")
+        yield table()[1]
+
+    def mount(self, *_args: Any) -> None:
+        self.done.append("mount")
+        self.entries = self.mount_gives
+
+    def unmount(self, *_args: Any) -> None:
+        self.done.append("unmount")
+        self.entries = NO_MOUNT
+
+
+def module(check_mode: bool = False) -> Any:
+    params = {**ASKED, "timeout": 5}
+    warnings: list[str] = []
+    return SimpleNamespace(params=params, check_mode=check_mode, warn=warnings.append, warnings=warnings)
+
+
+def no_commands(*_args: Any, **_options: Any) -> CompletedCommand:
+    raise AssertionError("a command was run")
+
+
+def storage(check_mode: bool = False) -> Storage:
+    return Storage(module(check_mode), asked(), no_commands)
+
+
+def test_a_new_mount_is_tried_before_anything_is_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Recorder(monkeypatch, NO_MOUNT)
+    call = storage()
+    call.check_ready()
+    assert host.done == ["trial", "write"] and not call.changed
+    assert call.result()["options"] == list(asked().options)
+
+
+@pytest.mark.parametrize(
+    ("fault", "check"),
+    [
+        ({"names": ["old.txt"]}, "storage-hidden"),
+        ({"probes": [ServerProbe("nfs", 2049, "Connection refused")]}, "storage-server"),
+        ({"access": AccessResult("create", "EROFS", "/run/trial")}, "storage-read-only"),
+        ({"access": AccessResult("owner", "EPERM", "/run/trial", 65534, 65534)}, "storage-ids"),
+        ({"entries": table(fstype="ext4")}, "storage-type"),
+    ],
+)
+def test_a_fault_stops_it_with_nothing_changed(
+    monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any], check: str
+) -> None:
+    host = Recorder(monkeypatch, NO_MOUNT)
+    vars(host).update(fault)
+    with pytest.raises(DomainError) as error:
+        storage().check_ready()
+    assert error.value.problem.check == check
+    assert not {"mount", "unmount", "make data"} & set(host.done)
+
+
+def test_a_missing_mount_is_made_with_its_data_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Recorder(monkeypatch, NO_MOUNT)
+    host.access = AccessResult("done", "", "/m", 940, 940)
+    call = storage()
+    call.bring_up()
+    assert host.done == ["mount", "write", "make data"]
+    result = call.result()
+    assert result["changed"] and result["source"] == "nfs:/srv/rstudio-pm"
+    assert result["diff"]["before"] == {"mounted": False, "data_dir_mode": "absent"}
+    assert result["diff"]["after"] == {"mounted": True, "data_dir_mode": "0701"}
+
+
+def test_a_second_run_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Recorder(monkeypatch, table())
+    for work in ("check_ready", "bring_up"):
+        call = storage()
+        getattr(call, work)()
+        assert not call.changed
+    assert host.done == ["write", "write"]
+
+
+def test_other_options_are_changed_only_while_nobody_holds_the_mount(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = table(LIVE.replace("lookupcache=pos,", ""))
+    host = Recorder(monkeypatch, other)
+    host.holders = [Holder(7, "rstudio-pm", "/mnt/rstudio-pm/data/db")]
+    for work in ("check_ready", "bring_up"):
+        with pytest.raises(DomainError) as error:
+            getattr(storage(), work)()
+        assert error.value.problem.check == "storage-busy"
+        assert "rstudio-pm (pid 7, /mnt/rstudio-pm/data/db)" in error.value.problem.found
+    assert host.done == []
+    host.holders = []
+    call = storage()
+    call.bring_up()
+    assert host.done == ["unmount", "mount", "write"]
+    assert call.result()["diff"]["before"] == {"mounted": True, "lookupcache": "all"}
+    assert call.result()["diff"]["after"] == {"mounted": True, "lookupcache": "pos"}
+
+
+def test_an_option_that_did_not_come_into_force_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Recorder(monkeypatch, NO_MOUNT)
+    host.mount_gives = table(LIVE.replace("vers=4.2", "vers=4.1"))
+    with pytest.raises(DomainError) as error:
+        storage().bring_up()
+    assert error.value.problem.check == "storage-options"
+    assert "vers is 4.1 instead of 4.2" in error.value.problem.found
+
+
+@pytest.mark.parametrize("entries", [NO_MOUNT, table(LIVE.replace("lookupcache=pos,", ""))])
+def test_check_mode_predicts_and_touches_nothing(monkeypatch: pytest.MonkeyPatch, entries: list[MountEntry]) -> None:
+    host = Recorder(monkeypatch, entries)
+    host.probes = [ServerProbe("nfs", 2049, "Connection refused")]
+    call = storage(check_mode=True)
+    call.check_ready()
+    assert not call.changed and len(call.module.warnings) == 1
+    call = storage(check_mode=True)
+    call.bring_up()
+    assert call.changed and host.done == []
+
+
+def test_check_mode_looks_at_a_mount_that_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Recorder(monkeypatch, table())
+    host.access = AccessResult("done", "", "/m", -1, -1, 940, 940, 0o755)
+    call = storage(check_mode=True)
+    call.bring_up()
+    assert call.changed and host.done == ["look"]

@@ -1,0 +1,372 @@
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A small world of nodes, a database and a restore point, in which plans are carried out and everything can go wrong.
+
+It knows what the actions promise (their docstrings) and nothing of how a plan is made. Every action is a list of small
+operations; between any two of them, on any node, the controller may die, a node may lose power (and starts by itself
+whatever is installed and not masked), or a person may unmask and start a node. Operations of one phase interleave
+freely.
+
+Worlds are tuples, so that millions can be looked through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import (
+    CLUSTER,
+    Action,
+    Balancer,
+    DatabaseObservation,
+    LockObservation,
+    LockView,
+    NodeObservation,
+    Observations,
+    Package,
+    Plan,
+    RestorePoint,
+    RestoreState,
+)
+
+OLD, NEW = "2025.12.0-14", "2026.04.0"
+NAMES = ("a", "b", "c", "d")
+
+NONE, A, T = 0, 1, 2
+"""No version, the older, the newer."""
+HALF = 3
+"""A package cut in the middle, or databases in the middle of a restore."""
+
+LEFT, OURS = 1, 2
+"""A lock whose holder died; the lock of the run that is under way."""
+
+ABSENT, INCOMPLETE, COMPLETE, IN_USE, RESTORING, RESTORED = range(6)
+_STATES = tuple(RestoreState)
+assert [state.name for state in _STATES] == ["ABSENT", "INCOMPLETE", "COMPLETE", "IN_USE", "RESTORING", "RESTORED"]
+
+
+class Node(NamedTuple):
+    """One node.
+
+    package, process: a version. in_balancer, held: None = not looked at, which makes far fewer worlds.
+    by_hand: 2 = a person started it, 1 = and the plan was made knowing it.
+    """
+
+    package: int = A
+    process: int = A
+    masked: bool = False
+    staged: bool = False
+    in_balancer: bool | None = True
+    held: bool | None = True
+    by_hand: int = 0
+
+    @property
+    def can_start(self) -> int:
+        """The version that may run now or after a reboot."""
+        return self.process or (NONE if self.masked else self.package)
+
+
+class World(NamedTuple):
+    """What lasts. point_is_ours: the restore point was made under the lock that is there."""
+
+    nodes: tuple[Node, ...]
+    schema: int = A
+    point: int = ABSENT
+    point_is_ours: bool = False
+    lock: int = NONE
+    schema_by_hand: int = 0
+
+
+class Breach(Exception):
+    """What must never happen, has."""
+
+
+class Abort(Exception):
+    """A step found that it must not go on; the run ends as when the controller dies."""
+
+
+PROGRAMS: dict[Action, tuple[str, ...]] = {
+    Action.TAKE_LOCK: ("lock",),
+    Action.STAGE: ("stage",),
+    Action.CREATE_RESTORE_POINT: ("begin_point", "complete_point"),
+    Action.LB_DRAIN: ("drain",),
+    Action.STOP_AND_MASK: ("mask", "stop"),
+    Action.PROVE_STOPPED: ("prove",),
+    Action.MARK_RESTORE_POINT_IN_USE: ("mark",),
+    Action.UPGRADE_FIRST: ("mask", "stop", "prove_all", "unpack", "configure", "unmask", "start"),
+    Action.UPGRADE: ("mask", "stop", "unpack", "configure", "unmask", "start"),
+    Action.START: ("unmask", "start"),
+    Action.LB_READY: ("ready",),
+    Action.HOLD: ("hold",),
+    Action.RESTORE: ("restoring", "restored"),
+    Action.INSTALL_PREVIOUS: ("unpack_masked", "configure"),
+    Action.RELEASE_LOCK: ("release",),
+}
+
+_ACTIONS: tuple[Action | None, ...] = (None, *PROGRAMS)
+_PROGRAMS = tuple(PROGRAMS[action] if action else () for action in _ACTIONS)
+_UPGRADE_FIRST = _ACTIONS.index(Action.UPGRADE_FIRST)
+
+Column = tuple[int, ...]
+"""What one host still has to do, phase by phase (places in _ACTIONS; 0 = nothing)."""
+
+
+class Run(NamedTuple):
+    """A plan under way: the version it leads to; for the cluster and each node its column and place in the phase."""
+
+    goal: int
+    cluster: Column
+    at: int
+    columns: tuple[Column, ...]
+    ats: tuple[int, ...]
+
+
+def begin(world: World, plan: Plan, goal: int) -> tuple[World, Run | None]:
+    """Return the world and the run at the moment when a plan that was made in it begins."""
+    cluster: list[int] = []
+    columns: list[list[int]] = [[] for _node in world.nodes]
+    for phase in plan.phases:
+        for column in (cluster, *columns):
+            column.append(0)
+        for step in phase.steps:
+            column = cluster if step.host == CLUSTER else columns[NAMES.index(step.host)]
+            column[-1] = _ACTIONS.index(step.action)
+    if not cluster:
+        return world, None
+    known = tuple(node._replace(by_hand=min(node.by_hand, 1)) for node in world.nodes)
+    world = world._replace(nodes=known, schema_by_hand=min(world.schema_by_hand, 1))
+    return world, Run(goal, tuple(cluster), 0, tuple(map(tuple, columns)), (0,) * len(columns))
+
+
+def advance(world: World, run: Run) -> Iterator[tuple[World, Run | None]]:
+    """Yield what may be next when nothing goes wrong: one operation on any host that has one left in this phase."""
+    pending = False
+    program = _PROGRAMS[run.cluster[0]]
+    if run.at < len(program):
+        pending = True
+        yield _operate(world, run, program[run.at], -1)
+    for number, column in enumerate(run.columns):
+        program = _PROGRAMS[column[0]]
+        if run.ats[number] < len(program):
+            pending = True
+            yield _operate(world, run, program[run.ats[number]], number)
+    if not pending:
+        if len(run.cluster) == 1:
+            yield world, None
+        else:
+            columns = tuple(column[1:] for column in run.columns)
+            yield world, Run(run.goal, run.cluster[1:], 0, columns, (0,) * len(columns))
+
+
+def _operate(world: World, run: Run, operation: str, number: int) -> tuple[World, Run | None]:
+    try:
+        if number < 0:
+            return _on_cluster(world, run, operation), run._replace(at=run.at + 1)
+        node = _on_node(world, run, operation, number)
+    except Abort:
+        return die(world), None
+    if node.masked and not node.process:
+        node = node._replace(by_hand=0)
+    if node.process != world.nodes[number].process:
+        world = _migrate(world, node.process)
+    world = world._replace(nodes=(*world.nodes[:number], node, *world.nodes[number + 1 :]))
+    ats = (*run.ats[:number], run.ats[number] + 1, *run.ats[number + 1 :])
+    return world, run._replace(ats=ats)
+
+
+def _migrate(world: World, started: int) -> World:
+    """Return the world after a process of a version has met the schema (at once: the worst case)."""
+    if started == T and world.schema == A:
+        return world._replace(schema=T, schema_by_hand=0)
+    return world
+
+
+def _on_cluster(world: World, run: Run, operation: str) -> World:
+    going = [number for number, node in enumerate(world.nodes) if node.process]
+    if operation == "lock":
+        # a take-over keeps the run id
+        return world._replace(lock=OURS, point_is_ours=world.point_is_ours and world.lock == LEFT)
+    if operation == "release":
+        return world._replace(lock=NONE, point_is_ours=False)
+    if operation == "begin_point":
+        return world._replace(point=INCOMPLETE) if world.point == ABSENT else world
+    if operation == "complete_point":
+        if world.point in (IN_USE, RESTORING) or (world.schema != A and not world.schema_by_hand):
+            raise Breach("a restore point is made when the schema may have moved")
+        return world._replace(point=COMPLETE, point_is_ours=True)
+    if operation == "mark":
+        return world._replace(point=IN_USE)
+    if operation == "prove":
+        if any(_UPGRADE_FIRST not in run.columns[number] for number in going):
+            raise Abort
+        return world
+    if going:
+        raise Abort
+    if operation == "restoring":
+        if world.point not in (COMPLETE, IN_USE, RESTORING, RESTORED):
+            raise Breach("a restore without a restore point")
+        return world._replace(point=RESTORING, schema=HALF)
+    assert operation == "restored"
+    return world._replace(point=RESTORED, schema=A, schema_by_hand=0)
+
+
+def _on_node(world: World, run: Run, operation: str, number: int) -> Node:
+    node = world.nodes[number]
+    if operation == "stage":
+        return node._replace(staged=True)
+    if operation == "drain":
+        return node._replace(in_balancer=False)
+    if operation == "ready":
+        return node._replace(in_balancer=True)
+    if operation == "hold":
+        return node._replace(held=None if node.held is None else True)
+    if operation == "mask":
+        if node.process == A and run.goal == T:
+            _ready_to_stop(world)
+        return node._replace(masked=True)
+    if operation == "unmask":
+        return node._replace(masked=False)
+    if operation == "stop":
+        if node.process == A and run.goal == T:
+            _ready_to_stop(world)
+        return node._replace(process=NONE)
+    if operation == "prove_all":
+        if any(other.process for other in world.nodes):
+            raise Abort
+        return node
+    if operation == "unpack_masked" and not (node.masked and not node.process):
+        raise Abort
+    if operation in ("unpack", "unpack_masked"):
+        return node if node.package == run.goal else node._replace(package=HALF)
+    if operation == "configure":
+        if node.package == run.goal:
+            return node
+        # a package's script starts the service, unless it is masked
+        process = node.process or (NONE if node.masked else run.goal)
+        return node._replace(package=run.goal, held=node.held and False, process=process)
+    assert operation == "start"
+    if node.process:
+        if node.process != run.goal:
+            raise Abort
+        return node
+    if node.package == HALF:
+        raise Abort
+    _may_start(world, node.package, number)
+    if node.package != run.goal:
+        raise Breach("a version is started that isn't the wanted one")
+    return node._replace(process=node.package)
+
+
+def _ready_to_stop(world: World) -> None:
+    """Raise Breach where users lose a node although not everything is ready."""
+    if world.point == IN_USE:
+        return
+    if world.point != COMPLETE or not world.point_is_ours:
+        raise Breach("a node stops before this run's restore point is complete")
+    if any(node.package != T and not node.staged for node in world.nodes):
+        raise Breach("a node stops before the package is staged everywhere")
+
+
+def _may_start(world: World, version: int, number: int) -> None:
+    """Raise Breach where a plan starts a node next to one that it knew to be started by hand, or on a moved schema."""
+    for other, node in enumerate(world.nodes):
+        if other != number and node.by_hand == 1 and node.can_start not in (NONE, version):
+            raise Breach("a node is started while one that was started by hand may run another version")
+    if version == A and world.schema != A and world.schema_by_hand < 2:
+        raise Breach("the older version is started on a moved schema")
+
+
+def die(world: World) -> World:
+    """Return the world after the controller has died."""
+    return world._replace(lock=LEFT) if world.lock == OURS else world
+
+
+def cut_power(world: World, number: int) -> World:
+    """Return the world after a node has lost power and is back."""
+    node = world.nodes[number]
+    version = NONE if node.masked else node.package
+    if version == HALF:
+        version = T if world.schema == T else A
+    world = world._replace(nodes=(*world.nodes[:number], node._replace(process=version), *world.nodes[number + 1 :]))
+    return _migrate(world, version)
+
+
+def start_by_hand(world: World, number: int) -> World | None:
+    """Return the world after a person has unmasked and started a node, None where that changes nothing."""
+    node = world.nodes[number]
+    if node.process or node.package == HALF:
+        return None
+    node = node._replace(masked=False, process=node.package, by_hand=2)
+    moved = node.process == T and world.schema != T
+    return world._replace(
+        nodes=(*world.nodes[:number], node, *world.nodes[number + 1 :]),
+        schema=T if moved else world.schema,
+        schema_by_hand=2 if moved else world.schema_by_hand,
+    )
+
+
+def unlock(world: World) -> World:
+    """Return the world after a person has broken the lock."""
+    return world._replace(lock=NONE, point_is_ours=False)
+
+
+def check(world: World) -> None:
+    """Raise Breach where two versions run, or one may start that doesn't fit the schema or another node.
+
+    Nodes that a person started are their doing until a plan has stopped them; so is the schema that such a node moved.
+    """
+    old = new = False
+    for node in world.nodes:
+        if not node.by_hand:
+            can = node.can_start
+            old = old or can in (A, HALF)
+            new = new or can in (T, HALF)
+    if old and new:
+        raise Breach("two versions run or can start")
+    if world.schema_by_hand:
+        return
+    if old and world.schema == T:
+        raise Breach("the older version runs or can start while the schema is the newer one's")
+    if (old or new) and world.schema == HALF:
+        raise Breach("a node runs or can start while the databases are half restored")
+
+
+def observe(world: World, knows_schema: bool = False) -> Observations:
+    """Return what a run would see."""
+    text = {NONE: "", A: OLD, T: NEW, HALF: ""}
+    view = (LockView.FREE, LockView.TAKEABLE, LockView.OURS)[world.lock]
+    return Observations(
+        nodes=tuple(_seen(node, number) for number, node in enumerate(world.nodes)),
+        database=DatabaseObservation(schema_version=text[world.schema] if knows_schema else ""),
+        lock=LockObservation(view, "run" if world.lock else ""),
+        restore_point=RestorePoint(
+            _STATES[world.point],
+            OLD if world.point else "",
+            NEW if world.point else "",
+            "run" if world.point_is_ours else "earlier",
+        ),
+    )
+
+
+_seen_before: dict[tuple[Node, int], NodeObservation] = {}
+
+
+def _seen(node: Node, number: int) -> NodeObservation:
+    key = (node._replace(by_hand=0), number)
+    if key not in _seen_before:
+        _seen_before[key] = NodeObservation(
+            name=NAMES[number],
+            package=Package.HALF if node.package == HALF else Package.WHOLE,
+            installed_version={A: OLD, T: NEW, HALF: NEW}[node.package],
+            process=bool(node.process),
+            running_version={NONE: "", A: OLD, T: NEW}[node.process],
+            masked=node.masked,
+            staged=node.staged,
+            held=node.held is not False,
+            healthy=bool(node.process),
+            balancer={None: Balancer.UNMANAGED, True: Balancer.READY, False: Balancer.DRAIN}[node.in_balancer],
+        )
+    return _seen_before[key]
