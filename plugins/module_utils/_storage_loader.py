@@ -207,8 +207,10 @@ def try_access(request: StorageRequest, root: str, device: str, timeout: float, 
 
 def _work_with_a_file(folder: int, uid: int, steps: _Steps) -> None:
     result = steps.result
-    name = f".rspm-probe-{socket.gethostname()}-{os.getpid()}"
+    name = f".rspm-probe-{socket.gethostname()}"
     result["step"] = "create"
+    # one that had to be killed while it waited for the server left its folder behind
+    _remove_probe(folder, name)
     os.mkdir(name, 0o700, dir_fd=folder)
     probe = os.open(name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=folder)
     try:
@@ -230,14 +232,22 @@ def _work_with_a_file(folder: int, uid: int, steps: _Steps) -> None:
         result["step"] = "remove"
         os.unlink("old", dir_fd=probe)
     finally:
-        # a descriptor that is still open would leave a .nfs file behind
-        for left in os.listdir(probe):
-            os.unlink(left, dir_fd=probe)
         os.close(probe)
-        os.rmdir(name, dir_fd=folder)
+        _remove_probe(folder, name)
     if result["uid"] != uid:
         result["step"] = "owner"
         raise OSError(errno.EPERM, "another owner")
+
+
+def _remove_probe(folder: int, name: str) -> None:
+    try:
+        probe = os.open(name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=folder)
+    except FileNotFoundError:
+        return
+    for left in os.listdir(probe):
+        os.unlink(left, dir_fd=probe)
+    os.close(probe)
+    os.rmdir(name, dir_fd=folder)
 
 
 def make_data_dir(request: StorageRequest, device: str, timeout: float) -> AccessResult:

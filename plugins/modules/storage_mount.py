@@ -72,9 +72,11 @@ options:
     type: int
     required: true
   timeout:
-    description: Seconds that a mount, and each look at the storage, may take.
+    description:
+      - Seconds that a mount, and each look at the storage, may take. An NFS server that was just started keeps its
+        clients waiting for up to 90.
     type: int
-    default: 30
+    default: 120
 attributes:
   check_mode:
     description: Nothing is mounted, made or written to, also not for a trial; what a real run would do is predicted.
@@ -171,6 +173,8 @@ from ansible_collections.rspm.ha.plugins.module_utils._storage import (
     storage_request,
 )
 
+CONNECT_SECONDS = 10
+
 
 def raise_first(problems: list[Problem]) -> None:
     """Raise the first of problems, if there is one."""
@@ -193,13 +197,13 @@ class Storage:
     def check_ready(self) -> None:
         """Raise DomainError unless the storage can be mounted and worked with; nothing that lasts is changed."""
         if self.action == "keep":
+            raise_first(self.server_problems())
             self.check_access()
             return
         if self.action == "mount":
             raise_first(judge_hidden(self.request.path, loader.list_names(self.request.path)))
         self.refuse_held()
-        params = self.module.params
-        problems = judge_server(loader.probe_nfs_server(params["server"], params["nfs_version"], self.timeout))
+        problems = self.server_problems()
         if self.module.check_mode:
             # on bare machines the real run would have made the server first
             for problem in problems:
@@ -210,6 +214,13 @@ class Storage:
             tried = loader.try_access(self.request, entry.mount_point, entry.device, self.timeout)
         where = tried.where.replace(entry.mount_point, self.request.source, 1)
         raise_first(judge_access(self.request, replace(tried, where=where)))
+
+    def server_problems(self) -> list[Problem]:
+        """Return why our NFS server can't be reached; a mount that is not ours names no server."""
+        params = self.module.params
+        if self.request.kind == "existing":
+            return []
+        return judge_server(loader.probe_nfs_server(params["server"], params["nfs_version"], CONNECT_SECONDS))
 
     def bring_up(self) -> None:
         """Mount what fstab has, where that is not what is mounted, and make the data directory."""
@@ -293,7 +304,7 @@ def main() -> None:
             "options": {"type": "list", "elements": "str", "default": []},
             "uid": {"type": "int", "required": True},
             "gid": {"type": "int", "required": True},
-            "timeout": {"type": "int", "default": 30},
+            "timeout": {"type": "int", "default": 120},
         },
         supports_check_mode=True,
     )

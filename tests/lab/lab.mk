@@ -37,3 +37,16 @@ lab-up: venv lab-tools ## five new lab machines, with a time server
 .PHONY: lab-down
 lab-down: ## remove the lab
 	@$(LAB) down
+
+demo-run = $(lab-environment) ansible-playbook -i examples/inventory -i tests/lab/inventory.sh \
+  -e vault_rspm_database_password=demo-only -e rspm_package_file=$(RSPM_TEST_PACKAGES)/rstudio-pm_2026.08.0_amd64.deb
+
+.PHONY: demo
+demo: venv lab-tools packages ## a whole cluster on this machine, and a look at it
+	@$(LAB) down && $(LAB) up
+	@$(demo-run) tests/lab/ntp.yml playbooks/site.yml
+	@tests/lab/demo.sh
+
+.PHONY: demo-site
+demo-site: venv ## site.yml on the demo's cluster once more
+	@$(demo-run) playbooks/site.yml

@@ -11,7 +11,6 @@ import threading
 import time
 import urllib.error
 import urllib.request
-import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,9 +18,12 @@ from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY / "tests" / "lab"))
+sys.path.insert(0, str(REPOSITORY / "tests" / "standin"))
 
+from make_wheel import make_wheel  # noqa: E402
 from rspm_lab import lab as lab_module  # noqa: E402 the path comes first
 from rspm_lab.lab import Lab  # noqa: E402
+from rspm_lab.shell import run  # noqa: E402
 
 LAB_NAME = os.environ.get("RSPM_LAB", "lab")
 NODES = ["node1", "node2", "node3"]
@@ -161,22 +163,6 @@ def wait_for(what: str, condition: Any, seconds: float, pause: float = 0.2) -> f
     return time.monotonic() - begun
 
 
-def make_wheel(folder: Path, name: str, version: str = "1.0") -> Path:
-    """Make a small wheel that pip installs for real."""
-    path = folder / f"{name}-{version}-py3-none-any.whl"
-    info = f"{name}-{version}.dist-info"
-    files = {
-        f"{name}.py": f"VALUE = {name!r}\n",
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-    }
-    with zipfile.ZipFile(path, "w") as archive:
-        for inner, text in files.items():
-            archive.writestr(inner, text)
-        archive.writestr(f"{info}/RECORD", "".join(f"{inner},,\n" for inner in [*files, f"{info}/RECORD"]))
-    return path
-
-
 def publish(lab: Lab, name: str, node: str) -> float:
     """Publish a new wheel on a node and return the moment after it (seconds, monotonic)."""
     with tempfile.TemporaryDirectory() as folder:
@@ -227,3 +213,9 @@ class Clients:
         self._stop.set()
         for thread in self._threads:
             thread.join(40)
+
+
+def ask_database(lab: Lab, query: str, database: str = "postgres") -> list[str]:
+    """Return the rows that PostgreSQL on the infra machine gives its own superuser, a line each."""
+    argv = lab.ssh_argv("infra", f"cd /; su postgres -c 'psql -At -v ON_ERROR_STOP=1 -d {database}'")
+    return run(argv, text_in=query).stdout.splitlines()

@@ -21,11 +21,13 @@ import sys
 import tarfile
 import tempfile
 import time
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import standin_builder
+from make_wheel import make_wheel as wheel
+
+__all__ = ["wheel"]
 
 OLD, MIDDLE, NEW = standin_builder.SCHEMAS
 WAIT = 15.0  # seconds for what takes a fraction of one on an idle machine
@@ -55,22 +57,6 @@ def installed(version: str, variant: str) -> Path:
     standin_builder.stage(tree, standin_builder.Recipe(version, standin_builder.SCHEMAS[version], variant))
     compileall.compile_dir(tree / "opt/rstudio-pm/lib", quiet=1)
     return tree
-
-
-def wheel(folder: Path, name: str, version: str) -> Path:
-    """Write a wheel that pip can install."""
-    info = f"{name}-{version}.dist-info"
-    files = {
-        f"{name}.py": f"VERSION = {version!r}\n",
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: stand-in\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-    }
-    path = folder / f"{name}-{version}-py3-none-any.whl"
-    with zipfile.ZipFile(path, "w") as archive:
-        for file, text in files.items():
-            archive.writestr(file, text)
-        archive.writestr(f"{info}/RECORD", "".join(f"{file},,\n" for file in [*files, f"{info}/RECORD"]))
-    return path
 
 
 def r_package(folder: Path, name: str, version: str) -> Path:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import stat
 import tempfile
 import time
@@ -36,6 +37,14 @@ def device_of(path: str) -> str:
 def test_the_account_tries_everything_and_leaves_nothing(local: StorageRequest) -> None:
     result = loader.try_access(local, local.path, device_of(local.path), 10)
     assert (result.step, result.error, result.uid, result.data_dir_mode) == ("done", "", os.getuid(), -1)
+    assert os.listdir(local.path) == []
+
+
+def test_what_a_killed_probe_left_is_cleared_away(local: StorageRequest) -> None:
+    left = Path(local.path) / f".rspm-probe-{socket.gethostname()}"
+    left.mkdir()
+    (left / "new").write_text("rspm")
+    assert loader.try_access(local, local.path, device_of(local.path), 10).step == "done"
     assert os.listdir(local.path) == []
 
 

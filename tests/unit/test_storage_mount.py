@@ -153,6 +153,16 @@ def test_a_missing_mount_is_made_with_its_data_directory(monkeypatch: pytest.Mon
     assert result["diff"]["after"] == {"mounted": True, "data_dir_mode": "0701"}
 
 
+def test_a_server_that_is_gone_is_named_before_anything_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Recorder(monkeypatch, table())
+    host.probes = [ServerProbe("nfs", 2049, "timed out")]
+    for check_mode in (False, True):
+        with pytest.raises(DomainError) as error:
+            storage(check_mode).check_ready()
+        assert error.value.problem.check == "storage-server"
+    assert host.done == []
+
+
 def test_a_second_run_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     host = Recorder(monkeypatch, table())
     for work in ("check_ready", "bring_up"):

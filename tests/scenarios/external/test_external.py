@@ -1,0 +1,42 @@
+"""A cluster on the team's own database and its own mount."""
+
+from __future__ import annotations
+
+from tests.scenarios import support
+from tests.scenarios.support import NODES, Lab
+
+
+def test_all_nodes_serve_through_the_balancer(lab: Lab) -> None:
+    assert set(support.versions(lab).values()) == {"2026.04.0"}
+    assert support.get(lab.spec("lb").address)[0] == 200
+
+
+def test_main_and_usage_data_are_in_two_schemas_of_the_teams_database(lab: Lab) -> None:
+    query = "SELECT DISTINCT schemaname FROM pg_tables WHERE schemaname IN ('pm', 'metrics', 'public') ORDER BY 1"
+    assert support.ask_database(lab, query, "team") == ["metrics", "pm"]
+
+
+def test_the_teams_mount_was_left_as_it_was(lab: Lab) -> None:
+    for node in NODES:
+        assert lab.ssh(node, "grep -c rstudio-pm /etc/fstab || true").strip() == "0"
+        assert "acdirmax=3" in lab.ssh(node, "findmnt -n -o OPTIONS /shared/packages")
+
+
+def test_a_new_file_is_seen_within_the_limit_of_acdirmax(lab: Lab) -> None:
+    for node in NODES[1:]:
+        assert support.get(f"{lab.spec(node).address}:4242", "/pypi/latest/simple/seen/")[0] == 404
+    support.publish(lab, "seen", "node1")
+    for node in NODES[1:]:
+        address = f"{lab.spec(node).address}:4242"
+        support.wait_for(node, lambda a=address: support.get(a, "/pypi/latest/simple/seen/")[0] == 200, 5, 0.1)
+
+
+def test_the_service_waits_for_the_teams_mount_at_boot(lab: Lab) -> None:
+    for node in NODES:
+        assert "/shared/packages" in lab.ssh(node, "systemctl show -P RequiresMountsFor rstudio-pm")
+
+
+def test_the_secret_is_in_no_file_that_others_can_read(lab: Lab) -> None:
+    for name in [*NODES, "lb"]:
+        found = lab.ssh(name, "grep -rlsF canary-Zx9 /etc /var/lib /var/log /opt /tmp /run 2>/dev/null || true").split()
+        assert set(found) <= {"/etc/rstudio-pm/rstudio-pm.gcfg"}

@@ -1,0 +1,168 @@
+"""What can't work is refused by name, on machines that are still new, and nothing is changed on any of them."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.scenarios import support
+from tests.scenarios.support import Lab, Run
+
+INVENTORY = support.REPOSITORY / "extensions" / "molecule" / "external" / "inventory"
+PACKAGE = support.PACKAGES / "rstudio-pm_2026.04.0_amd64.deb"
+
+
+@pytest.fixture(scope="module")
+def untouched() -> dict[str, list[str]]:
+    """What every machine is before anything is asked for."""
+    return support.fingerprint()
+
+
+def refused(untouched: dict[str, list[str]], *args: str, **variables: Any) -> str:
+    """Run site.yml, see that it fails and changes nothing on any host, and return what it says."""
+    run = site(*args, **variables)
+    assert run.code != 0, "site.yml went through"
+    assert run.changed() == []
+    assert support.differences(untouched, support.fingerprint()) == []
+    return run.messages()
+
+
+def site(*args: str, **variables: Any) -> Run:
+    return support.run_playbook("site", *args, inventory=INVENTORY, **variables)
+
+
+def test_different_versions_in_host_vars(untouched: dict[str, list[str]], tmp_path: Path) -> None:
+    overlay = tmp_path / "overlay.yml"
+    overlay.write_text("all:\n  hosts:\n    node2:\n      rspm_version: 2026.08.0\n")
+    assert refused(untouched, "-i", str(overlay)) == (
+        "node1, node2, node3: [one-version] different versions are asked for: 2026.04.0 on node1, node3; 2026.08.0 on "
+        "node2. All nodes of a cluster must run the same version, since they share one database schema. Set "
+        "rspm_version once, in group_vars/all.yml, and remove it from host_vars."
+    )
+
+
+def test_a_missing_mount_server(untouched: dict[str, list[str]], lab: Lab) -> None:
+    absent = lab.network.address(100)
+    said = refused(untouched, rspm_storage_kind="nfs", rspm_storage_path="/mnt/rstudio-pm", rspm_nfs_server=absent)
+    assert said == (
+        f"node1, node2, node3: [storage-server] The NFS server {absent} does not answer on TCP port 2049: No route to "
+        "host. The data directory lies on it, and no node can start without it. Start the NFS server, open the port "
+        "to this node, or correct rspm_nfs_server."
+    )
+
+
+def test_an_existing_mount_that_is_none(untouched: dict[str, list[str]]) -> None:
+    said = refused(untouched, rspm_storage_path="/srv/nothing")
+    assert said.startswith(
+        "node1, node2, node3: [storage-type] Nothing is mounted at /srv/nothing, where an NFS mount was to be found."
+    )
+
+
+def test_a_database_that_refuses_connections(untouched: dict[str, list[str]]) -> None:
+    said = refused(untouched, rspm_database_host="lb")
+    assert said.startswith("node1, node2, node3: [database-unreachable] ")
+    assert "lb:5432" in said and "refused" in said
+
+
+def test_a_database_that_does_not_let_the_nodes_in(untouched: dict[str, list[str]]) -> None:
+    said = refused(untouched, rspm_database_user="stranger")
+    assert said.count("[database-client]") + said.count("[database-hba]") >= 1, said
+    assert "pg_hba" in said
+
+
+def test_a_wrong_password(untouched: dict[str, list[str]]) -> None:
+    assert refused(untouched, rspm_database_password="wrong") == (
+        "node1, node2, node3: [database-password] infra:5432 refuses role packages on database team: wrong password, "
+        "or no such role. Without it no node can start. Correct rspm_database_password in the vault, or set the role's "
+        "password in PostgreSQL."
+    )
+
+
+def test_sqlite_with_more_than_one_node(untouched: dict[str, list[str]]) -> None:
+    assert refused(untouched, rspm_config={"Database": {"Provider": "sqlite"}}) == (
+        "node1, node2, node3: [sqlite-with-several-nodes] SQLite with more than one node: rspm_config sets "
+        "Database.Provider to sqlite, and rspm_nodes has 3 hosts. HA requires using a PostgreSQL database, and all "
+        "nodes in the cluster must use the same one. Remove Database.Provider from rspm_config and set "
+        "rspm_database_host, or keep one node."
+    )
+
+
+def test_an_invalid_key_of_the_configuration(untouched: dict[str, list[str]]) -> None:
+    said = refused(untouched, rspm_config={"Server": {"Data Dir": "/x"}})
+    assert said.startswith("node1, node2, node3: [")
+    assert "Data Dir" in said
+
+
+def test_a_key_that_a_variable_decides(untouched: dict[str, list[str]]) -> None:
+    said = refused(untouched, rspm_config={"server": {"datadir": "/x"}})
+    assert said.startswith("node1, node2, node3: [owned-setting] rspm_config sets server.datadir.")
+    assert "rspm_data_dir" in said
+
+
+def test_a_file_whose_checksum_does_not_fit(untouched: dict[str, list[str]]) -> None:
+    found = hashlib.sha256(PACKAGE.read_bytes()).hexdigest()
+    assert refused(untouched, rspm_package_checksum="sha256:" + "0" * 64) == (
+        f"node1, node2, node3: [package-checksum] {PACKAGE} on the controller has the SHA-256 sum {found}, and "
+        f"rspm_package_checksum names {'0' * 64}. It is not the package that was meant: another version, or a download "
+        "that broke off. Fetch the package again, or correct rspm_package_checksum."
+    )
+
+
+@pytest.fixture
+def web(lab: Lab) -> Iterator[str]:
+    """A web server on the controller with the packages."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: Any) -> None:
+            """Say nothing."""
+
+    def handler(*args: Any) -> Quiet:
+        return Quiet(*args, directory=str(support.PACKAGES))
+
+    server = http.server.ThreadingHTTPServer((lab.network.gateway, 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://{lab.network.gateway}:{server.server_port}"
+    server.shutdown()
+
+
+def test_a_full_disk(untouched: dict[str, list[str]], lab: Lab) -> None:
+    support.lab_module.fill_disk(lab, "node2", 20)
+    try:
+        said = refused(untouched)
+    finally:
+        lab.ssh("node2", "rm -f /lab-fill; sync")
+    assert said.startswith("node2: [free-space] /opt has ")
+    assert "MiB free, 1024 MiB are needed. The package and its installation need that much." in said
+
+
+def test_all_problems_are_told_at_once(untouched: dict[str, list[str]], tmp_path: Path) -> None:
+    said = refused(untouched, rspm_database_password="wrong", rspm_package_checksum="sha256:" + "0" * 64)
+    assert "[database-password]" in said and "[package-checksum]" in said
+
+
+def test_a_check_on_machines_that_are_new_does_not_fail(untouched: dict[str, list[str]]) -> None:
+    run = site("--check", "--diff")
+    assert run.code == 0, run.output[-4000:]
+    assert any("rspm.ha.server" in change for change in run.changed())
+    assert support.differences(untouched, support.fingerprint()) == []
+
+
+def test_a_download_whose_checksum_does_not_fit(lab: Lab, web: str) -> None:
+    """The last one: what comes before the package is in place by then, the package is not."""
+    run = site(
+        rspm_package_source="url",
+        rspm_package_url=f"{web}/{PACKAGE.name}",
+        rspm_package_checksum="sha256:" + "0" * 64,
+    )
+    assert run.code != 0
+    assert "package-checksum" in json.dumps([failure["result"] for failure in run.failures()])
+    for node in support.NODES:
+        assert lab.ssh(node, "find /var/cache/rspm-ha -type f 2>/dev/null || true") == ""
+        assert "rstudio-pm" not in lab.ssh(node, "dpkg-query -W -f='${Package}\\n'").split()
