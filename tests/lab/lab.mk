@@ -6,7 +6,7 @@ SCENARIOS := external cluster mirror
 export RSPM_LAB RSPM_TEST_PACKAGES
 
 # Molecule looks for pytest and ansible-playbook on the path.
-lab-environment = PATH="$(CURDIR)/$(VENV_BIN):$$PATH" ANSIBLE_CONFIG="$(CURDIR)/ansible.cfg"
+lab-environment = COLUMNS=150 PATH="$(CURDIR)/$(VENV_BIN):$$PATH" ANSIBLE_CONFIG="$(CURDIR)/ansible.cfg"
 
 .PHONY: lab-tools
 lab-tools:
@@ -25,8 +25,9 @@ test-lab: venv lab-tools packages ## the lab's own test, then every scenario on 
 	@for scenario in $(SCENARIOS); do $(MAKE) --no-print-directory scenario-$$scenario || exit 1; done
 
 scenario-%: venv lab-tools packages
-	@$(LAB) down
 	@echo "== scenario $*"
+	@# A run that was killed left its lab, and molecule's belief that there is one.
+	@$(lab-environment) molecule destroy --scenario-name default > /dev/null 2>&1 || $(LAB) down
 	@$(lab-environment) molecule test --scenario-name $*
 
 .PHONY: lab-up

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import http.server
+import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import testinfra
@@ -25,6 +28,17 @@ def machine() -> Callable[[str], testinfra.host.Host]:
 
 
 @pytest.fixture
-def wheel(lab: Lab) -> Iterator[Callable[[str, str], float]]:
-    """Return a way to publish a new wheel of a name on a node; the time of publishing comes back."""
-    yield lambda name, node: support.publish(lab, name, node)
+def web(lab: Lab) -> Iterator[str]:
+    """A web server on the controller with the packages; its address."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: Any) -> None:
+            """Say nothing."""
+
+    def handler(*args: Any) -> Quiet:
+        return Quiet(*args, directory=str(support.PACKAGES))
+
+    server = http.server.ThreadingHTTPServer((lab.network.gateway, 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://{lab.network.gateway}:{server.server_port}"
+    server.shutdown()

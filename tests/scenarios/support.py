@@ -192,7 +192,9 @@ class Clients:
         self.failures: list[tuple[float, str]] = []
         self.answered = 0
         self._lock = threading.Lock()
-        self._threads = [threading.Thread(target=self._ask, daemon=True) for _ in range(count)]
+        self._threads = [
+            threading.Thread(target=self._ask, name=f"client {number}", daemon=True) for number in range(count)
+        ]
 
     def _ask(self) -> None:
         while not self._stop.is_set():

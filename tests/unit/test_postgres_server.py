@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -15,8 +16,10 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.rspm.ha.plugins.module_utils import _postgres_wire as wire
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_login import LoginResult, judge_login
@@ -27,6 +30,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._postgres_sessions import 
     sessions_query,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire_loader import ConnectFailed, connect, login
+from ansible_collections.rspm.ha.plugins.modules import database_sessions
 
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 pytestmark = pytest.mark.skipif(not BINARIES, reason="needs a PostgreSQL server: apt-get install postgresql")
@@ -247,6 +251,42 @@ def test_sessions_are_seen_with_who_and_since_when(server: Server) -> None:
         other.close()
         probe.close()
     assert isinstance(sessions[0], Session)
+
+
+def run_module(server: Server, **more: object) -> dict[str, Any]:
+    """Run database_sessions and return its result."""
+    arguments = {"host": "127.0.0.1", "port": server.port, "databases": ["main", "usage"], "user": "pm", **more}
+    results: list[str] = []
+    with patch_module_args({"password": PASSWORD, **arguments}), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("builtins.print", lambda text, *_rest, **_more: results.append(text))
+        with pytest.raises(SystemExit):
+            database_sessions.main()
+    assert "canary" not in results[-1]
+    result: dict[str, Any] = json.loads(results[-1])
+    return result
+
+
+def test_the_module_lists_waits_for_and_refuses_sessions(server: Server) -> None:
+    assert run_module(server, expect="none")["count"] == 0
+    other = connect("127.0.0.1", server.port, wire.Credentials("pm", "main", PASSWORD, "node1"), "require", 10)
+    try:
+        assert run_module(server, _ansible_check_mode=True)["sessions"][0]["application"] == "node1"
+        assert run_module(server, expect="none", exclude=["127.0.0.1"])["count"] == 0
+        refused = run_module(server, expect="none", timeout=0.3)
+        assert refused["failed"] is True and refused["waited"] >= 0.3 and refused["count"] == 1
+        assert "1 session is left" in refused["msg"] and "node1 from 127.0.0.1 as pm on main" in refused["msg"]
+        threading.Timer(0.3, other.close).start()
+        ended = run_module(server, expect="none", timeout=10)
+        assert ended["count"] == 0 and 0.1 < ended["waited"] < 9
+    finally:
+        other.close()
+
+
+def test_the_module_tells_why_it_can_not_ask(server: Server) -> None:
+    assert run_module(server, password="wrong")["problems"][0]["check"] == "database-password"
+    assert run_module(server, databases=["missing"])["problems"][0]["check"] == "database-missing"
+    assert "exclude takes addresses" in run_module(server, exclude=["node1"])["msg"]
+    assert "databases is empty" in run_module(server, databases=[])["msg"]
 
 
 def test_a_failed_statement_leaves_the_session_usable(server: Server) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from pathlib import Path
 
@@ -126,7 +127,10 @@ def _mmdebstrap(work: Path, suite: str, variant: str, packages: list[str], log: 
 
 def _bare_root() -> Path:
     kernel = kernel_root()
-    final = cache_dir() / f"root-{_digest(kernel.parent.name, kernel_version(kernel), *BARE_PACKAGES, _guest_text())}"
+    final = (
+        cache_dir()
+        / f"root-{_digest(kernel.parent.name, kernel_version(kernel), *BARE_PACKAGES, _guest_text(), 'lists')}"
+    )
     if final.exists():
         return final / "root"
     with step("making the Debian root"), _Building(final) as work:
@@ -152,6 +156,8 @@ def _prepare_root(root: Path, kernel: Path) -> None:
         old.unlink()
     shutil.copy(host_key(), root / "etc/ssh/ssh_host_ed25519_key")
     shutil.copy(host_key().with_suffix(".pub"), root / "etc/ssh/ssh_host_ed25519_key.pub")
+    # Package lists as old as on any machine that was not made this very moment: apt's users refresh by age.
+    os.utime(root / "var/lib/apt/lists", (0, 0))
     (root / "etc/fstab").write_text("/dev/ubda / ext4 defaults,noatime 0 1\n")
     # Left empty: each machine gets an id of its own at its first start.
     (root / "etc/machine-id").write_text("")

@@ -22,7 +22,7 @@ def test_the_teams_mount_was_left_as_it_was(lab: Lab) -> None:
         assert "acdirmax=3" in lab.ssh(node, "findmnt -n -o OPTIONS /shared/packages")
 
 
-def test_a_new_file_is_seen_within_the_limit_of_acdirmax(lab: Lab) -> None:
+def test_a_new_file_is_seen_within_the_limit_of_actimeo(lab: Lab) -> None:
     for node in NODES[1:]:
         assert support.get(f"{lab.spec(node).address}:4242", "/pypi/latest/simple/seen/")[0] == 404
     support.publish(lab, "seen", "node1")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 
 from tests.scenarios import support
 from tests.scenarios.support import NODES, Lab
 
 CANARY = "canary-Zx9"
+PACKAGE = support.PACKAGES / "rstudio-pm_2026.04.0_amd64.deb"
 
 
 def test_a_check_on_bare_machines_does_not_fail_and_changes_nothing() -> None:
@@ -18,7 +20,7 @@ def test_a_check_on_bare_machines_does_not_fail_and_changes_nothing() -> None:
     assert support.differences(before, support.fingerprint()) == []
 
 
-def test_everything_is_installed_and_no_secret_is_shown(lab: Lab) -> None:
+def test_everything_is_installed_and_no_secret_is_shown(lab: Lab, web: str) -> None:
     seen: list[str] = []
     done = threading.Event()
 
@@ -31,7 +33,14 @@ def test_everything_is_installed_and_no_secret_is_shown(lab: Lab) -> None:
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
-        run = support.run_playbook("site", "-vvv", timeout=1500)
+        run = support.run_playbook(
+            "site",
+            "-vvv",
+            timeout=1500,
+            rspm_package_source="url",
+            rspm_package_url=f"{web}/{PACKAGE.name}",
+            rspm_package_checksum=f"sha256:{hashlib.sha256(PACKAGE.read_bytes()).hexdigest()}",
+        )
     finally:
         done.set()
         watcher.join()

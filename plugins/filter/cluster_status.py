@@ -1,0 +1,61 @@
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: cluster_status
+short_description: What a cluster is now
+version_added: 1.0.0
+description:
+  - Takes what M(rspm.ha.node_info) found on every node, and what the lock says, and returns one account of the cluster,
+    with what is half-done or wrong and what to type next.
+options:
+  _input:
+    description: RV(rspm.ha.node_info#module:node) of each node, by its name; null for one that could not be reached.
+    type: dict
+    required: true
+  lock:
+    description: What M(rspm.ha.cluster_lock) says of the lock.
+    type: str
+    default: ""
+author:
+  - rspm.ha authors (@rspm-ha)
+"""
+
+EXAMPLES = r"""
+- name: The cluster is described
+  ansible.builtin.debug:
+    msg: "{{ nodes | rspm.ha.cluster_status }}"
+  vars:
+    nodes:
+      node1: "{{ hostvars['node1']['status_node']['node'] }}"
+      node2: null
+"""
+
+RETURN = r"""
+_value:
+  description: Whether it is healthy, the versions that run, the lock, the nodes, the problems, and a table of it all.
+  type: dict
+  sample: {"healthy": true, "versions": ["2026.08.0"], "lock": "", "problems": []}
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ansible_collections.rspm.ha.plugins.module_utils._status import summarise, table
+
+
+def cluster_status(nodes: Mapping[str, Any], lock: str = "") -> dict[str, Any]:
+    """Return the summary with its table."""
+    summary = summarise(nodes, lock)
+    return {**summary, "table": table(summary)}
+
+
+class FilterModule:
+    """The filter, by its name."""
+
+    def filters(self) -> dict[str, Callable[..., dict[str, Any]]]:
+        """Return the filter."""
+        return {"cluster_status": cluster_status}

@@ -1,0 +1,76 @@
+"""What status says of a cluster: the truth about every node, and what to type."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from ansible_collections.rspm.ha.plugins.module_utils._cluster import judge_cluster
+from ansible_collections.rspm.ha.plugins.module_utils._status import summarise, table
+
+NODE: dict[str, Any] = {
+    "package": {"version": "2026.08.0", "held": True},
+    "unit": {"load_state": "loaded", "active_state": "active"},
+    "api": {"health_code": 200, "version": "2026.08.0"},
+    "config": {"config_hash": "a" * 64, "key_hash": "b" * 64, "data_dir": "/mnt/rstudio-pm/data"},
+    "mount": {"source": "nfs:/srv"},
+    "clock": {"offset": 0.001},
+    "running": True,
+    "running_version": "2026.08.0",
+    "masked": False,
+    "restart_needed": False,
+    "restart_reasons": [],
+}
+
+
+def cluster(**changes: Any) -> dict[str, Any]:
+    """Return two nodes, the second with changes: `part__key` reaches one level down."""
+    second = copy.deepcopy(NODE)
+    for name, value in changes.items():
+        part, dunder, key = name.partition("__")
+        if dunder:
+            second[part][key] = value
+        else:
+            second[part] = value
+    return {"node1": copy.deepcopy(NODE), "node2": second}
+
+
+def test_a_whole_cluster_has_nothing_to_tell() -> None:
+    summary = summarise(cluster(), "")
+    assert summary["healthy"] and summary["problems"] == []
+    assert table(summary)[-1] == "Nothing is half-done, and nothing is wrong."
+
+
+@pytest.mark.parametrize(
+    ("changes", "check"),
+    [
+        ({"package__held": False}, "held"),
+        ({"masked": True}, "masked"),
+        ({"running": False, "running_version": ""}, "stopped"),
+        ({"api__health_code": 503}, "unhealthy"),
+        ({"restart_needed": True, "restart_reasons": ["changed"]}, "restart"),
+        ({"package__version": ""}, "package"),
+        ({"running_version": "2026.04.0"}, "one-version"),
+        ({"config__config_hash": "c" * 64}, "one-configuration"),
+        ({"config__key_hash": "c" * 64}, "one-key"),
+        ({"mount": None}, "one-data-directory"),
+    ],
+)
+def test_what_is_wrong_is_told_with_the_node(changes: dict[str, Any], check: str) -> None:
+    summary = summarise(cluster(**changes), "")
+    assert check in [problem["check"] for problem in summary["problems"]]
+    assert any("node2" in line and f"[{check}]" in line for line in table(summary))
+
+
+def test_a_node_that_is_away_is_told_and_the_others_are_shown() -> None:
+    summary = summarise({"node1": NODE, "node2": None}, "locked by anna")
+    assert [problem["check"] for problem in summary["problems"]] == ["unreachable"]
+    lines = table(summary)
+    assert any(line.startswith("node2") and "unreachable" in line for line in lines)
+    assert "Lock: locked by anna" in lines
+
+
+def test_one_node_is_always_one_cluster() -> None:
+    assert judge_cluster({"node1": NODE}) == []
