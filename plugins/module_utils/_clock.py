@@ -191,14 +191,16 @@ def decide_clock(state: ClockState, limit: float) -> str:
     return "restart" if abs(state.offset) > limit else "nothing"
 
 
-def judge_clock(node: str, state: ClockState, limit: float, elsewhere: float | None, waited: float) -> list[Problem]:
+def judge_clock(
+    node: str, state: ClockState, limit: float, servers: Sequence[str], elsewhere: float | None, waited: float
+) -> list[Problem]:
     """Return what is wrong with the clock of node after all that could be done.
 
-    limit, waited: seconds. elsewhere: offset against the machine that runs Ansible, or None.
+    servers: the sources as chrony's configuration names them. limit, waited: seconds. elsewhere: offset against the
+    machine that runs Ansible, or None.
     """
     if decide_clock(state, limit) == "nothing":
         return []
-    servers = ", ".join(source.name for source in state.sources) or "it has none"
     if state.offset is not None:
         off = f"is {abs(state.offset):.1f} s off"
     elif elsewhere is not None and abs(elsewhere) < _ROUGH_SECONDS:
@@ -210,7 +212,7 @@ def judge_clock(node: str, state: ClockState, limit: float, elsewhere: float | N
     if state.tracking is None:
         because, fix = "chronyd does not run", "See why it does not start: journalctl -u chrony -u chronyd"
     elif state.offset is None:
-        because = f"no NTP server answers: {servers}"
+        because = f"no NTP server answers: {', '.join(servers) or 'it has none'}"
         fix = "Open UDP port 123 from this node to them, or set rspm_ntp_servers to servers that it reaches"
     else:
         because = f"chronyd did not bring it within {limit:g} s in {waited:.0f} s"

@@ -93,10 +93,14 @@ class PackageTool:
         }[self.family]
         return parse(done.rc, done.stdout, done.stderr)
 
+    def refresh(self) -> None:
+        """Read the repositories' lists anew."""
+        self.runner(tools.refresh_argv(self.family, self.lock_timeout), check=True, timeout=_INSTALL_TIMEOUT)
+
     def available(self, *, refresh: bool) -> list[str]:
         """Return the versions that the repositories offer."""
         if refresh:
-            self.runner(tools.refresh_argv(self.family, self.lock_timeout), check=True, timeout=_INSTALL_TIMEOUT)
+            self.refresh()
         shown = self.runner(tools.available_argv(self.family), timeout=_INSTALL_TIMEOUT)
         return tools.parse_available(self.family, shown.stdout)
 
@@ -197,8 +201,8 @@ def place(path: str, target: str) -> None:
     os.replace(path, target)
 
 
-def fetch(url: str, target: str) -> None:
-    """Fetch url into target; certificates are checked, proxies are those of the environment.
+def fetch(url: str, target: str, folder: str) -> None:
+    """Fetch url into target, which lies below folder; certificates are checked, proxies are the environment's.
 
     Raises DomainError where there is no good answer or no space, and OSError where writing fails.
     """
@@ -207,7 +211,6 @@ def fetch(url: str, target: str) -> None:
         length = int(response.headers.get("Content-Length") or 0)
     except _FETCH_ERRORS as error:
         raise DomainError(package.not_fetched(url, str(error))) from error
-    folder = os.path.dirname(target)
     for problem in package.judge_space({folder: free_bytes(folder)}, package.space_to_stage(folder, length)):
         raise DomainError(problem)
     with open(target, "wb") as file:

@@ -78,6 +78,10 @@ def stage(tool: PackageTool, request: StageRequest, *, check_mode: bool) -> Stag
         # apt would complain of that before it looked at the file; the installation repairs it
         return Staged(target, found.sha256, found.size, changed, state.version)
     dry = tool.simulate(target)
+    if dry.problem:
+        # a new machine has no package lists yet, an old one may have outdated ones
+        tool.refresh()
+        dry = tool.simulate(target)
     _raise(package.judge_dry_run(dry))
     return Staged(target, found.sha256, found.size, changed, state.version, dry.also_installs)
 
@@ -139,7 +143,7 @@ def _fetch(tool: PackageTool, request: StageRequest, workshop: str) -> str:
         host = tool.host
         url = request.url or package_url(request.version, host.family, host.release, host.machine)
         part = f"{workshop}/{package.staged_name(tool.family, request.version, host.machine)}"
-        fetch(url, part)
+        fetch(url, part, request.folder)
         return part
     offered = tool.available(refresh=False)
     version = package.choose_available(offered, request.version)

@@ -33,12 +33,12 @@ from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainErro
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner
 from ansible_collections.rspm.ha.plugins.module_utils._storage import (
     DATA_DIR_MODE,
-    AccessResult,
     Holder,
     ServerProbe,
     StorageRequest,
     judge_mount_failure,
 )
+from ansible_collections.rspm.ha.plugins.module_utils._storage_access import AccessResult
 
 
 def read_mounts(path: str = "", timeout: float = 30) -> list[MountEntry]:
@@ -63,6 +63,15 @@ def probe_nfs_server(host: str, version: str, timeout: float) -> list[ServerProb
             error = failure.strerror or str(failure)
         probes.append(ServerProbe(host, port, error))
     return probes
+
+
+def read_delegations() -> bool:
+    """Tell whether this kernel asks for NFS directory delegations; known once a mount has loaded its module."""
+    try:
+        with open("/sys/module/nfsv4/parameters/directory_delegations", encoding="ascii") as parameter:
+            return parameter.read().strip() == "Y"
+    except OSError:
+        return False
 
 
 def list_names(path: str) -> list[str]:

@@ -216,7 +216,8 @@ class Clock:
         state = self.settle()
         elsewhere = None if sent is None else sent - arrived
         waited = time.monotonic() - began
-        problems = judge_clock(self.params["node"], state, self.params["limit"], elsewhere, waited)
+        servers = loader.read_source_names(self.run) or [source.name for source in state.sources]
+        problems = judge_clock(self.params["node"], state, self.params["limit"], servers, elsewhere, waited)
         for problem in problems:
             if not self.module.check_mode:
                 raise DomainError(problem)

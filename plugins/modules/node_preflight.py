@@ -231,10 +231,11 @@ from ansible_collections.rspm.ha.plugins.module_utils._server_apply_loader impor
 from ansible_collections.rspm.ha.plugins.module_utils._server_config import ClusterSettings, Database, wanted_settings
 from ansible_collections.rspm.ha.plugins.module_utils._storage import (
     decide_mount,
-    judge_access,
+    judge_delegations,
     judge_server,
     storage_request,
 )
+from ansible_collections.rspm.ha.plugins.module_utils._storage_access import judge_access
 from ansible_collections.rspm.ha.plugins.module_utils._storage_account import AccountRequest, judge_account
 from ansible_collections.rspm.ha.plugins.module_utils._storage_account_loader import read_account
 from ansible_collections.rspm.ha.plugins.module_utils._version import judge_installed, judge_versions
@@ -307,7 +308,8 @@ class Preflight:
             entry = mount_of(mounts, request.path)
             device = entry.device if entry else ""
             tried = _storage_loader.try_access(request, request.path, device, timeout, write=self.may_write)
-            return judge_access(request, tried)
+            delegated = judge_delegations(entry.live_options if entry else (), _storage_loader.read_delegations())
+            return judge_access(request, tried) + delegated
         if self.params["storage_managed"]:
             return []
         return judge_server(_storage_loader.probe_nfs_server(given["server"], given["nfs_version"], timeout))

@@ -158,20 +158,21 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.rspm.ha.plugins.module_utils import _storage_loader as loader
-from ansible_collections.rspm.ha.plugins.module_utils._mount import mount_of
+from ansible_collections.rspm.ha.plugins.module_utils._mount import MountEntry, mount_of
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner, module_runner
 from ansible_collections.rspm.ha.plugins.module_utils._storage import (
     DATA_DIR_MODE,
     StorageRequest,
     decide_mount,
-    judge_access,
     judge_after_mount,
+    judge_delegations,
     judge_hidden,
     judge_holders,
     judge_server,
     storage_request,
 )
+from ansible_collections.rspm.ha.plugins.module_utils._storage_access import judge_access
 
 CONNECT_SECONDS = 10
 
@@ -211,6 +212,7 @@ class Storage:
             return
         raise_first(problems)
         with loader.trial_mount(self.run, self.request, self.timeout) as entry:
+            raise_first(judge_delegations(entry.live_options, loader.read_delegations()))
             tried = loader.try_access(self.request, entry.mount_point, entry.device, self.timeout)
         where = tried.where.replace(entry.mount_point, self.request.source, 1)
         raise_first(judge_access(self.request, replace(tried, where=where)))
@@ -237,7 +239,9 @@ class Storage:
         self.changed = True
         self.before["data_dir_mode"], self.after["data_dir_mode"] = mode_text(mode), mode_text(DATA_DIR_MODE)
         if not self.module.check_mode:
-            raise_first(judge_access(self.request, loader.make_data_dir(self.request, self.device(), self.timeout)))
+            raise_first(
+                judge_access(self.request, loader.make_data_dir(self.request, self.entry().device, self.timeout))
+            )
 
     def mount(self) -> None:
         """Make the live mount the wanted one."""
@@ -258,22 +262,33 @@ class Storage:
             holders = loader.list_holders(self.request.path, self.request.uid)
             raise_first(judge_holders(self.request.path, self.differences, holders))
 
-    def device(self) -> str:
-        """Return the device of the live mount."""
+    def entry(self) -> MountEntry:
+        """Return the live mount."""
         entry = mount_of(loader.read_mounts(), self.request.path)
-        return entry.device if entry else ""
+        if entry is None:
+            raise DomainError(
+                Problem(
+                    check="storage-mount",
+                    found=f"The mount at {self.request.path} is gone while it is looked at",
+                    why="Somebody else changes it at this moment",
+                    fix="See who does, and run the playbook again",
+                )
+            )
+        return entry
 
     def check_access(self) -> int:
         """Let the service account try what is mounted; returns the mode of the data directory, -1 without one."""
+        entry = self.entry()
+        raise_first(judge_delegations(entry.live_options, loader.read_delegations()))
         write = not self.module.check_mode
-        tried = loader.try_access(self.request, self.request.path, self.device(), self.timeout, write=write)
+        tried = loader.try_access(self.request, self.request.path, entry.device, self.timeout, write=write)
         raise_first(judge_access(self.request, tried))
         return tried.data_dir_mode
 
     def result(self) -> dict[str, Any]:
         """Return what the module says."""
-        entry = mount_of(loader.read_mounts(), self.request.path)
-        live = entry if entry and entry.is_nfs else None
+        entry = self.entry()
+        live = entry if entry.is_nfs else None
         return {
             "changed": self.changed,
             "source": self.request.source or (live.source if live else ""),

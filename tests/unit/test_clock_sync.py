@@ -177,24 +177,24 @@ def test_a_clock_is_left_alone_only_when_it_is_right(correction: float, offset: 
     seen = state(correction, offset)
     right = offset is not None and abs(offset) <= limit and abs(correction) <= limit
     assert (decide_clock(seen, limit) == "nothing") == right
-    assert (judge_clock("node2", seen, limit, None, 60) == []) == right
+    assert (judge_clock("node2", seen, limit, [], None, 60) == []) == right
 
 
 def test_a_clock_that_nobody_corrects_is_named_with_its_offset() -> None:
-    (problem,) = judge_clock("node2", state(leap="Not synchronised", offset=None), 0.5, -61.24, 60)
+    (problem,) = judge_clock("node2", state(leap="Not synchronised", offset=None), 0.5, ["10.0.0.13"], -61.24, 60)
     assert problem.check == "clock"
     assert problem.found == (
         "The clock of node2 is about 61.2 s off by the clock of the machine that runs Ansible "
         "and no NTP server answers: 10.0.0.13"
     )
-    (problem,) = judge_clock("node2", state(offset=None), 0.5, 0.8, 60)
+    (problem,) = judge_clock("node2", state(offset=None), 0.5, ["10.0.0.13"], 0.8, 60)
     assert problem.found == (
         "The clock of node2 is within 3 s of the clock of the machine that runs Ansible "
         "and no NTP server answers: 10.0.0.13"
     )
-    (problem,) = judge_clock("node2", state(offset=61.24), 0.5, None, 60)
+    (problem,) = judge_clock("node2", state(offset=61.24), 0.5, [], None, 60)
     assert problem.found == "The clock of node2 is 61.2 s off and chronyd did not bring it within 0.5 s in 60 s"
-    (problem,) = judge_clock("node2", ClockState(), 0.5, None, 60)
+    (problem,) = judge_clock("node2", ClockState(), 0.5, [], None, 60)
     assert "chronyd does not run" in problem.found
 
 

@@ -100,7 +100,7 @@ def fetched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """URLs that were fetched; each gives CONTENT."""
     urls: list[str] = []
 
-    def fetch(url: str, target: str) -> None:
+    def fetch(url: str, target: str, _folder: str) -> None:
         urls.append(url)
         Path(target).write_bytes(CONTENT)
 
@@ -166,7 +166,7 @@ def test_a_damaged_staged_file_is_fetched_again(tmp_path: Path, fetched: list[st
 
 
 def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fetch(url: str, target: str) -> None:
+    def fetch(url: str, target: str, _folder: str) -> None:
         Path(target).write_bytes(b"some")
         raise OSError(28, "No space left on device")
 
@@ -252,3 +252,36 @@ def test_waits_for_dpkgs_lock(monkeypatch: pytest.MonkeyPatch) -> None:
     apt = Apt(fails=["dpkg: error: dpkg frontend lock was locked by another process with pid 7"] * 2)
     assert make_whole(PackageTool(apt, HOST), "/p.deb", "2026.04.0", repair=False, quick=True).installed
     assert apt.names() == ["dpkg", "dpkg", "dpkg"]
+
+
+class Answer:
+    """An HTTP answer of some length."""
+
+    def __init__(self, length: int) -> None:
+        self.headers = {"Content-Length": str(length)}
+        self.left = [CONTENT, b""]
+
+    def read(self, _size: int) -> bytes:
+        return self.left.pop(0)
+
+
+def test_fetch_looks_at_the_space_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "p.part"
+    monkeypatch.setattr(loader, "open_url", lambda *_args, **_given: Answer(100 << 20))
+    monkeypatch.setattr(loader, "free_bytes", lambda _path: 100 << 20)
+    with pytest.raises(DomainError, match=f"{tmp_path} has 100 MiB free, 164 MiB are needed"):
+        loader.fetch("https://r/p.deb", str(target), str(tmp_path))
+    assert not target.exists()
+    monkeypatch.setattr(loader, "free_bytes", lambda _path: 1 << 30)
+    loader.fetch("https://r/p.deb", str(target), str(tmp_path))
+    assert target.read_bytes() == CONTENT
+
+
+def test_fetch_says_why_it_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_args: Any, **_given: Any) -> None:
+        raise OSError("certificate verify failed for https://u:canary@r")
+
+    monkeypatch.setattr(loader, "open_url", refused)
+    with pytest.raises(DomainError, match="certificate verify failed") as caught:
+        loader.fetch("https://u:canary@r/p.deb", str(tmp_path / "p"), str(tmp_path))
+    assert "canary" not in str(caught.value)

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -266,6 +267,15 @@ def run_module(server: Server, **more: object) -> dict[str, Any]:
     return result
 
 
+def close_once_seen(other: Any) -> None:
+    """Close a session a moment after the module's own is there, however long its start takes."""
+    mine = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'rspm.ha'"
+    while not other.query(mine).as_dicts():
+        time.sleep(0.02)
+    time.sleep(0.5)
+    other.close()
+
+
 def test_the_module_lists_waits_for_and_refuses_sessions(server: Server) -> None:
     assert run_module(server, expect="none")["count"] == 0
     other = connect("127.0.0.1", server.port, wire.Credentials("pm", "main", PASSWORD, "node1"), "require", 10)
@@ -275,7 +285,7 @@ def test_the_module_lists_waits_for_and_refuses_sessions(server: Server) -> None
         refused = run_module(server, expect="none", timeout=0.3)
         assert refused["failed"] is True and refused["waited"] >= 0.3 and refused["count"] == 1
         assert "1 session is left" in refused["msg"] and "node1 from 127.0.0.1 as pm on main" in refused["msg"]
-        threading.Timer(0.3, other.close).start()
+        threading.Thread(target=close_once_seen, args=(other,)).start()
         ended = run_module(server, expect="none", timeout=10)
         assert ended["count"] == 0 and 0.1 < ended["waited"] < 9
     finally:

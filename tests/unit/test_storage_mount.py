@@ -18,12 +18,12 @@ from ansible_collections.rspm.ha.plugins.module_utils._mount import MountEntry, 
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import CompletedCommand
 from ansible_collections.rspm.ha.plugins.module_utils._storage import (
-    AccessResult,
     Holder,
     ServerProbe,
     StorageRequest,
     storage_request,
 )
+from ansible_collections.rspm.ha.plugins.module_utils._storage_access import AccessResult
 from ansible_collections.rspm.ha.plugins.modules.storage_mount import Storage
 
 ASKED: dict[str, Any] = {
@@ -64,11 +64,13 @@ class Recorder:
         self.names: list[str] = []
         self.probes: list[ServerProbe] = []
         self.access = AccessResult("done", "", "/m", 940, 940, 940, 940, 0o701)
-        self.mount_gives = table()
+        self.mount_gives = self.trial_gives = table()
         monkeypatch.setattr(loader, "read_mounts", lambda *_args: self.entries)
         monkeypatch.setattr(loader, "list_holders", lambda *_args: self.holders)
         monkeypatch.setattr(loader, "list_names", lambda *_args: self.names)
         monkeypatch.setattr(loader, "probe_nfs_server", lambda *_args: self.probes)
+        self.delegations = False
+        monkeypatch.setattr(loader, "read_delegations", lambda: self.delegations)
         monkeypatch.setattr(loader, "try_access", self.try_access)
         monkeypatch.setattr(loader, "make_data_dir", self.make_data_dir)
         monkeypatch.setattr(loader, "trial_mount", self.trial_mount)
@@ -87,7 +89,7 @@ class Recorder:
     @contextmanager
     def trial_mount(self, *_args: Any) -> Iterator[MountEntry]:
         self.done.append("trial")
-        yield table()[1]
+        yield self.trial_gives[1]
 
     def mount(self, *_args: Any) -> None:
         self.done.append("mount")
@@ -161,6 +163,17 @@ def test_a_server_that_is_gone_is_named_before_anything_waits_for_it(monkeypatch
             storage(check_mode).check_ready()
         assert error.value.problem.check == "storage-server"
     assert host.done == []
+
+
+def test_times_that_do_not_count_on_this_kernel_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    live = LIVE.replace("lookupcache=pos", "acregmin=5,acregmax=5,acdirmin=5,acdirmax=5")
+    for entries in (table(live), NO_MOUNT):
+        host = Recorder(monkeypatch, entries)
+        host.delegations, host.trial_gives = True, table(live)
+        with pytest.raises(DomainError) as error:
+            Storage(module(), asked(cache="actimeo=5"), no_commands).check_ready()
+        assert error.value.problem.check == "storage-cache"
+        assert "directory delegations" in error.value.problem.found
 
 
 def test_a_second_run_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

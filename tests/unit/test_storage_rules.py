@@ -17,16 +17,16 @@ from ansible_collections.rspm.ha.plugins.module_utils import _storage_loader as 
 from ansible_collections.rspm.ha.plugins.module_utils._mount import MountEntry, kernel_options, parse_mountinfo
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._storage import (
-    AccessResult,
     ServerProbe,
     StorageRequest,
     decide_mount,
-    judge_access,
+    judge_delegations,
     judge_existing,
     judge_mount_failure,
     judge_server,
     storage_request,
 )
+from ansible_collections.rspm.ha.plugins.module_utils._storage_access import AccessResult, judge_access
 
 ASKED: dict[str, Any] = {
     "kind": "nfs",
@@ -104,6 +104,22 @@ def test_a_server_and_an_export_are_needed() -> None:
 )
 def test_options_that_hide_new_files_for_long_are_refused(changes: dict[str, Any]) -> None:
     assert refusal(**changes) == "storage-cache"
+
+
+@pytest.mark.parametrize(
+    ("live", "delegations", "hidden"),
+    [
+        (["vers=4.2", "acdirmin=5", "acdirmax=5"], True, True),
+        (["vers=4.1"], True, True),
+        (["vers=4.2", "acdirmin=5", "acdirmax=5"], False, False),
+        (["vers=4.2", "lookupcache=pos"], True, False),
+        (["vers=4.2", "acdirmin=0", "acdirmax=0"], True, False),
+        (["vers=4.0", "acdirmin=5", "acdirmax=5"], True, False),
+        (["vers=3", "acdirmin=5", "acdirmax=5"], True, False),
+    ],
+)
+def test_times_do_not_count_under_a_directory_delegation(live: list[str], delegations: bool, hidden: bool) -> None:
+    assert bool(judge_delegations(live, delegations)) is hidden
 
 
 @pytest.mark.parametrize("changes", [{"cache": "acdirmax=5"}, {"cache": "actimeo=0"}, {"options": ["actimeo=3"]}])

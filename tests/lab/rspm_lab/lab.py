@@ -157,7 +157,8 @@ def power_cut(lab: Lab, names: list[str]) -> None:
     for name in names:
         machine.signal_machine(lab.files(name), signal.SIGKILL)
     for name in names:
-        machine.wait_off(lab.files(name), 10)
+        if not machine.wait_off(lab.files(name), 10):
+            raise LabError(f"{name} is not off within 10 s of the cut: see {lab.files(name).console}")
 
 
 def power_off(lab: Lab, names: list[str]) -> None:

@@ -111,8 +111,9 @@ def supervise(files: MachineFiles, command: list[str]) -> int:
             )
             files.pid_file.write_text(f"{process.pid}\n")
             code = process.wait()
-        files.pid_file.unlink(missing_ok=True)
         _end_group(process.pid)
+        # Last: with this file the machine counts as on, so nobody starts it before all of it has ended.
+        files.pid_file.unlink(missing_ok=True)
         with files.console.open("rb") as console:
             console.seek(begin)
             rebooted = REBOOT_LINE in console.read()
@@ -182,9 +183,9 @@ def signal_machine(files: MachineFiles, number: signal.Signals) -> bool:
 
 
 def wait_off(files: MachineFiles, seconds: float) -> bool:
-    """Wait until a machine's kernel process is gone; False after so many seconds."""
+    """Wait until a machine's processes are gone and its supervisor knows; False after so many seconds."""
     end = time.monotonic() + seconds
-    while kernel_pid(files) is not None:
+    while files.pid_file.exists():
         if time.monotonic() > end:
             return False
         time.sleep(0.05)

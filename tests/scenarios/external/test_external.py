@@ -33,7 +33,7 @@ def test_a_new_file_is_seen_within_the_limit_of_actimeo(lab: Lab) -> None:
 
 def test_the_service_waits_for_the_teams_mount_at_boot(lab: Lab) -> None:
     for node in NODES:
-        assert "/shared/packages" in lab.ssh(node, "systemctl show -P RequiresMountsFor rstudio-pm")
+        assert "shared-packages.mount" in lab.ssh(node, "systemctl show -P After rstudio-pm").split()
 
 
 def test_the_secret_is_in_no_file_that_others_can_read(lab: Lab) -> None:

@@ -1,0 +1,144 @@
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Changing the version of one node: what has to be done, in which order, and what to say where it fails.
+
+The order is what keeps two versions apart: masked before stopped, stopped and proved before the package changes, and
+unmasked only when the package is whole.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ansible_collections.rspm.ha.plugins.module_utils._package import PackageState
+from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
+from ansible_collections.rspm.ha.plugins.module_utils._service import ApiState, UnitState
+from ansible_collections.rspm.ha.plugins.module_utils._version import UPGRADE_COMMAND, reports_version, same_version
+
+ROLLBACK_COMMAND = "ansible-playbook -i <inventory> rspm.ha.rollback"
+
+
+@dataclass(frozen=True)
+class UpgradeRequest:
+    """What is wanted. first: this node moves the schema, so no node at all may have a session in the databases.
+
+    start: False to install only, on a node that is stopped and masked already. path: the staged file, "" for none.
+    purpose: the playbook that asks, "upgrade" or "rollback".
+    """
+
+    version: str
+    path: str
+    purpose: str
+    first: bool = False
+    start: bool = True
+    allow_unlicensed: bool = False
+
+
+@dataclass(frozen=True)
+class UpgradePlan:
+    """What is to be done, in the order of the fields. prove: that the node, and whoever else must, is stopped.
+
+    repair: the installation finishes first what was cut off.
+    """
+
+    mask: bool = False
+    stop: bool = False
+    prove: bool = False
+    install: bool = False
+    unmask: bool = False
+    enable: bool = False
+    start: bool = False
+    wait: bool = False
+    repair: bool = False
+
+    @property
+    def changes(self) -> bool:
+        """Whether anything is to be changed; proving and waiting change nothing."""
+        return self.mask or self.stop or self.install or self.unmask or self.enable or self.start
+
+    def actions(self) -> list[str]:
+        """Return what is to be done by name, in that order."""
+        names = ("mask", "stop", "prove", "install", "unmask", "enable", "start", "wait")
+        return [name for name in names if getattr(self, name)]
+
+
+def plan_node(
+    package: PackageState, unit: UnitState, api: ApiState, running: bool, request: UpgradeRequest, *, planning: bool
+) -> UpgradePlan:
+    """Return what brings the node to the wanted version. running: whether there is any process of the server.
+
+    planning: check mode, in which the node was not stopped before. A process of the wanted version is never stopped:
+    it may be moving the schema. Raises DomainError where the work would be wrong.
+    """
+    whole = package.installed and same_version(package.version, request.version)
+    if not whole and not request.path:
+        raise _refused(
+            "package-staged",
+            f"rstudio-pm {request.version} is neither installed nor staged on this node",
+            "Nothing was stopped: a node that has to fetch its package while it is down is down for longer",
+            "Run the same command again, which stages it first",
+        )
+    repair = not whole and not package.absent and not package.installed
+    if not request.start:
+        if not planning:
+            _refuse_unsecured(unit, running)
+        return UpgradePlan(prove=not whole, install=not whole, repair=repair)
+    if unit.masked:
+        raise _refused(
+            "node-start",
+            "the unit rstudio-pm is masked, by somebody else",
+            "Nothing was changed: it could not be started afterwards",
+            "If the reason is over, run systemctl unmask rstudio-pm on this node and the same command again",
+        )
+    blocked, disabled = bool(unit.blocked_for), not unit.enabled
+    if running and whole and not (api.version and not reports_version(api.version, request.version)):
+        healthy = api.healthy(request.allow_unlicensed)
+        return UpgradePlan(unmask=blocked, enable=disabled, wait=not healthy)
+    guarded = request.first or running or not whole
+    return UpgradePlan(
+        mask=guarded and unit.blocked_for != request.purpose,
+        stop=running,
+        prove=guarded,
+        install=not whole,
+        unmask=guarded or blocked,
+        enable=disabled,
+        start=True,
+        wait=True,
+        repair=repair,
+    )
+
+
+def _refuse_unsecured(unit: UnitState, running: bool) -> None:
+    """Raise DomainError unless the node is stopped and masked."""
+    if running or not (unit.masked or unit.blocked_for):
+        raise _refused(
+            "node-stopped",
+            "rstudio-pm runs" if running else "rstudio-pm is not masked, so that anything may have started it",
+            "It may have moved the schema since the node was stopped, which has to be looked at anew",
+            "Run the same command again, which observes, stops and masks every node first",
+        )
+
+
+def _refused(check: str, found: str, why: str, fix: str) -> DomainError:
+    return DomainError(Problem(check=check, found=found, why=why, fix=fix))
+
+
+def start_undone(cause: Problem, host: str, request: UpgradeRequest, stopped: bool) -> Problem:
+    """Return the problem of a node that was started and did not get healthy. stopped: whether it is stopped again."""
+    state = "stopped and masked again" if stopped else "masked again, but a process is left that would not stop"
+    back = (
+        "Run the same command again once the cause is repaired"
+        if request.purpose == "rollback"
+        else (
+            f"Go back with {ROLLBACK_COMMAND}. Or repair the cause (where the schema needed longer, raise "
+            f"rspm_health_timeout) and go on with {UPGRADE_COMMAND}"
+        )
+    )
+    return Problem(
+        check=cause.check,
+        found=f"rstudio-pm {request.version} was started and failed, and is {state}. {cause.found}",
+        why=f"No other node may follow {host} to a version that does not run",
+        fix=back,
+    )

@@ -1,0 +1,159 @@
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Doing on one node what _node_upgrade found. Nothing here waits for the controller, the network or another node."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ansible_collections.rspm.ha.plugins.module_utils._node_loader import ServiceState, load_service
+from ansible_collections.rspm.ha.plugins.module_utils._node_upgrade import (
+    UpgradePlan,
+    UpgradeRequest,
+    plan_node,
+    start_undone,
+)
+from ansible_collections.rspm.ha.plugins.module_utils._package_loader import PackageTool, make_whole
+from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner
+from ansible_collections.rspm.ha.plugins.module_utils._server_unit import UNIT
+from ansible_collections.rspm.ha.plugins.module_utils._service import ApiState
+from ansible_collections.rspm.ha.plugins.module_utils._service_loader import (
+    begin,
+    block,
+    enable,
+    load_unit,
+    unblock,
+    wait_for_health,
+)
+from ansible_collections.rspm.ha.plugins.module_utils._stop import Remains
+from ansible_collections.rspm.ha.plugins.module_utils._stop_loader import (
+    SessionWatch,
+    Timeline,
+    load_remains,
+    open_watch,
+    stop_and_prove,
+)
+
+_HEALTH_INTERVAL = 0.2
+_BEGIN_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What a plan is made from, and the plan."""
+
+    service: ServiceState
+    remains: Remains
+    plan: UpgradePlan
+
+
+@dataclass(frozen=True)
+class NodeUpgrade:
+    """One node's change of version. stop_timeout, health_timeout: seconds. database: as DATABASE_SPEC has it."""
+
+    runner: Runner
+    tool: PackageTool
+    host: str
+    request: UpgradeRequest
+    database: Mapping[str, Any] | None
+    stop_timeout: float
+    health_timeout: float
+
+    def observe(self, *, planning: bool) -> Observed:
+        """Return what is there and what is to be done; raises DomainError where the work would be wrong.
+
+        planning: check mode, in which nothing was staged or stopped before.
+        """
+        service, remains = load_service(self.runner), load_remains(self.runner)
+        request = self.request
+        if request.path and not planning and not os.path.isfile(request.path):
+            request = replace(request, path="")
+        running = bool(remains.processes) or service.unit.running
+        plan = plan_node(service.package, service.unit, service.api, running, request, planning=planning)
+        return Observed(service, remains, plan)
+
+    def carry_out(self, seen: Observed, timeline: Timeline) -> ApiState:
+        """Do the work and return the node's last answer; raises DomainError where it is not as wanted."""
+        plan = seen.plan
+        # logged in before anything stops: an unreachable database is found now, and the outage has no login in it
+        watch = open_watch(self.database) if self.database and plan.prove else None
+        with closing(watch) if watch else nullcontext():
+            self._prove(seen, watch, timeline)
+        if plan.install:
+            with timeline.step("install"):
+                # the dry run of the staging found the dependencies to be there
+                make_whole(self.tool, self.request.path, self.request.version, repair=plan.repair, quick=True)
+        return self._start(seen, timeline)
+
+    def _prove(self, seen: Observed, watch: SessionWatch | None, timeline: Timeline) -> None:
+        if not seen.plan.prove:
+            return
+        if watch and self.request.first:
+            # found out while this node still serves
+            with timeline.step("others_gone"):
+                watch.prove_others_gone()
+        purpose = self.request.purpose if self.request.start else seen.service.unit.blocked_for or self.request.purpose
+        stop_and_prove(self.runner, timeline, self.host, seen.remains, purpose, self.stop_timeout)
+        if watch:
+            with timeline.step("sessions"):
+                watch.prove_own_gone()
+                if self.request.first:
+                    watch.prove_others_gone()
+
+    def _start(self, seen: Observed, timeline: Timeline) -> ApiState:
+        plan, api = seen.plan, seen.service.api
+        if plan.unmask:
+            with timeline.step("unmask"):
+                unblock(self.runner)
+        try:
+            if plan.enable:
+                with timeline.step("enable"):
+                    enable(self.runner)
+            if plan.start:
+                with timeline.step("start"):
+                    self._begin()
+            if plan.wait:
+                with timeline.step("healthy"):
+                    api, _seconds = wait_for_health(
+                        self.runner,
+                        self.host,
+                        self.request.version,
+                        allow_unlicensed=self.request.allow_unlicensed,
+                        timeout=self.health_timeout,
+                        interval=_HEALTH_INTERVAL,
+                    )
+        except DomainError as error:
+            if not plan.start:
+                raise  # it was found running, and may be moving the schema
+            stopped = self._undo(timeline)
+            raise DomainError(start_undone(error.problem, self.host, self.request, stopped)) from error
+        return api
+
+    def _begin(self) -> None:
+        """Start the unit, and wait until systemd has begun with it.
+
+        Until then it shows what came of the start before, which the mask had it skip when the package's scripts asked.
+        """
+        begin(self.runner, "start")
+        deadline = time.monotonic() + _BEGIN_SECONDS
+        while time.monotonic() < deadline:
+            unit = load_unit(self.runner)
+            if unit.running or unit.active_state == "failed":
+                return
+            time.sleep(0.02)
+
+    def _undo(self, timeline: Timeline) -> bool:
+        """Mask and stop a node that was started in vain; return whether nothing is left of it."""
+        with timeline.step("mask_again"):
+            block(self.runner, self.request.purpose)
+        with timeline.step("stop_again"):
+            self.runner(["systemctl", "stop", UNIT], timeout=self.stop_timeout)
+        return not load_remains(self.runner).alive

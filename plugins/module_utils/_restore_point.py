@@ -1,0 +1,287 @@
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The restore point: what it holds, which states it may take, and the statements that make room for its databases.
+
+Sources: the manual pages of pg_dump and pg_restore, and PostgreSQL's manual for the password file and the catalogs.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+
+from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire import literal
+from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
+from ansible_collections.rspm.ha.plugins.module_utils._server_config import Database
+from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import RestoreState
+from ansible_collections.rspm.ha.plugins.module_utils._version import same_version
+
+METADATA, CONFIG, KEY = "restore-point.json", "rstudio-pm.gcfg", "rstudio-pm.key"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_REPEAT = "run the same command again"
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What is written beside the restore point.
+
+    from_version, to_version: of the upgrade that it was made for; run_id: of the run that made it. created: UTC in ISO
+    8601. server_version: of PostgreSQL, e.g. 150004. folder: name of the folder with the files. files: SHA-256 by name.
+    package: name of the package file in it, "" where the node had none staged. key_path: where the key lay, "" where
+    there was none.
+    """
+
+    state: RestoreState
+    run_id: str
+    from_version: str
+    to_version: str
+    created: str
+    folder: str
+    server_version: int = 0
+    files: Mapping[str, str] = field(default_factory=dict)
+    package: str = ""
+    key_path: str = ""
+
+
+ABSENT = Metadata(RestoreState.ABSENT, "", "", "", "", "")
+
+
+def render(metadata: Metadata) -> str:
+    """Return the text of the metadata file."""
+    return json.dumps({**asdict(metadata), "state": metadata.state.value}, indent=2, sort_keys=True) + "\n"
+
+
+def parse(text: str, path: str) -> Metadata:
+    """Return what the file says; raises DomainError for one that nothing can be made of."""
+    try:
+        values = json.loads(text)
+        found = Metadata(**{**values, "state": RestoreState(values["state"])})
+    except (ValueError, TypeError, KeyError) as error:
+        raise DomainError(
+            Problem(
+                "restore-point",
+                f"{path} is no description of a restore point ({error})",
+                "Whether the schema may have moved, and what leads back, is written in it",
+                "Bring the file back from a backup of the shared storage",
+            )
+        ) from error
+    # they become parts of paths that root writes
+    odd = [name for name in (found.folder, *found.files, *filter(None, [found.package])) if not _NAME.fullmatch(name)]
+    if odd or (found.package and found.package not in found.files):
+        raise _refused(
+            f"{path} names {', '.join(odd) or found.package}",
+            "It may only name a folder beside it, and the files in that",
+            "Bring the file back from a backup of the shared storage",
+        )
+    return found
+
+
+def _refused(found: str, why: str, fix: str) -> DomainError:
+    return DomainError(Problem("restore-point", found, why, fix))
+
+
+def must_create(now: Metadata, run_id: str, from_version: str, to_version: str) -> bool:
+    """Return whether the restore point has to be made, False where this run has made it.
+
+    Raises DomainError where one that may be needed yet would be replaced, and for a run id that is no name.
+    """
+    if not _NAME.fullmatch(run_id):
+        raise _refused(f"the run id is {run_id!r}", "It is a part of a folder's name", "Give that of cluster_lock")
+    ours = now.run_id == run_id and same_version(now.to_version, to_version)
+    if now.state is RestoreState.RESTORING:
+        raise _refused(
+            f"a restore to {now.from_version} has begun and is not finished",
+            "Until then the databases are of no version, and a copy of them is worth nothing",
+            "Run ansible-playbook -i <inventory> rspm.ha.rollback, which finishes it",
+        )
+    if now.state is RestoreState.IN_USE and not ours and not same_version(now.to_version, from_version):
+        raise _refused(
+            f"the restore point of the upgrade from {now.from_version} to {now.to_version} is in use",
+            "That upgrade is not finished, and only its restore point leads back",
+            f"Finish it: set rspm_version to {now.to_version} and run ansible-playbook -i <inventory> rspm.ha.upgrade, "
+            "or go back with rspm.ha.rollback",
+        )
+    whole = now.state in (RestoreState.COMPLETE, RestoreState.IN_USE)
+    return not (whole and ours and same_version(now.from_version, from_version))
+
+
+def judge_move(now: RestoreState, wanted: RestoreState) -> list[Problem]:
+    """Return why a restore point may not be taken into use, or be restored."""
+    usable = {
+        RestoreState.IN_USE: (RestoreState.COMPLETE, RestoreState.IN_USE, RestoreState.RESTORED),
+        RestoreState.RESTORED: (
+            RestoreState.COMPLETE,
+            RestoreState.IN_USE,
+            RestoreState.RESTORING,
+            RestoreState.RESTORED,
+        ),
+    }[wanted]
+    if now in usable:
+        return []
+    return [
+        Problem(
+            "restore-point",
+            f"the restore point is {now.value}",
+            "There is nothing whole that would lead back",
+            "Finish the rollback that has begun: ansible-playbook -i <inventory> rspm.ha.rollback"
+            if now is RestoreState.RESTORING
+            else "Run ansible-playbook -i <inventory> rspm.ha.upgrade, which makes it first",
+        )
+    ]
+
+
+@dataclass(frozen=True)
+class Dump:
+    """One dump: its file, the database, and the schema in it ("" = all)."""
+
+    file: str
+    database: str
+    schema: str
+
+
+def dumps_of(database: Database) -> tuple[Dump, Dump]:
+    """Return the dumps of the main and of the usage database."""
+    return (
+        Dump("main.dump", database.name, database.schema),
+        Dump("usage.dump", database.usage_name, database.usage_schema),
+    )
+
+
+def password_file(user: str, password: str) -> str:
+    """Return the text of a libpq password file for any server and database."""
+    escaped = [text.replace("\\", "\\\\").replace(":", "\\:") for text in (user, password)]
+    return f"*:*:*:{escaped[0]}:{escaped[1]}\n"
+
+
+def quote_pattern(schema: str) -> str:
+    """Return the pattern that means just this schema to pg_dump."""
+    return '"' + schema.replace('"', '""') + '"'
+
+
+SCHEMAS_QUERY = "SELECT nspname FROM pg_catalog.pg_namespace"
+
+
+def wipe_statement(schema: str) -> str:
+    """Return the statement that drops what the role owns in the schema, in every schema for "".
+
+    pg_restore --clean drops only what the dump has; what the newer version made beside it would stay, and its next
+    migration would stumble over that. Members of extensions stay.
+    """
+    scope = f"n.nspname = {literal(schema)}" if schema else "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
+    mine = "{owner} = (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = current_user)"
+    member = (
+        "NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.objid = {oid} AND d.deptype = 'e' "
+        "AND d.classid = '{catalog}'::regclass)"
+    )
+
+    def loop(kind: str, name: str, source: str, prefix: str, catalog: str, more: str, order: str = "name") -> str:
+        where = " AND ".join(
+            (
+                scope,
+                mine.format(owner=f"x.{prefix}owner"),
+                member.format(oid="x.oid", catalog=f"pg_catalog.{catalog}"),
+                more,
+            )
+        )
+        return (
+            f"FOR r IN SELECT {kind} AS kind, {name} AS name FROM {source} "
+            f"JOIN pg_catalog.pg_namespace n ON n.oid = x.{prefix}namespace WHERE {where} ORDER BY {order} LOOP "
+            "EXECUTE format('DROP %s IF EXISTS %s CASCADE', r.kind, r.name); END LOOP; "
+        )
+
+    kinds = (
+        "CASE x.relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'f' THEN 'FOREIGN TABLE' "
+        "WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END"
+    )
+    body = loop(
+        kinds,
+        "format('%I.%I', n.nspname, x.relname)",
+        "pg_catalog.pg_class x",
+        "rel",
+        "pg_class",
+        "x.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')",
+        # a sequence that belongs to a table goes with it, and can't go before it
+        "x.relkind = 'S', name",
+    )
+    signature = "format('%I.%I(%s)', n.nspname, x.proname, pg_catalog.pg_get_function_identity_arguments(x.oid))"
+    body += loop("'ROUTINE'", signature, "pg_catalog.pg_proc x", "pro", "pg_proc", "true")
+    body += loop(
+        "'TYPE'",
+        "format('%I.%I', n.nspname, x.typname)",
+        "pg_catalog.pg_type x",
+        "typ",
+        "pg_type",
+        "x.typtype IN ('d', 'e', 'r', 'c') AND (x.typrelid = 0 OR EXISTS "
+        "(SELECT FROM pg_catalog.pg_class c WHERE c.oid = x.typrelid AND c.relkind = 'c'))",
+    )
+    if not schema:
+        owned = mine.format(owner="n.nspowner")
+        body += (
+            f"FOR r IN SELECT n.nspname AS name FROM pg_catalog.pg_namespace n WHERE {scope} AND n.nspname <> 'public' "
+            f"AND {owned} LOOP EXECUTE format('DROP SCHEMA IF EXISTS %I CASCADE', r.name); END LOOP; "
+        )
+    return f"DO $rspm_ha$ DECLARE r record; BEGIN {body}END $rspm_ha$"
+
+
+_ENTRY = re.compile(r"\d+; \d+ \d+ (SCHEMA - (?P<schema>.+)|ACL - SCHEMA .*|COMMENT - (SCHEMA|EXTENSION) .*)")
+
+
+def restore_list(listed: str, existing: Iterable[str]) -> str:
+    """Return the list of what is restored: all of it, but no schema that exists, and nothing that is said of schemas.
+
+    listed: of pg_restore --list. Schemas may belong to somebody else, who keeps them and their rights.
+    """
+    known = [f"{schema} " for schema in existing]
+
+    def wanted(line: str) -> bool:
+        match = _ENTRY.match(line)
+        if match is None:
+            return True
+        # the owner's name follows
+        return match.group("schema") is not None and not match.group("schema").startswith(tuple(known))
+
+    return "\n".join(line for line in listed.splitlines() if wanted(line)) + "\n"
+
+
+def judge_files(expected: Mapping[str, str], found: Mapping[str, str], path: str) -> list[Problem]:
+    """Return the problem of files that are not as they were written. Both: SHA-256 by name."""
+    bad = sorted(name for name, digest in expected.items() if found.get(name) != digest)
+    if not bad:
+        return []
+    return [
+        Problem(
+            "restore-point",
+            f"of the restore point in {path} {', '.join(bad)} {'is' if len(bad) == 1 else 'are'} missing or changed",
+            "What it would restore is not what was saved",
+            f"Bring the files back from a backup of the shared storage, and {_REPEAT}",
+        )
+    ]
+
+
+def tool_failed(argv: list[str], rc: int, said: str) -> Problem:
+    """Return the problem of a command that did not do its work. rc: 124 out of time, 127 not there."""
+    name = next((word for word in argv if word.startswith("pg_")), "")
+    if name and (rc == 127 or f"execute {name}:" in said):
+        return Problem(
+            "restore-point-tools",
+            f"there is no {name} on this host",
+            "The databases are saved and restored with PostgreSQL's own tools",
+            f"Install the package postgresql-client (EL: postgresql), as new as the database server, and {_REPEAT}",
+        )
+    if "server version mismatch" in said:
+        return Problem(
+            "restore-point-tools",
+            f"{name} is older than the database server: {said}",
+            "An older one cannot read all that a newer server holds",
+            f"Install the client package of the server's version on this host, and {_REPEAT}",
+        )
+    return Problem(
+        "restore-point",
+        f"{' '.join(argv)} {'ran out of time' if rc == 124 else f'ended with {rc}'}: {said or 'it said nothing'}",
+        "The restore point is not whole, or not restored",
+        f"Repair what it says (a right, a full disk), and {_REPEAT}",
+    )

@@ -1,0 +1,321 @@
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Making and restoring the restore point. Its files are the service account's, since root may be squashed.
+
+The folder holds restore-point.json, replaced in one step, and one folder of files for each time that it was made; the
+older one goes when the newer is whole and named in restore-point.json.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ansible_collections.rspm.ha.plugins.module_utils import _restore_point as point
+from ansible_collections.rspm.ha.plugins.module_utils._package import STAGING_FOLDER, staged_name
+from ansible_collections.rspm.ha.plugins.module_utils._package_loader import (
+    load_host,
+    place,
+    prepare_folder,
+    remove,
+    sha256_of,
+)
+from ansible_collections.rspm.ha.plugins.module_utils._postgres_login import judge_login
+from ansible_collections.rspm.ha.plugins.module_utils._postgres_sessions import judge_sessions
+from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire import APPLICATION, ProtocolError, ServerRefused
+from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire_loader import (
+    ConnectFailed,
+    Connection,
+    open_session,
+)
+from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
+from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner
+from ansible_collections.rspm.ha.plugins.module_utils._server_config import KEY_PATH, Database, merged
+from ansible_collections.rspm.ha.plugins.module_utils._server_config_loader import Candidate, account_ids, save
+from ansible_collections.rspm.ha.plugins.module_utils._server_unit import (
+    ACCOUNT,
+    CONFIG_PATH,
+    account_missing,
+    parse_sums,
+)
+from ansible_collections.rspm.ha.plugins.module_utils._service_loader import (
+    as_account,
+    load_config,
+    load_document,
+    read_text,
+)
+from ansible_collections.rspm.ha.plugins.module_utils._stop_loader import open_watch
+from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import RestoreState
+
+_QUICK = 60.0
+_COPY_TIMEOUT = 1800.0
+_DUMP_TIMEOUT = 6 * 3600.0
+# dropping waits for nobody: no session is left
+_QUERY_TIMEOUT = 600.0
+_SESSION_TIMEOUT = 30.0
+
+
+@dataclass(frozen=True)
+class Store:
+    """The restore point at path; database: what is saved, with the role that the nodes use."""
+
+    runner: Runner
+    path: str
+    database: Database | None = None
+
+    @property
+    def metadata_path(self) -> str:
+        """Where its state is written."""
+        return f"{self.path}/{point.METADATA}"
+
+    def read(self) -> point.Metadata:
+        """Return what is there; raises DomainError where the storage does not tell."""
+        shown = self.runner(as_account(["cat", self.metadata_path]), timeout=_QUICK)
+        if shown.rc == 0:
+            return point.parse(shown.stdout, self.metadata_path)
+        if "No such file" in shown.stderr:
+            return point.ABSENT
+        raise DomainError(point.tool_failed(["cat", self.metadata_path], shown.rc, shown.stderr.strip()))
+
+    def write(self, metadata: point.Metadata) -> point.Metadata:
+        """Put what is known of the restore point in place in one step that outlives a power cut."""
+        new = f"{self.path}/.{point.METADATA}.new"
+        self._do(["dd", f"of={new}", "conv=fsync", "status=none"], text=point.render(metadata))
+        self._do(["mv", "-T", "--", new, self.metadata_path])
+        self._do(["sync", self.path])
+        return metadata
+
+    def mark(self, now: point.Metadata, state: RestoreState) -> point.Metadata:
+        """Write the next state."""
+        return self.write(replace(now, state=state))
+
+    def require_tools(self) -> None:
+        """Raise DomainError unless PostgreSQL's tools are on this host."""
+        for tool in ("pg_dump", "pg_restore"):
+            self._do([tool, "--version"])
+
+    def create(self, now: point.Metadata, run_id: str, from_version: str, to_version: str) -> point.Metadata:
+        """Save databases, configuration, key and package; what was there is replaced when all of it is verified."""
+        self.require_tools()
+        created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        folder = f"{run_id}-{created.replace(':', '').replace('-', '')}"
+        new = point.Metadata(RestoreState.INCOMPLETE, run_id, from_version, to_version, created, folder)
+        self._do(["mkdir", "-p", "-m", "0750", self.path])
+        keeps = now.state not in (RestoreState.ABSENT, RestoreState.INCOMPLETE)
+        self._remove_others(now.folder if keeps else "")
+        if not keeps:
+            self.write(new)
+        self._do(["mkdir", "-m", "0700", f"{self.path}/{folder}"])
+        try:
+            new = self._fill(new)
+        except DomainError:
+            # what a full disk left would keep the nodes from writing
+            with suppress(DomainError):
+                self._remove_others(now.folder if keeps else "")
+            raise
+        self.mark(new, RestoreState.COMPLETE)
+        self._remove_others(folder)
+        return replace(new, state=RestoreState.COMPLETE)
+
+    def restore(self, now: point.Metadata) -> point.Metadata:
+        """Put databases and the shared key back, with no session of any node before and after."""
+        database = self._database()
+        self.require_tools()
+        self.verify(now)
+        self._prove_no_session(database)
+        self.mark(now, RestoreState.RESTORING)
+        for dump in point.dumps_of(database):
+            self._restore(database, dump, f"{self.path}/{now.folder}/{dump.file}")
+        if now.key_path not in ("", KEY_PATH):
+            self._copy(f"{self.path}/{now.folder}/{point.KEY}", f"{now.key_path}.rspm-ha-new")
+            self._do(["mv", "-T", "--", f"{now.key_path}.rspm-ha-new", now.key_path])
+            self._do(["sync", os.path.dirname(now.key_path)])
+        self._prove_no_session(database)
+        return self.mark(now, RestoreState.RESTORED)
+
+    def verify(self, now: point.Metadata) -> None:
+        """Raise DomainError unless every file is as it was written."""
+        folder = f"{self.path}/{now.folder}"
+        problems = point.judge_files(now.files, self._sums(folder, list(now.files)), folder)
+        if problems:
+            raise DomainError(merged(problems))
+
+    def stage(self, now: point.Metadata, *, check_mode: bool) -> tuple[str, bool]:
+        """Have the saved package in this node's staging folder; returns its path ("" = none saved), and if changed."""
+        if not now.package:
+            return "", False
+        target = f"{STAGING_FOLDER}/{now.package}"
+        if os.path.isfile(target) and sha256_of(target) == now.files[now.package]:
+            return target, False
+        if not check_mode:
+            prepare_folder(STAGING_FOLDER)
+            workshop = tempfile.mkdtemp(prefix=".part-", dir=STAGING_FOLDER)
+            try:
+                os.chown(workshop, *self._ids())
+                place(self._fetch(now, now.package, workshop), target)
+            finally:
+                remove(workshop)
+        return target, True
+
+    def configure(self, now: point.Metadata, *, check_mode: bool) -> list[str]:
+        """Have the saved configuration, and the key where it is the node's own, on this node; returns what changed."""
+        wanted = [(point.CONFIG, CONFIG_PATH, 0o640)]
+        if now.key_path == KEY_PATH:
+            wanted.append((point.KEY, KEY_PATH, 0o600))
+        ids = self._ids()
+        changed = []
+        for name, path, mode in wanted:
+            if os.path.exists(path) and sha256_of(path) == now.files[name]:
+                continue
+            changed.append(path)
+            if not check_mode:
+                with Candidate(ACCOUNT, ids) as private:
+                    save(path, read_text(self._fetch(now, name, private.folder)) or "", mode, ids)
+        return changed
+
+    def _fill(self, new: point.Metadata) -> point.Metadata:
+        database, folder = self._database(), f"{self.path}/{new.folder}"
+        names = [point.CONFIG]
+        self._copy(CONFIG_PATH, f"{folder}/{point.CONFIG}")
+        config = load_config(self.runner, load_document())
+        if config.key_hash:
+            names.append(point.KEY)
+            self._copy(config.key_path, f"{folder}/{point.KEY}")
+        host = load_host()
+        package = staged_name(host.family, new.from_version, host.machine)
+        if os.path.isfile(f"{STAGING_FOLDER}/{package}"):
+            names.append(package)
+            self._copy(f"{STAGING_FOLDER}/{package}", f"{folder}/{package}")
+        else:
+            package = ""
+        version = 0
+        for dump in point.dumps_of(database):
+            names.append(dump.file)
+            with closing(self._login(database, dump.database)) as connection:
+                version = int(self._query(connection, "SHOW server_version_num").as_dicts()[0]["server_version_num"])
+            only = ["--schema", point.quote_pattern(dump.schema)] if dump.schema else []
+            self._postgres(database, dump.database, ["pg_dump", "-Fc", *only, "--file", f"{folder}/{dump.file}"])
+            self._do(["pg_restore", "--list", f"{folder}/{dump.file}"], timeout=_COPY_TIMEOUT)
+        self._do(["sync", *(f"{folder}/{name}" for name in names), folder], timeout=_COPY_TIMEOUT)
+        return replace(
+            new,
+            server_version=version,
+            files=self._sums(folder, names),
+            package=package,
+            key_path=config.key_path if config.key_hash else "",
+        )
+
+    def _restore(self, database: Database, dump: point.Dump, file: str) -> None:
+        listed = self._do(["pg_restore", "--list", file], timeout=_COPY_TIMEOUT)
+        with closing(self._login(database, dump.database)) as connection:
+            self._query(connection, point.wipe_statement(dump.schema))
+            existing = [row["nspname"] or "" for row in self._query(connection, point.SCHEMAS_QUERY).as_dicts()]
+        with Candidate(ACCOUNT, self._ids()) as private:
+            chosen = private.put("list", point.restore_list(listed, existing), 0o600)
+            argv = ["pg_restore", "--single-transaction", "--exit-on-error", "--no-owner", "--use-list", chosen]
+            self._postgres(database, dump.database, [*argv, "--dbname", dump.database, file])
+
+    def _database(self) -> Database:
+        if self.database is None:
+            raise TypeError("the module's arguments see to it that there is a database")
+        return self.database
+
+    def _postgres(self, database: Database, name: str, argv: list[str]) -> None:
+        """Run a tool of PostgreSQL; the password is in a file that only the account reads, gone afterwards."""
+        with Candidate(ACCOUNT, self._ids()) as private:
+            environment = {
+                "PGHOST": database.host,
+                "PGPORT": str(database.port),
+                "PGUSER": database.user,
+                "PGDATABASE": name,
+                "PGSSLMODE": database.sslmode,
+                "PGPASSFILE": private.put("pgpass", point.password_file(database.user, database.password), 0o600),
+                "PGAPPNAME": APPLICATION,
+                "PGCONNECT_TIMEOUT": "10",
+            }
+            self._do(argv, timeout=_DUMP_TIMEOUT, env=environment)
+
+    def _login(self, database: Database, name: str) -> Connection:
+        result, connection = open_session(
+            database.host, database.port, name, database.user, database.password, database.sslmode
+        )
+        if connection is None:
+            raise DomainError(merged(judge_login(result)))
+        connection.timeout = _QUERY_TIMEOUT
+        return connection
+
+    def _query(self, connection: Connection, statement: str) -> Any:
+        try:
+            return connection.query(statement)
+        except (ServerRefused, ProtocolError, ConnectFailed) as error:
+            raise DomainError(
+                Problem(
+                    "restore-point",
+                    f"the database did not do what it was asked for ({error})",
+                    "The restore point is not whole, or not restored",
+                    "See the log of the database server, and run the same command again",
+                )
+            ) from error
+
+    def _prove_no_session(self, database: Database) -> None:
+        watched: Mapping[str, Any] = {
+            "host": database.host,
+            "port": database.port,
+            "databases": [database.name, database.usage_name],
+            "user": database.user,
+            "password": database.password,
+            "sslmode": database.sslmode,
+            "timeout": _SESSION_TIMEOUT,
+        }
+        with closing(open_watch(watched)) as watch:
+            problems = judge_sessions(watch.wait(_SESSION_TIMEOUT), watch.where)
+        if problems:
+            raise DomainError(merged(problems))
+
+    def _remove_others(self, folder: str) -> None:
+        """Remove every folder of files but this one ("" = none is kept)."""
+        for name in self._do(["ls", "-A", self.path]).split("\n"):
+            if name and name not in (folder, point.METADATA):
+                self._do(["rm", "-rf", "--", f"{self.path}/{name}"], timeout=_COPY_TIMEOUT)
+
+    def _copy(self, source: str, target: str) -> None:
+        self._do(["install", "-m", "0600", "--", source, target], timeout=_COPY_TIMEOUT)
+        self._do(["sync", target], timeout=_COPY_TIMEOUT)
+
+    def _fetch(self, now: point.Metadata, name: str, folder: str) -> str:
+        """Copy one file into a local folder of the account's, verify it, and return its path."""
+        self._copy(f"{self.path}/{now.folder}/{name}", f"{folder}/{name}")
+        problems = point.judge_files(
+            {name: now.files[name]}, {name: sha256_of(f"{folder}/{name}")}, f"{self.path}/{now.folder}"
+        )
+        if problems:
+            raise DomainError(merged(problems))
+        return f"{folder}/{name}"
+
+    def _sums(self, folder: str, names: list[str]) -> dict[str, str]:
+        """Return the SHA-256 of the files that can be read, by name."""
+        argv = as_account(["sha256sum", *(f"{folder}/{name}" for name in names)])
+        shown = self.runner(argv, timeout=_COPY_TIMEOUT)
+        return {os.path.basename(path): digest for path, digest in parse_sums(shown.stdout).items()}
+
+    def _ids(self) -> tuple[int, int]:
+        ids = account_ids(ACCOUNT)
+        if ids is None:
+            raise DomainError(account_missing(ACCOUNT))
+        return ids
+
+    def _do(
+        self, argv: list[str], *, timeout: float = _QUICK, text: str | None = None, env: dict[str, str] | None = None
+    ) -> str:
+        """Run a command as the account; raises DomainError unless it does its work."""
+        done = self.runner(as_account(argv), timeout=timeout, input=text, env=env)
+        if done.rc != 0:
+            raise DomainError(point.tool_failed(argv, done.rc, done.stderr.strip().replace("\n", "; ")))
+        return done.stdout

@@ -1,0 +1,193 @@
+#!/usr/bin/python
+
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: node_stop
+short_description: The node is stopped and masked, which is proved
+version_added: 1.0.0
+description:
+  - Masks the server first, so that neither a person nor a package's scripts nor a reboot can start it, then stops it,
+    then proves that no process and no listening port of it is left.
+  - With O(database) the proof includes the databases. Sessions of this node that are still there after that are those
+    of a process that is gone (a power cut); they are ended.
+  - The mask is a drop-in that outlives a reboot and says for which playbook it was made. M(rspm.ha.node_upgrade) ends
+    it.
+options:
+  purpose:
+    description: The playbook that stops the node, and that an operator is told to finish.
+    type: str
+    choices: [upgrade, rollback]
+    default: upgrade
+  stop_timeout:
+    description: For how many seconds systemd may take to stop the server.
+    type: int
+    default: 120
+  database:
+    description:
+      - The databases in which no session of this node may be left. Leave it out to look at the node only.
+      - A node is known by the address that the database server sees it with, so the nodes must not share one.
+    type: dict
+    suboptions:
+      host:
+        description: Name or address of the database server.
+        type: str
+        required: true
+      port:
+        description: TCP port of the database server.
+        type: int
+        default: 5432
+      databases:
+        description: The databases whose sessions count. The first one is logged in to.
+        type: list
+        elements: str
+        required: true
+      user:
+        description: The role that the nodes use. Only its sessions count.
+        type: str
+        required: true
+      password:
+        description: Password of the role.
+        type: str
+        required: true
+      sslmode:
+        description: Whether TLS is used and the server's certificate checked, as in C(libpq).
+        type: str
+        choices: [disable, prefer, require, verify-ca, verify-full]
+        default: require
+      timeout:
+        description: Seconds to wait for the last session to end.
+        type: float
+        default: 30
+attributes:
+  check_mode:
+    description: Reports what would be done. Does not ask the database.
+    support: full
+  diff_mode:
+    description: Shows whether the node runs and is masked before and after.
+    support: full
+  idempotent:
+    description: Does nothing where the node is stopped and masked, but proves it again.
+    support: full
+author:
+  - rspm.ha authors (@rspm-ha)
+"""
+
+EXAMPLES = r"""
+- name: The node is stopped, masked, and has no session in the databases
+  rspm.ha.node_stop:
+    database:
+      host: "{{ rspm_database_host }}"
+      databases:
+        - "{{ rspm_database_name }}"
+        - "{{ rspm_database_usage_name }}"
+      user: "{{ rspm_database_user }}"
+      password: "{{ rspm_database_password }}"
+"""
+
+RETURN = r"""
+masked:
+  description: Whether the node is, or would be, masked.
+  returned: success
+  type: bool
+  sample: true
+stopped:
+  description: Whether nothing is, or would be, left of the server.
+  returned: success
+  type: bool
+  sample: true
+sessions_ended:
+  description: How many sessions of a dead process were ended in the databases.
+  returned: success
+  type: int
+  sample: 0
+timeline:
+  description: What was done, in that order, empty in check mode. Also tells how far a failure came.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    step:
+      description: C(mask), C(stop), C(prove) or C(sessions).
+      type: str
+      sample: stop
+    at:
+      description: When it began, in UTC.
+      type: str
+      sample: "2026-11-24T05:50:01.123Z"
+    seconds:
+      description: How long it took.
+      type: float
+      sample: 1.204
+problem:
+  description: What is wrong, why it matters, and what to type next.
+  returned: failure
+  type: dict
+  sample: {"check": "node-stopped", "found": "rstudio-pm still runs on node2 ...", "why": "...", "fix": "..."}
+"""
+
+import socket
+from contextlib import closing
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import module_runner
+from ansible_collections.rspm.ha.plugins.module_utils._stop import plan_stop, state_text
+from ansible_collections.rspm.ha.plugins.module_utils._stop_loader import (
+    DATABASE_SPEC,
+    Timeline,
+    load_remains,
+    open_watch,
+    stop_and_prove,
+)
+
+
+def run(module: AnsibleModule, timeline: Timeline) -> dict[str, Any]:
+    """Do the work and return the result."""
+    runner, purpose, ended = module_runner(module), module.params["purpose"], 0
+    before = load_remains(runner)
+    plan = plan_stop(before, purpose)
+    if not module.check_mode:
+        stop_and_prove(runner, timeline, socket.gethostname(), before, purpose, module.params["stop_timeout"])
+        if module.params["database"]:
+            with timeline.step("sessions"), closing(open_watch(module.params["database"])) as watch:
+                ended = watch.prove_own_gone()
+    return {
+        "changed": plan.changes or ended > 0,
+        "masked": True,
+        "stopped": True,
+        "sessions_ended": ended,
+        "timeline": timeline.steps,
+        "diff": {
+            "before": state_text(plan.stop, not before.unit.can_start),
+            "after": state_text(False, True),
+        },
+    }
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "purpose": {"type": "str", "choices": ["upgrade", "rollback"], "default": "upgrade"},
+            "stop_timeout": {"type": "int", "default": 120},
+            "database": {"type": "dict", "options": DATABASE_SPEC},
+        },
+        supports_check_mode=True,
+    )
+    timeline = Timeline()
+    try:
+        module.exit_json(**run(module, timeline))
+    except DomainError as error:
+        module.fail_json(msg=str(error), problem=error.problem.to_dict(), timeline=timeline.steps)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,254 @@
+#!/usr/bin/python
+
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: node_upgrade
+short_description: The node has, and runs, the wanted version
+version_added: 1.0.0
+description:
+  - Masks and stops the server, proves that it is stopped, installs the staged package, unmasks, enables and starts it,
+    and waits until it is healthy and says the wanted version, all in one call. It waits for nothing outside the node
+    but the database, so the outage is that of the same commands typed on the machine.
+  - With O(first) the node is the one that moves the schema, so it proves also that no node at all has a session in the
+    databases, before it stops itself and again afterwards.
+  - Where the wanted version is installed already, it only starts it, or waits for it. A process of the wanted version
+    is never stopped, since it may be moving the schema.
+  - A node that was started here and does not get healthy is stopped and masked again.
+  - Takes nothing out of the load balancer and does not hold the package; M(rspm.ha.server_package) does the latter.
+options:
+  version:
+    description: Product version in full that the node must have. An older one than the installed is as good.
+    type: str
+    required: true
+  path:
+    description: The staged package, RV(rspm.ha.package_stage#module:path). May be empty where the version is installed.
+    type: path
+    default: ""
+  first:
+    description: Whether this node moves the schema. Needs O(database).
+    type: bool
+    default: false
+  start:
+    description:
+      - With V(false) the package is installed only, on a node that M(rspm.ha.node_stop) stopped and masked, and stays
+        so. Refused where the server runs or is not masked.
+    type: bool
+    default: true
+  purpose:
+    description: The playbook that changes the node, and that an operator is told to finish.
+    type: str
+    choices: [upgrade, rollback]
+    default: upgrade
+  allow_unlicensed:
+    description: Whether a server without a licence, which answers 402, counts as healthy.
+    type: bool
+    default: false
+  stop_timeout:
+    description: For how many seconds systemd may take to stop the server.
+    type: int
+    default: 120
+  health_timeout:
+    description: For how many seconds to wait for health, with the time that the schema needs.
+    type: int
+    default: 300
+  lock_timeout:
+    description: For how many seconds to wait for another run of the package manager.
+    type: int
+    default: 300
+  database:
+    description:
+      - The databases in which no session of this node, with O(first) of no node, may be left.
+      - A node is known by the address that the database server sees it with, so the nodes must not share one.
+    type: dict
+    suboptions:
+      host:
+        description: Name or address of the database server.
+        type: str
+        required: true
+      port:
+        description: TCP port of the database server.
+        type: int
+        default: 5432
+      databases:
+        description: The databases whose sessions count. The first one is logged in to.
+        type: list
+        elements: str
+        required: true
+      user:
+        description: The role that the nodes use. Only its sessions count.
+        type: str
+        required: true
+      password:
+        description: Password of the role.
+        type: str
+        required: true
+      sslmode:
+        description: Whether TLS is used and the server's certificate checked, as in C(libpq).
+        type: str
+        choices: [disable, prefer, require, verify-ca, verify-full]
+        default: require
+      timeout:
+        description: Seconds to wait for the last session to end.
+        type: float
+        default: 30
+attributes:
+  check_mode:
+    description: Reports what would be done. Does not ask the database.
+    support: full
+  diff_mode:
+    description: Shows version, process and mask before and after.
+    support: full
+  idempotent:
+    description: Does nothing where the wanted version runs and is healthy.
+    support: full
+author:
+  - rspm.ha authors (@rspm-ha)
+"""
+
+EXAMPLES = r"""
+- name: The first node runs the new version, and the schema is moved
+  rspm.ha.node_upgrade:
+    version: 2026.08.0
+    path: /var/cache/rspm-ha/rstudio-pm_2026.08.0_amd64.deb
+    first: true
+    database:
+      host: "{{ rspm_database_host }}"
+      databases:
+        - "{{ rspm_database_name }}"
+        - "{{ rspm_database_usage_name }}"
+      user: "{{ rspm_database_user }}"
+      password: "{{ rspm_database_password }}"
+
+- name: The previous version is in place, still stopped and masked
+  rspm.ha.node_upgrade:
+    version: 2026.04.0
+    path: /var/cache/rspm-ha/rstudio-pm_2026.04.0_amd64.deb
+    purpose: rollback
+    start: false
+"""
+
+RETURN = r"""
+actions:
+  description: What was, or would be, done, in that order.
+  returned: success
+  type: list
+  elements: str
+  sample: [mask, stop, prove, install, unmask, start, wait]
+before_version:
+  description: The version that was installed before, as the package manager writes it. Empty where that was nothing.
+  returned: success
+  type: str
+  sample: 2026.04.0
+version:
+  description: The version that the server says it runs, empty in check mode, and where it says none.
+  returned: success
+  type: str
+  sample: 2026.08.0
+health_code:
+  description: HTTP status of C(/__ping__), 0 where nothing answered.
+  returned: success
+  type: int
+  sample: 200
+timeline:
+  description: What was done, in that order, empty in check mode. Also tells how far a failure came.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    step:
+      description:
+        - C(others_gone), C(mask), C(stop), C(prove), C(sessions), C(install), C(unmask), C(enable), C(start),
+          C(healthy), and where the start failed C(mask_again) and C(stop_again).
+      type: str
+      sample: install
+    at:
+      description: When it began, in UTC.
+      type: str
+      sample: "2026-11-24T05:50:01.123Z"
+    seconds:
+      description: How long it took.
+      type: float
+      sample: 4.204
+problem:
+  description: What is wrong, why it matters, and what to type next.
+  returned: failure
+  type: dict
+  sample: {"check": "node-health", "found": "rstudio-pm 2026.08.0 was started and ...", "why": "...", "fix": "..."}
+"""
+
+import socket
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.rspm.ha.plugins.module_utils._node_upgrade import UpgradeRequest
+from ansible_collections.rspm.ha.plugins.module_utils._node_upgrade_loader import NodeUpgrade
+from ansible_collections.rspm.ha.plugins.module_utils._package_loader import PackageTool, load_host
+from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import module_runner
+from ansible_collections.rspm.ha.plugins.module_utils._stop import state_text
+from ansible_collections.rspm.ha.plugins.module_utils._stop_loader import DATABASE_SPEC, Timeline
+
+
+def run(module: AnsibleModule, timeline: Timeline) -> dict[str, Any]:
+    """Do the work and return the result."""
+    runner, given = module_runner(module), module.params
+    request = UpgradeRequest(
+        given["version"], given["path"], given["purpose"], given["first"], given["start"], given["allow_unlicensed"]
+    )
+    tool = PackageTool(runner, load_host(), given["lock_timeout"])
+    node = NodeUpgrade(
+        runner, tool, socket.gethostname(), request, given["database"], given["stop_timeout"], given["health_timeout"]
+    )
+    seen = node.observe(planning=module.check_mode)
+    unit, package, api = seen.service.unit, seen.service.package, seen.service.api
+    if not module.check_mode:
+        api = node.carry_out(seen, timeline)
+    running = bool(seen.remains.processes) or unit.running
+    return {
+        "changed": seen.plan.changes,
+        "actions": seen.plan.actions(),
+        "before_version": package.version,
+        "version": "" if module.check_mode else api.version,
+        "health_code": api.health_code,
+        "timeline": timeline.steps,
+        "diff": {
+            "before": state_text(running, not unit.can_start, package.version or "absent"),
+            "after": state_text(request.start, not request.start, request.version),
+        },
+    }
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "version": {"type": "str", "required": True},
+            "path": {"type": "path", "default": ""},
+            "first": {"type": "bool", "default": False},
+            "start": {"type": "bool", "default": True},
+            "purpose": {"type": "str", "choices": ["upgrade", "rollback"], "default": "upgrade"},
+            "allow_unlicensed": {"type": "bool", "default": False},
+            "stop_timeout": {"type": "int", "default": 120},
+            "health_timeout": {"type": "int", "default": 300},
+            "lock_timeout": {"type": "int", "default": 300},
+            "database": {"type": "dict", "options": DATABASE_SPEC},
+        },
+        required_if=[("first", True, ["database"])],
+        supports_check_mode=True,
+    )
+    timeline = Timeline()
+    try:
+        module.exit_json(**run(module, timeline))
+    except DomainError as error:
+        module.fail_json(msg=str(error), problem=error.problem.to_dict(), timeline=timeline.steps)
+
+
+if __name__ == "__main__":
+    main()

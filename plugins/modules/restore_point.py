@@ -1,0 +1,298 @@
+#!/usr/bin/python
+
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: restore_point
+short_description: The way back from an upgrade, on the shared storage
+version_added: 1.0.0
+description:
+  - Saves both databases, the configuration, the encryption key and the old package, with the version that they belong
+    to, and restores them. Runs on one node, as root; the files are written as the service's account.
+  - How far it has come is written beside it in one step, so that it outlives this run, and so that a later one knows
+    whether the schema may have moved. An older restore point goes when the new one is whole and verified.
+  - Needs C(pg_dump) and C(pg_restore) on the node, at least as new as the database server.
+  - A restore drops what the role of the nodes owns in the databases (with a schema, in that schema), also what the
+    newer version added, then puts back each database in one transaction. It wants no node's session before and after.
+options:
+  path:
+    description: Folder of the restore point on the shared storage, which the service's account may write.
+    type: path
+    required: true
+  state:
+    description:
+      - V(observed) only tells what is there.
+      - V(created) saves. Where this run has made it, it is left alone, whatever was done since. Refused where the one
+        that is there belongs to an upgrade, or to a restore, that is not finished.
+      - V(in_use) notes that from here on the schema may move.
+      - V(restored) puts back databases and the shared key.
+      - V(staged) puts the saved package into this node's staging folder. What the service's account may write is
+        trusted with that; where a checksum is known, M(rspm.ha.package_stage) compares it afterwards.
+      - V(configured) puts back this node's configuration, and the key where each node has its own copy. For stopped
+        nodes.
+    type: str
+    choices: [observed, created, in_use, restored, staged, configured]
+    default: observed
+  run_id:
+    description: Id of the run that makes it, RV(rspm.ha.cluster_lock#module:lock.run_id). For O(state=created).
+    type: str
+  from_version:
+    description: Version that the cluster has. For O(state=created).
+    type: str
+  to_version:
+    description: Version that it gets. For O(state=created).
+    type: str
+  database:
+    description: The databases, with the role that the nodes use. For O(state=created) and O(state=restored).
+    type: dict
+    suboptions:
+      host:
+        description: Name or address of the database server.
+        type: str
+        required: true
+      port:
+        description: TCP port of the database server.
+        type: int
+        default: 5432
+      name:
+        description: The main database.
+        type: str
+        required: true
+      usage_name:
+        description: The database of the usage data.
+        type: str
+        required: true
+      user:
+        description: Role that owns what is saved.
+        type: str
+        required: true
+      password:
+        description: Password of the role. It is never on a command line.
+        type: str
+        required: true
+      sslmode:
+        description: Whether TLS is used and the server's certificate checked, as in C(libpq).
+        type: str
+        choices: [disable, prefer, require, verify-ca, verify-full]
+        default: require
+      schema:
+        description: Schema of the main data, where both live in one database.
+        type: str
+        default: ""
+      usage_schema:
+        description: Schema of the usage data, where both live in one database.
+        type: str
+        default: ""
+attributes:
+  check_mode:
+    description: Reports what would be done. Connects to no database.
+    support: full
+  diff_mode:
+    description: Shows the state, and for O(state=configured) the files, before and after. Never a content.
+    support: full
+  idempotent:
+    description: Does nothing where the restore point has the state already.
+    support: full
+author:
+  - rspm.ha authors (@rspm-ha)
+"""
+
+EXAMPLES = r"""
+- name: What leads back is known
+  rspm.ha.restore_point:
+    path: "{{ rspm_storage_path }}/.rspm-ha/restore-point"
+  register: rspm_restore_point
+
+- name: Databases, configuration, key and package are saved
+  rspm.ha.restore_point:
+    path: "{{ rspm_storage_path }}/.rspm-ha/restore-point"
+    state: created
+    run_id: "{{ rspm_lock.lock.run_id }}"
+    from_version: 2026.04.0
+    to_version: 2026.08.0
+    database:
+      host: "{{ rspm_database_host }}"
+      name: "{{ rspm_database_name }}"
+      usage_name: "{{ rspm_database_usage_name }}"
+      user: "{{ rspm_database_user }}"
+      password: "{{ rspm_database_password }}"
+
+- name: It is written down that the schema may move
+  rspm.ha.restore_point:
+    path: "{{ rspm_storage_path }}/.rspm-ha/restore-point"
+    state: in_use
+"""
+
+RETURN = r"""
+state:
+  description:
+    - C(absent), C(incomplete) (being made, or cut off then), C(complete), C(in_use), C(restoring) or C(restored). In
+      check mode the one that it would be.
+  returned: success
+  type: str
+  sample: complete
+before_state:
+  description: The state before.
+  returned: success
+  type: str
+  sample: absent
+run_id:
+  description: Id of the run that made it.
+  returned: success
+  type: str
+  sample: 4f1c2a9be07d
+from_version:
+  description: Version that it leads back to.
+  returned: success
+  type: str
+  sample: 2026.04.0
+to_version:
+  description: Version of the upgrade that it was made for.
+  returned: success
+  type: str
+  sample: 2026.08.0
+created:
+  description: When it was made, in UTC.
+  returned: success
+  type: str
+  sample: "2026-11-24T05:50:01Z"
+files:
+  description: SHA-256 of each file that it holds.
+  returned: success
+  type: dict
+  sample: {"main.dump": "b94d27b9934d3e08a52e52d7da7dabfac484efe37a5380ee9088f7ace2efcde9"}
+package:
+  description:
+    - With O(state=staged) the path of the package in the staging folder, else its file name. Empty where the node that
+      made the restore point had none staged.
+  returned: success
+  type: str
+  sample: rstudio-pm_2026.04.0_amd64.deb
+configured:
+  description: Files that O(state=configured) has, or would have, put back on this node.
+  returned: success
+  type: list
+  elements: str
+  sample: [/etc/rstudio-pm/rstudio-pm.gcfg]
+problem:
+  description: What is wrong, why it matters, and what to type next.
+  returned: failure
+  type: dict
+  sample: {"check": "restore-point-tools", "found": "there is no pg_dump on this host", "why": "...", "fix": "..."}
+"""
+
+from dataclasses import replace
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.rspm.ha.plugins.module_utils._postgres_login import SSLMODES
+from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._restore_point import Metadata, judge_move, must_create
+from ansible_collections.rspm.ha.plugins.module_utils._restore_point_loader import Store
+from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import module_runner
+from ansible_collections.rspm.ha.plugins.module_utils._server_config import Database, merged
+from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import RestoreState
+
+
+def move(module: AnsibleModule, store: Store, now: Metadata) -> Metadata:
+    """Bring the restore point to the wanted state and return what it is then; in check mode what it would be."""
+    wanted, given = module.params["state"], module.params
+    if wanted == "created":
+        versions = (given["run_id"], given["from_version"], given["to_version"])
+        if not must_create(now, *versions):
+            return now
+        if module.check_mode:
+            store.require_tools()
+            return Metadata(RestoreState.COMPLETE, *versions, created="", folder="")
+        return store.create(now, *versions)
+    state = RestoreState(wanted)
+    problems = judge_move(now.state, state)
+    # in check mode it was not made before
+    if problems and not (module.check_mode and state is RestoreState.IN_USE):
+        raise DomainError(merged(problems))
+    if module.check_mode or now.state is state:
+        return replace(now, state=state)
+    return store.restore(now) if state is RestoreState.RESTORED else store.mark(now, state)
+
+
+def run(module: AnsibleModule) -> dict[str, Any]:
+    """Do the work and return the result."""
+    wanted, given = module.params["state"], module.params["database"]
+    store = Store(module_runner(module), module.params["path"], Database(**given) if given else None)
+    now = store.read()
+    after, package, changed, configured = now, now.package, False, []
+    if wanted in ("staged", "configured"):
+        problems = judge_move(now.state, RestoreState.RESTORED)
+        if problems:
+            raise DomainError(merged(problems))
+    if wanted == "staged":
+        package, changed = store.stage(now, check_mode=module.check_mode)
+    elif wanted == "configured":
+        configured = store.configure(now, check_mode=module.check_mode)
+    elif wanted != "observed":
+        after = move(module, store, now)
+        package = after.package
+    return {
+        "changed": changed or bool(configured) or after != now,
+        "state": after.state.value,
+        "before_state": now.state.value,
+        "run_id": after.run_id,
+        "from_version": after.from_version,
+        "to_version": after.to_version,
+        "created": after.created,
+        "files": dict(after.files),
+        "package": package,
+        "configured": configured,
+        "diff": {
+            "before": f"restore point {now.state.value}\n",
+            "after": f"restore point {after.state.value}\n" + "".join(f"{path} put back\n" for path in configured),
+        },
+    }
+
+
+def main() -> None:
+    """Run the module."""
+    database = {
+        "host": {"type": "str", "required": True},
+        "port": {"type": "int", "default": 5432},
+        "name": {"type": "str", "required": True},
+        "usage_name": {"type": "str", "required": True},
+        "user": {"type": "str", "required": True},
+        "password": {"type": "str", "required": True, "no_log": True},
+        "sslmode": {"type": "str", "choices": list(SSLMODES), "default": "require"},
+        "schema": {"type": "str", "default": ""},
+        "usage_schema": {"type": "str", "default": ""},
+    }
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "state": {
+                "type": "str",
+                "choices": ["observed", "created", "in_use", "restored", "staged", "configured"],
+                "default": "observed",
+            },
+            "run_id": {"type": "str"},
+            "from_version": {"type": "str"},
+            "to_version": {"type": "str"},
+            "database": {"type": "dict", "options": database},
+        },
+        required_if=[
+            ("state", "created", ["run_id", "from_version", "to_version", "database"]),
+            ("state", "restored", ["database"]),
+        ],
+        supports_check_mode=True,
+    )
+    try:
+        module.exit_json(**run(module))
+    except DomainError as error:
+        module.fail_json(msg=str(error), problem=error.problem.to_dict())
+
+
+if __name__ == "__main__":
+    main()
