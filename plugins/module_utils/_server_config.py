@@ -53,6 +53,20 @@ class Database:
     usage_schema: str = ""
 
 
+# Database as a module's option, for argument_spec.
+DATABASE_OPTIONS: dict[str, dict[str, Any]] = {
+    "host": {"type": "str", "default": ""},
+    "port": {"type": "int", "default": 5432},
+    "name": {"type": "str", "default": "rstudio_pm"},
+    "usage_name": {"type": "str", "default": "rstudio_pm_usage"},
+    "user": {"type": "str", "default": "rstudio_pm"},
+    "password": {"type": "str", "default": "", "no_log": True},
+    "sslmode": {"type": "str", "default": "require"},
+    "schema": {"type": "str", "default": ""},
+    "usage_schema": {"type": "str", "default": ""},
+}
+
+
 @dataclass(frozen=True)
 class ClusterSettings:
     """What the cluster's variables say about the configuration of every node.

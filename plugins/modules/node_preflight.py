@@ -228,7 +228,12 @@ from ansible_collections.rspm.ha.plugins.module_utils._preflight import judge_fr
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner, module_runner
 from ansible_collections.rspm.ha.plugins.module_utils._server_apply_loader import Apply, known_to_be_secret
-from ansible_collections.rspm.ha.plugins.module_utils._server_config import ClusterSettings, Database, wanted_settings
+from ansible_collections.rspm.ha.plugins.module_utils._server_config import (
+    DATABASE_OPTIONS,
+    ClusterSettings,
+    Database,
+    wanted_settings,
+)
 from ansible_collections.rspm.ha.plugins.module_utils._storage import (
     decide_mount,
     judge_delegations,
@@ -352,17 +357,6 @@ STORAGE = {
     "cache": {"type": "str", "default": "lookupcache=pos"},
     "options": {"type": "list", "elements": "str", "default": []},
 }
-DATABASE = {
-    "host": {"type": "str", "default": ""},
-    "port": {"type": "int", "default": 5432},
-    "name": {"type": "str", "default": "rstudio_pm"},
-    "usage_name": {"type": "str", "default": "rstudio_pm_usage"},
-    "user": {"type": "str", "default": "rstudio_pm"},
-    "password": {"type": "str", "default": "", "no_log": True},
-    "sslmode": {"type": "str", "default": "require"},
-    "schema": {"type": "str", "default": ""},
-    "usage_schema": {"type": "str", "default": ""},
-}
 
 
 def main() -> None:
@@ -381,7 +375,7 @@ def main() -> None:
             "address": {"type": "str", "default": ""},
             "http_port": {"type": "int", "default": 4242},
             "encryption_key": {"type": "str", "default": "", "no_log": True},
-            "database": {"type": "dict", "default": {}, "options": DATABASE, "apply_defaults": True},
+            "database": {"type": "dict", "default": {}, "options": DATABASE_OPTIONS, "apply_defaults": True},
             "config": {"type": "dict", "default": {}},
             "timeout": {"type": "int", "default": 10},
         },

@@ -176,19 +176,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import module_runner
 from ansible_collections.rspm.ha.plugins.module_utils._server_apply_loader import Apply, known_to_be_secret
-from ansible_collections.rspm.ha.plugins.module_utils._server_config import ClusterSettings, Database
-
-DATABASE = {
-    "host": {"type": "str", "default": ""},
-    "port": {"type": "int", "default": 5432},
-    "name": {"type": "str", "default": "rstudio_pm"},
-    "usage_name": {"type": "str", "default": "rstudio_pm_usage"},
-    "user": {"type": "str", "default": "rstudio_pm"},
-    "password": {"type": "str", "default": "", "no_log": True},
-    "sslmode": {"type": "str", "default": "require"},
-    "schema": {"type": "str", "default": ""},
-    "usage_schema": {"type": "str", "default": ""},
-}
+from ansible_collections.rspm.ha.plugins.module_utils._server_config import DATABASE_OPTIONS, ClusterSettings, Database
 
 
 def main() -> None:
@@ -201,7 +189,7 @@ def main() -> None:
             "http_port": {"type": "int", "default": 4242},
             "node_count": {"type": "int", "default": 1},
             "encryption_key": {"type": "str", "default": "", "no_log": True},
-            "database": {"type": "dict", "default": {}, "options": DATABASE, "apply_defaults": True},
+            "database": {"type": "dict", "default": {}, "options": DATABASE_OPTIONS, "apply_defaults": True},
             "config": {"type": "dict", "default": {}},
             "validate_only": {"type": "bool", "default": False},
         },
