@@ -66,7 +66,3 @@ distclean: clean ## remove .venv too
 # `venv`.
 -include tests/lab/lab.mk
 -include bench/bench.mk
-
-# Without the lab's own targets there is nothing more to test.
-.PHONY: test-lab
-test-lab:
