@@ -10,6 +10,7 @@ Sources: HAProxy Management Guide, "CSV format", "show servers state" (version 1
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
@@ -18,6 +19,7 @@ READY = "ready"
 DRAIN = "drain"
 MAINTENANCE = "maintenance"
 STATES = (DRAIN, MAINTENANCE, READY)
+OBSERVED = "observed"
 
 # srv_admin_state is a mask; an operator's, an inherited and a resolver's maintenance all keep requests away.
 ADMIN_MAINTENANCE = 0x01 | 0x02 | 0x20 | 0x40
@@ -66,38 +68,56 @@ def parse_table(text: str, header: str, separator: str) -> list[dict[str, str]]:
     return [dict(zip(names, row)) for row in rows]
 
 
-def member_of(servers_state: str, stat: str, backend: str, node: str) -> Member:
-    """Return the node's state out of the answers to "show servers state" and "show stat".
-
-    Raises DomainError where HAProxy has no such node.
-    """
-    states = parse_table(servers_state, "# be_id ", " ")
-    stats = parse_table(stat, "# pxname,", ",")
-    names = [row["srv_name"] for row in states if row.get("be_name") == backend]
-    admin = [int(row["srv_admin_state"]) for row in states if (row.get("be_name"), row["srv_name"]) == (backend, node)]
-    lines = [row for row in stats if (row.get("pxname"), row.get("svname")) == (backend, node)]
-    if not admin or not lines:
-        known = f"its servers are {', '.join(names)}" if names else "it has no servers"
-        raise DomainError(
-            Problem(
-                "load-balancer-member",
-                f"HAProxy has no server {node} in backend {backend}; {known}",
-                "A node that can't be taken out of service can't be stopped without failing requests",
-                "Run site.yml, which writes the nodes of the inventory into the load balancer's configuration",
-            )
+def members_of(servers_state: str, stat: str, backend: str) -> dict[str, Member]:
+    """Return the backend's servers by name out of the answers to "show servers state" and "show stat"."""
+    lines = {row.get("svname"): row for row in parse_table(stat, "# pxname,", ",") if row.get("pxname") == backend}
+    members = {}
+    for row in _servers(servers_state, backend):
+        line = lines.get(row["srv_name"])
+        if line is None:
+            continue
+        members[row["srv_name"]] = Member(
+            state=_wanted(int(row["srv_admin_state"])),
+            status=line["status"],
+            sessions=int(line["scur"] or 0) + int(line["qcur"] or 0),
+            # A star in front marks a check under way; what follows is the last result.
+            check=line.get("check_status", "").lstrip("* "),
         )
-    state = READY
-    if admin[0] & ADMIN_MAINTENANCE:
-        state = MAINTENANCE
-    elif admin[0] & ADMIN_DRAIN:
-        state = DRAIN
-    line = lines[0]
-    return Member(
-        state=state,
-        status=line["status"],
-        sessions=int(line["scur"] or 0) + int(line["qcur"] or 0),
-        # A star in front marks a check under way; what follows is the last result.
-        check=line.get("check_status", "").lstrip("* "),
+    return members
+
+
+def member_of(servers_state: str, stat: str, backend: str, node: str) -> Member:
+    """Return the node's state out of the same answers. Raises DomainError where HAProxy has no such node."""
+    member = members_of(servers_state, stat, backend).get(node)
+    if member is None:
+        names = [row["srv_name"] for row in _servers(servers_state, backend)]
+        known = f"its servers are {', '.join(names)}" if names else "it has no servers"
+        raise DomainError(_unknown(f"HAProxy has no server {node} in backend {backend}; {known}"))
+    return member
+
+
+def judge_members(members: Mapping[str, Member], backend: str) -> list[Problem]:
+    """Return the problem of a backend that is not there, or has no servers."""
+    return [] if members else [_unknown(f"HAProxy has no backend {backend} with servers")]
+
+
+def _servers(servers_state: str, backend: str) -> list[dict[str, str]]:
+    return [row for row in parse_table(servers_state, "# be_id ", " ") if row.get("be_name") == backend]
+
+
+def _wanted(mask: int) -> str:
+    """Return which of STATES an operator wants. mask: srv_admin_state."""
+    if mask & ADMIN_MAINTENANCE:
+        return MAINTENANCE
+    return DRAIN if mask & ADMIN_DRAIN else READY
+
+
+def _unknown(found: str) -> Problem:
+    return Problem(
+        "load-balancer-member",
+        found,
+        "A node that can't be taken out of service can't be stopped without failing requests",
+        "Run site.yml, which writes the nodes of the inventory into the load balancer's configuration",
     )
 
 

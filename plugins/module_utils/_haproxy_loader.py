@@ -43,6 +43,10 @@ class Runtime:
                 )
             ) from error
 
+    def members(self, backend: str) -> dict[str, haproxy.Member]:
+        """Return every server of the backend as it is now, by name."""
+        return haproxy.members_of(self("show servers state"), self("show stat"), backend)
+
     def member(self, backend: str, node: str) -> haproxy.Member:
         """Return the node as it is now. Raises DomainError where HAProxy has no such node."""
         return haproxy.member_of(self("show servers state"), self("show stat"), backend, node)

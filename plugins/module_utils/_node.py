@@ -52,7 +52,7 @@ class NodeState:
     hold. binary_changed_at: when the server's executable was put in place, in seconds since the epoch, 0 where there is
     none. mount: None where the data directory lies nowhere yet. clock: None where no chronyd answers.
     free_bytes: by folder; a folder that does not answer (its NFS server is away) or does not exist is left out.
-    staged: package files in the staging folder.
+    staged: package files in the staging folder. busy: the step of an earlier run that was at work meanwhile, or "".
     """
 
     host: str
@@ -67,6 +67,7 @@ class NodeState:
     clock: Clock | None
     free_bytes: Mapping[str, int]
     staged: tuple[str, ...]
+    busy: str
 
     @property
     def running(self) -> bool:

@@ -38,6 +38,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._service_loader import (
     load_unit,
     read_text,
 )
+from ansible_collections.rspm.ha.plugins.module_utils._work_loader import load_work
 
 # A file system whose server is away answers nothing at all
 _STORAGE_TIMEOUT = 5.0
@@ -107,8 +108,9 @@ def load_clock(runner: Runner) -> Clock | None:
     return Clock(tracking.synchronised, tracking.correction, tracking.source) if tracking else None
 
 
-def load_node(runner: Runner, api_timeout: float = 5) -> NodeState:
-    """Observe the whole node."""
+def load_node(runner: Runner, api_timeout: float = 5, settle_timeout: float = 0) -> NodeState:
+    """Observe the whole node, after waiting for settle_timeout seconds for a step of an earlier run to end."""
+    busy = load_work(settle_timeout)
     service = load_service(runner, api_timeout)
     processes = load_processes(service.unit.control_group)
     sockets = runner(["ss", "--no-header", "--listening", "--tcp", "--numeric", "--processes"], timeout=30).stdout
@@ -125,4 +127,5 @@ def load_node(runner: Runner, api_timeout: float = 5) -> NodeState:
         clock=load_clock(runner),
         free_bytes=load_free(runner, list(dict.fromkeys(["/", "/var", "/opt", service.config.data_dir]))),
         staged=tuple(sorted(os.listdir(STAGING_FOLDER))) if os.path.isdir(STAGING_FOLDER) else (),
+        busy=busy,
     )

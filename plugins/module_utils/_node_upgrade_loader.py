@@ -28,6 +28,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._service import ApiState
 from ansible_collections.rspm.ha.plugins.module_utils._service_loader import (
     begin,
     block,
+    daemon_reload,
     enable,
     load_unit,
     unblock,
@@ -112,7 +113,7 @@ class NodeUpgrade:
         plan, api = seen.plan, seen.service.api
         if plan.unmask:
             with timeline.step("unmask"):
-                unblock(self.runner)
+                unblock()
         try:
             if plan.enable:
                 with timeline.step("enable"):
@@ -135,6 +136,9 @@ class NodeUpgrade:
                 raise  # it was found running, and may be moving the schema
             stopped = self._undo(timeline)
             raise DomainError(start_undone(error.problem, self.host, self.request, stopped)) from error
+        if plan.unmask:
+            with timeline.step("reload"):
+                daemon_reload(self.runner)
         return api
 
     def _begin(self) -> None:

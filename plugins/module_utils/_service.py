@@ -176,7 +176,7 @@ def parse_unit(text: str, block_text: str, wall_minus_monotonic: float) -> UnitS
 
 def block_text(purpose: str) -> str:
     """Return the drop-in that keeps the unit from starting: its condition can't be met."""
-    return f"{_BLOCK_HEAD}{purpose}\n[Unit]\nConditionPathExists=!/\n"
+    return f"{_BLOCK_HEAD}{purpose}\n[Unit]\nConditionPathExists=!{BLOCK_PATH}\n"
 
 
 def blocked_for(text: str) -> str:

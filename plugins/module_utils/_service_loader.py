@@ -104,12 +104,11 @@ def block(runner: Runner, purpose: str) -> None:
     daemon_reload(runner)
 
 
-def unblock(runner: Runner) -> None:
-    """End what block did."""
+def unblock() -> None:
+    """End what block did. A start needs no daemon-reload after it, which a node that is down would have to wait for."""
     if os.path.lexists(BLOCK_PATH):
         os.unlink(BLOCK_PATH)
         sync_folder(DROPIN_FOLDER)
-    daemon_reload(runner)
 
 
 def daemon_reload(runner: Runner) -> None:
@@ -220,7 +219,8 @@ def known_secrets(document: Document) -> set[str]:
 def carry_out(runner: Runner, decision: StartDecision) -> None:
     """Do what decide_start found, without waiting for health."""
     if decision.unblock:
-        unblock(runner)
+        unblock()
+        daemon_reload(runner)
     if decision.enable:
         enable(runner)
     if decision.action != "none":

@@ -146,7 +146,8 @@ def _database_problems(seen: Observations) -> list[Problem]:
         return [
             Problem(
                 check="database-reachable",
-                found=f"the database on {database.name} can't be reached",
+                found=f"the database on {database.name} can't be reached"
+                + (f" ({database.says})" if database.says else ""),
                 why="Without it no node can be proved stopped, and none can start",
                 fix=f"Start PostgreSQL on {database.name} and {_AGAIN}",
             )

@@ -15,6 +15,7 @@ description:
   - Lists the client sessions of the main and the usage database with their addresses, as the server itself sees them.
   - With O(expect=none) it waits until no session is left and fails otherwise. Before a schema may move, that is a proof
     that comes from neither the node nor its service manager that no other node still works on it.
+  - Tells also with which address the server sees this host, by which its sessions are told from those of others.
   - Needs nothing but Python on the host it runs on, which has to be admitted by the server's C(pg_hba.conf).
   - Sessions of this collection itself are not listed.
 author:
@@ -140,6 +141,11 @@ count:
   returned: always, unless the server could not be asked
   type: int
   sample: 3
+own_address:
+  description: Address that the server sees this host with; empty where the connection is a local socket.
+  returned: always, unless the server could not be asked
+  type: str
+  sample: 192.0.2.11
 waited:
   description: Seconds that were waited for the last session to end.
   returned: always, unless the server could not be asked
@@ -176,6 +182,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire_loader impo
     open_session,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._problem import Problem
+from ansible_collections.rspm.ha.plugins.module_utils._stop import ADDRESS_QUERY
 
 LOGIN_TIMEOUT = 10.0
 POLL_INTERVAL = 0.25
@@ -192,6 +199,11 @@ def wait_for_sessions(
         if not sessions or waited >= timeout:
             return sessions, round(waited, 2)
         time.sleep(min(POLL_INTERVAL, timeout - waited))
+
+
+def ask_own_address(connection: Connection) -> str:
+    """Return the address that the server sees this host with, "" for a local socket."""
+    return connection.query(ADDRESS_QUERY).as_dicts()[0]["address"] or ""
 
 
 def fail(module: AnsibleModule, problems: list[Problem], **facts: object) -> None:
@@ -235,6 +247,7 @@ def main() -> None:
         return
     timeout = given["timeout"] if given["expect"] == "none" else 0.0
     try:
+        own_address = ask_own_address(connection)
         sessions, waited = wait_for_sessions(connection, databases, given["exclude"], timeout)
     except (ServerRefused, ProtocolError, ConnectFailed) as error:
         problem = Problem(
@@ -247,7 +260,12 @@ def main() -> None:
         return
     finally:
         connection.close()
-    facts = {"sessions": [session.to_dict() for session in sessions], "count": len(sessions), "waited": waited}
+    facts = {
+        "sessions": [session.to_dict() for session in sessions],
+        "count": len(sessions),
+        "own_address": own_address,
+        "waited": waited,
+    }
     if given["expect"] == "none" and sessions:
         fail(module, judge_sessions(sessions, f"{result.host}:{result.port}"), **facts)
     module.exit_json(changed=False, **facts)

@@ -15,20 +15,23 @@ description:
   - Sets a node's state at HAProxy through its runtime API and waits for what that state is for.
   - Runs on the load balancer's host, as a user who may write to the socket.
   - For any other load balancer a command of the team's own is run instead.
+  - With O(state=observed) it only tells how HAProxy sees every node.
 author:
   - rspm.ha authors (@rspm-ha)
 options:
   node:
-    description: Name of the node, which is its server name in HAProxy's configuration.
+    description:
+      - Name of the node, which is its server name in HAProxy's configuration.
+      - Required unless O(state=observed), which tells of all nodes.
     type: str
-    required: true
   state:
     description:
       - V(drain) sends the node no new requests, lets those that it has end, and goes on checking its health.
       - V(maintenance) does the same without health checks.
       - V(ready) sends it requests again as soon as its health checks succeed.
+      - V(observed) changes nothing and returns RV(members). Not with O(command).
     type: str
-    choices: [drain, maintenance, ready]
+    choices: [drain, maintenance, ready, observed]
     required: true
   socket:
     description:
@@ -90,6 +93,13 @@ EXAMPLES = r"""
     state_file: /var/lib/haproxy/rspm-server-state
   delegate_to: lb1
 
+- name: It is known how the load balancer sees every node
+  rspm.ha.lb_member:
+    state: observed
+    socket: /var/lib/haproxy/rspm-admin.sock
+  register: rspm_members
+  delegate_to: lb1
+
 - name: The node is out of service at the team's own load balancer
   rspm.ha.lb_member:
     node: "{{ inventory_hostname }}"
@@ -99,9 +109,14 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+members:
+  description: Every server of O(backend) by its name, each with what RV(before) has.
+  returned: with O(state=observed)
+  type: dict
+  sample: {"node1": {"state": "ready", "status": "UP", "sessions": 2, "check": "L7OK"}}
 before:
   description: The node before the change. Not with O(command).
-  returned: success
+  returned: success, unless O(state=observed)
   type: dict
   contains: &member
     state:
@@ -122,17 +137,17 @@ before:
       sample: L7OK
 after:
   description: The node after the change and the wait. Not with O(command).
-  returned: success
+  returned: success, unless O(state=observed)
   type: dict
   contains: *member
 sessions:
   description: Requests that were still on the node at the end. Not with O(command).
-  returned: success
+  returned: success, unless O(state=observed)
   type: int
   sample: 0
 waited:
   description: Seconds from the change to the end of the wait.
-  returned: success
+  returned: success, unless O(state=observed)
   type: float
   sample: 0.4
 stdout:
@@ -203,12 +218,19 @@ def change_member(module: AnsibleModule, runtime: Runtime) -> dict[str, object]:
     }
 
 
+def observe_members(runtime: Runtime, backend: str) -> dict[str, object]:
+    """Return how HAProxy sees every server of the backend. Raises DomainError."""
+    members = runtime.members(backend)
+    raise_first(haproxy.judge_members(members, backend))
+    return {"changed": False, "members": {name: member.to_dict() for name, member in members.items()}}
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
-            "node": {"type": "str", "required": True},
-            "state": {"type": "str", "required": True, "choices": list(haproxy.STATES)},
+            "node": {"type": "str"},
+            "state": {"type": "str", "required": True, "choices": [*haproxy.STATES, haproxy.OBSERVED]},
             "socket": {"type": "path"},
             "backend": {"type": "str", "default": "rspm"},
             "state_file": {"type": "path"},
@@ -217,11 +239,17 @@ def main() -> None:
         },
         mutually_exclusive=[("socket", "command"), ("state_file", "command")],
         required_one_of=[("socket", "command")],
+        required_if=[
+            *(("state", state, ["node"]) for state in haproxy.STATES),
+            ("state", haproxy.OBSERVED, ["socket"]),
+        ],
         supports_check_mode=True,
     )
     given = module.params
     try:
-        if given["command"]:
+        if given["state"] == haproxy.OBSERVED:
+            result = observe_members(Runtime(given["socket"]), given["backend"])
+        elif given["command"]:
             result = run_command(module, given["command"], given["node"], given["state"], given["timeout"])
         elif module.check_mode and not os.path.exists(given["socket"]):
             # A check of a new balancer has configured nothing; there, a node is in service from the start.

@@ -22,6 +22,12 @@ options:
     description: For how many seconds to wait for each of the two answers of the running server.
     type: float
     default: 5
+  settle_timeout:
+    description:
+      - For how many seconds to wait, before the node is observed, for a step of an earlier run to end. Such a step goes
+        on where its controller is gone, and what is observed beside it changes.
+    type: float
+    default: 0
 attributes:
   check_mode:
     description: Nothing is ever changed.
@@ -39,6 +45,11 @@ author:
 EXAMPLES = r"""
 - name: The node is observed
   rspm.ha.node_info:
+  register: observed
+
+- name: The node is observed after what an earlier run left at work has ended
+  rspm.ha.node_info:
+    settle_timeout: 600
   register: observed
 
 - name: The reasons for a restart are shown
@@ -245,6 +256,10 @@ node:
       type: list
       elements: str
       sample: [rstudio-pm_2026.08.0_amd64.deb]
+    busy:
+      description: The step of an earlier run that was at work when the node was observed, empty where there was none.
+      type: str
+      sample: stop, pid 4711
 problem:
   description: What is wrong, why it matters, and what to type next.
   returned: failure
@@ -262,13 +277,18 @@ from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import modu
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
-        argument_spec={"api_timeout": {"type": "float", "default": 5}},
+        argument_spec={
+            "api_timeout": {"type": "float", "default": 5},
+            "settle_timeout": {"type": "float", "default": 0},
+        },
         supports_check_mode=True,
     )
+    given = module.params
     try:
-        module.exit_json(changed=False, node=load_node(module_runner(module), module.params["api_timeout"]).to_dict())
+        node = load_node(module_runner(module), given["api_timeout"], given["settle_timeout"])
     except DomainError as error:
         module.fail_json(msg=str(error), problem=error.problem.to_dict())
+    module.exit_json(changed=False, node=node.to_dict())
 
 
 if __name__ == "__main__":

@@ -165,6 +165,10 @@ options:
     description: Sections and keys of the configuration beyond what has a variable.
     type: dict
     default: {}
+  upgrade:
+    description: Whether the version of a live cluster is about to be changed.
+    type: bool
+    default: false
   timeout:
     description: Seconds that each connection may take.
     type: int
@@ -285,9 +289,9 @@ class Preflight:
         self.installed = state.version if state.installed else ""
         given = self.params["package"]
         problems = judge_versions({name: str(version) for name, version in self.params["versions"].items()})
-        if not problems:
+        if not problems and not self.params["upgrade"]:
             problems = judge_installed({self.params["node"]: self.installed}, wanted)
-        if not self.installed:
+        if not self.installed or (self.params["upgrade"] and self.installed != wanted):
             problems += judge_package(
                 *(given["source"], given["file"], given["file_checksum"] or None, given["url"], given["checksum"])
             )
@@ -325,19 +329,15 @@ class Preflight:
 
     def databases(self) -> list[Problem]:
         """Return why a login to the databases does not do; none where they are made by the same run."""
-        if self.params["database_managed"]:
+        if self.params["database_managed"] and not self.params["upgrade"]:
             return []
         if wanted_settings(self.cluster)["Database"]["Provider"] != "postgres":
             return []
         database = self.cluster.database
+        server, account = (database.host, database.port), (database.user, database.password, database.sslmode)
         problems: list[Problem] = []
         for name, schema in ((database.name, database.schema), (database.usage_name, database.usage_schema)):
-            result = login(
-                *(database.host, database.port, name, database.user, database.password, database.sslmode),
-                timeout=self.params["timeout"],
-                schema=schema,
-            )
-            problems += judge_login(result)
+            problems += judge_login(login(*server, name, *account, timeout=self.params["timeout"], schema=schema))
         return problems
 
 
@@ -377,6 +377,7 @@ def main() -> None:
             "encryption_key": {"type": "str", "default": "", "no_log": True},
             "database": {"type": "dict", "default": {}, "options": DATABASE_OPTIONS, "apply_defaults": True},
             "config": {"type": "dict", "default": {}},
+            "upgrade": {"type": "bool", "default": False},
             "timeout": {"type": "int", "default": 10},
         },
         supports_check_mode=True,

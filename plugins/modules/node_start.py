@@ -16,6 +16,7 @@ description:
     configuration or is another version. Ends the block that M(rspm.ha.server_package) made. Then waits for health.
   - Healthy is a node that answers 200 at C(/__ping__) and says the wanted version at C(/__api__/status).
   - Takes nothing out of the load balancer; whether a restart is needed, M(rspm.ha.node_info) says before.
+  - Refuses where a step of an earlier run, whose controller may be gone, is still at work on the node.
 options:
   version:
     description: Product version that must run. It must be the one that is installed.
@@ -89,6 +90,7 @@ problem:
 """
 
 import socket
+from contextlib import nullcontext
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -98,6 +100,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainErro
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import module_runner
 from ansible_collections.rspm.ha.plugins.module_utils._service import decide_start
 from ansible_collections.rspm.ha.plugins.module_utils._service_loader import carry_out, wait_for_health
+from ansible_collections.rspm.ha.plugins.module_utils._work_loader import node_work
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
@@ -153,9 +156,11 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        module.exit_json(**run(module))
+        with nullcontext() if module.check_mode else node_work("start"):
+            result = run(module)
     except DomainError as error:
         module.fail_json(msg=str(error), problem=error.problem.to_dict())
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

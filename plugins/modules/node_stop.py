@@ -18,6 +18,7 @@ description:
     of a process that is gone (a power cut); they are ended.
   - The mask is a drop-in that outlives a reboot and says for which playbook it was made. M(rspm.ha.node_upgrade) ends
     it.
+  - Refuses where a step of an earlier run, whose controller may be gone, is still at work on the node.
 options:
   purpose:
     description: The playbook that stops the node, and that an operator is told to finish.
@@ -132,7 +133,7 @@ problem:
 """
 
 import socket
-from contextlib import closing
+from contextlib import closing, nullcontext
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -147,6 +148,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._stop_loader import (
     open_watch,
     stop_and_prove,
 )
+from ansible_collections.rspm.ha.plugins.module_utils._work_loader import node_work
 
 
 def run(module: AnsibleModule, timeline: Timeline) -> dict[str, Any]:
@@ -184,9 +186,11 @@ def main() -> None:
     )
     timeline = Timeline()
     try:
-        module.exit_json(**run(module, timeline))
+        with nullcontext() if module.check_mode else node_work("stop"):
+            result = run(module, timeline)
     except DomainError as error:
         module.fail_json(msg=str(error), problem=error.problem.to_dict(), timeline=timeline.steps)
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ description:
     is never stopped, since it may be moving the schema.
   - A node that was started here and does not get healthy is stopped and masked again.
   - Takes nothing out of the load balancer and does not hold the package; M(rspm.ha.server_package) does the latter.
+  - Refuses where a step of an earlier run, whose controller may be gone, is still at work on the node.
 options:
   version:
     description: Product version in full that the node must have. An older one than the installed is as good.
@@ -164,7 +165,7 @@ timeline:
     step:
       description:
         - C(others_gone), C(mask), C(stop), C(prove), C(sessions), C(install), C(unmask), C(enable), C(start),
-          C(healthy), and where the start failed C(mask_again) and C(stop_again).
+          C(healthy), C(reload), and where the start failed C(mask_again) and C(stop_again).
       type: str
       sample: install
     at:
@@ -183,6 +184,7 @@ problem:
 """
 
 import socket
+from contextlib import nullcontext
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -194,6 +196,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainErro
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import module_runner
 from ansible_collections.rspm.ha.plugins.module_utils._stop import state_text
 from ansible_collections.rspm.ha.plugins.module_utils._stop_loader import DATABASE_SPEC, Timeline
+from ansible_collections.rspm.ha.plugins.module_utils._work_loader import node_work
 
 
 def run(module: AnsibleModule, timeline: Timeline) -> dict[str, Any]:
@@ -245,9 +248,11 @@ def main() -> None:
     )
     timeline = Timeline()
     try:
-        module.exit_json(**run(module, timeline))
+        with nullcontext() if module.check_mode else node_work(f"change to {module.params['version']}"):
+            result = run(module, timeline)
     except DomainError as error:
         module.fail_json(msg=str(error), problem=error.problem.to_dict(), timeline=timeline.steps)
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ description:
   - The file is verified before it is put into place. That is its checksum where one is given, its name, the version
     inside of it, its architecture, the free space for its installation, and a dry run of the package manager.
   - Does nothing where the wanted version is installed.
+  - Refuses where a step of an earlier run, whose controller may be gone, is still at work on the node.
 options:
   version:
     description: Product version in full, as the vendor writes it.
@@ -110,6 +111,7 @@ problem:
   sample: {"check": "package-checksum", "found": "the package has the checksum ...", "why": "...", "fix": "..."}
 """
 
+from contextlib import nullcontext
 from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
@@ -118,6 +120,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._package_loader import Pac
 from ansible_collections.rspm.ha.plugins.module_utils._package_stage_loader import StageRequest, stage
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import module_runner
+from ansible_collections.rspm.ha.plugins.module_utils._work_loader import node_work
 
 
 def main() -> None:
@@ -144,10 +147,12 @@ def main() -> None:
         folder=module.params["folder"],
     )
     try:
-        tool = PackageTool(module_runner(module), load_host(), module.params["lock_timeout"])
-        module.exit_json(**asdict(stage(tool, request, check_mode=module.check_mode)))
+        with nullcontext() if module.check_mode else node_work("staging of the package"):
+            tool = PackageTool(module_runner(module), load_host(), module.params["lock_timeout"])
+            staged = stage(tool, request, check_mode=module.check_mode)
     except DomainError as error:
         module.fail_json(msg=str(error), problem=error.problem.to_dict())
+    module.exit_json(**asdict(staged))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ description:
   - Needs C(pg_dump) and C(pg_restore) on the node, at least as new as the database server.
   - A restore drops what the role of the nodes owns in the databases (with a schema, in that schema), also what the
     newer version added, then puts back each database in one transaction. It wants no node's session before and after.
+  - Refuses where a step of an earlier run, whose controller may be gone, is still at work on the node.
 options:
   path:
     description: Folder of the restore point on the shared storage, which the service's account may write.
@@ -186,6 +187,7 @@ problem:
   sample: {"check": "restore-point-tools", "found": "there is no pg_dump on this host", "why": "...", "fix": "..."}
 """
 
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -198,6 +200,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._restore_point_loader impo
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import module_runner
 from ansible_collections.rspm.ha.plugins.module_utils._server_config import Database, merged
 from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import RestoreState
+from ansible_collections.rspm.ha.plugins.module_utils._work_loader import node_work
 
 
 def move(module: AnsibleModule, store: Store, now: Metadata) -> Metadata:
@@ -288,10 +291,14 @@ def main() -> None:
         ],
         supports_check_mode=True,
     )
+    state = module.params["state"]
+    changing = state != "observed" and not module.check_mode
     try:
-        module.exit_json(**run(module))
+        with node_work(f"restore point {state}") if changing else nullcontext():
+            result = run(module)
     except DomainError as error:
         module.fail_json(msg=str(error), problem=error.problem.to_dict())
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

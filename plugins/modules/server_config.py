@@ -17,6 +17,7 @@ description:
   - A configuration is validated before it replaces the old one, also by C(rspm check-config) where the installed
     version has that. The checks of the database and of the licence do not count, since these may come later.
   - Restarts nothing. RV(needs_restart) tells whether what runs was started with something else.
+  - Refuses where a step of an earlier run, whose controller may be gone, is still at work on the node.
 options:
   data_dir:
     description: Server.DataDir, the same on every node.
@@ -169,6 +170,7 @@ problem:
   sample: {"check": "owned-setting", "found": "rspm_config sets Server.DataDir", "why": "...", "fix": "..."}
 """
 
+from contextlib import nullcontext
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -177,6 +179,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainErro
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import module_runner
 from ansible_collections.rspm.ha.plugins.module_utils._server_apply_loader import Apply, known_to_be_secret
 from ansible_collections.rspm.ha.plugins.module_utils._server_config import DATABASE_OPTIONS, ClusterSettings, Database
+from ansible_collections.rspm.ha.plugins.module_utils._work_loader import node_work
 
 
 def main() -> None:
@@ -214,9 +217,11 @@ def main() -> None:
         if params["validate_only"]:
             problems = [problem.to_dict() for problem in apply.problems()]
             module.exit_json(changed=False, problems=problems, **apply.unchanged())
-        module.exit_json(problems=[], **apply.run(check_mode=module.check_mode))
+        with nullcontext() if module.check_mode else node_work("configuration"):
+            result = apply.run(check_mode=module.check_mode)
     except DomainError as error:
         module.fail_json(msg=str(error), problem=error.problem.to_dict())
+    module.exit_json(problems=[], **result)
 
 
 if __name__ == "__main__":

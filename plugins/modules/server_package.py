@@ -17,6 +17,7 @@ description:
     installer's own start does nothing, and a node cannot run before it is configured. M(rspm.ha.node_start) ends
     the block.
   - An installation that was cut off is finished by the next run. Where another version is installed, it refuses.
+  - Refuses where a step of an earlier run, whose controller may be gone, is still at work on the node.
 options:
   version:
     description: Product version in full, as the vendor writes it.
@@ -81,6 +82,7 @@ problem:
   sample: {"check": "live-version", "found": "rstudio-pm 2025.12.0-14 is installed, ...", "why": "...", "fix": "..."}
 """
 
+from contextlib import nullcontext
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -91,6 +93,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainErro
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import module_runner
 from ansible_collections.rspm.ha.plugins.module_utils._service import BLOCKED_FOR_INSTALL
 from ansible_collections.rspm.ha.plugins.module_utils._service_loader import block, load_unit, stop
+from ansible_collections.rspm.ha.plugins.module_utils._work_loader import node_work
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
@@ -134,9 +137,11 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        module.exit_json(**run(module))
+        with nullcontext() if module.check_mode else node_work("install"):
+            result = run(module)
     except DomainError as error:
         module.fail_json(msg=str(error), problem=error.problem.to_dict())
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

@@ -77,6 +77,19 @@ def test_a_node_that_is_not_there_is_named_with_those_that_are() -> None:
         haproxy.member_of("", "", "rspm", "n1")
 
 
+def test_all_servers_of_one_backend_are_seen() -> None:
+    seen = haproxy.members_of(
+        servers_state(n0=0, n1=8, n2=0), stat(n0=("UP", 2, 0, "L7OK"), n1=("DRAIN", 0, 1, "* L7OK")), "rspm"
+    )
+    assert seen == {
+        "n0": haproxy.Member("ready", "UP", 2, "L7OK"),
+        "n1": haproxy.Member("drain", "DRAIN", 1, "L7OK"),
+    }
+    assert haproxy.judge_members(seen, "rspm") == []
+    assert haproxy.members_of(servers_state(n0=0), stat(n0=("UP", 0, 0, "")), "web") == {}
+    assert haproxy.judge_members({}, "web")[0].check == "load-balancer-member"
+
+
 @pytest.mark.parametrize(
     ("wanted", "seen", "done"),
     [

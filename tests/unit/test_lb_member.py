@@ -318,6 +318,26 @@ def test_a_node_that_haproxy_does_not_know(balancer: Balancer) -> None:
     assert result["problems"][0]["found"] == "HAProxy has no server n9 in backend rspm; its servers are n1, n2"
 
 
+def test_every_node_is_observed_and_none_changed(balancer: Balancer) -> None:
+    balancer.member("n2", "drain")
+    asked = {"state": "observed", "socket": str(balancer.socket)}
+    for check_mode in (False, True):
+        result = run({**asked, "_ansible_check_mode": check_mode})
+        assert result["changed"] is False
+        assert result["members"] == {
+            "n1": {"state": "ready", "status": "UP", "sessions": 0, "check": "L7OK"},
+            "n2": {"state": "drain", "status": "DRAIN", "sessions": 0, "check": "L7OK"},
+        }
+    missing = run({**asked, "backend": "web"})
+    assert missing["problems"][0]["found"] == "HAProxy has no backend web with servers"
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_nothing_is_observed_without_haproxy(check_mode: bool) -> None:
+    result = run({"state": "observed", "socket": "/nowhere/admin.sock", "_ansible_check_mode": check_mode})
+    assert result["failed"] is True and result["problems"][0]["check"] == "load-balancer-socket"
+
+
 def test_no_haproxy_at_the_socket() -> None:
     result = run({"node": "n1", "state": "drain", "socket": "/nowhere/admin.sock"})
     assert result["problems"][0]["check"] == "load-balancer-socket"
@@ -342,3 +362,9 @@ def test_a_teams_own_command_that_fails() -> None:
 def test_exactly_one_way_is_given() -> None:
     assert run({"node": "n1", "state": "drain"})["failed"] is True
     assert run({"node": "n1", "state": "drain", "socket": "/x", "command": ["y"]})["failed"] is True
+    assert "socket" in run({"state": "observed", "command": ["y"]})["msg"]
+
+
+def test_a_change_needs_a_node() -> None:
+    for state in ("drain", "maintenance", "ready"):
+        assert run({"state": state, "socket": "/x"})["msg"].endswith("missing: node")

@@ -36,6 +36,7 @@ NODE = NodeState(
     clock=Clock(True, 0.001, "nfs1"),
     free_bytes={"/": 1},
     staged=(),
+    busy="",
 )
 QUIET = ApiState("http://127.0.0.1:4242", 0, "", "Connection refused")
 

@@ -190,6 +190,7 @@ def test_the_first_node_in_its_order(machine: Machine) -> None:
     assert machine.events == ["others_gone", "stop", "own_gone", "others_gone", "close", "install", "start"]
     assert steps(result) == [
         *("others_gone", "mask", "stop", "prove", "sessions", "install", "unmask", "start", "healthy"),
+        "reload",
     ]
     assert result["changed"] and result["version"] == NEW and result["before_version"] == OLD
     assert result["actions"] == ["mask", "stop", "prove", "install", "unmask", "start", "wait"]

@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
@@ -30,7 +30,12 @@ from ansible_collections.rspm.ha.plugins.module_utils._postgres_sessions import 
     remaining,
     sessions_query,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire_loader import ConnectFailed, connect, login
+from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire_loader import (
+    ConnectFailed,
+    Connection,
+    connect,
+    login,
+)
 from ansible_collections.rspm.ha.plugins.modules import database_sessions
 
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
@@ -277,19 +282,29 @@ def close_once_seen(other: Any) -> None:
 
 
 def test_the_module_lists_waits_for_and_refuses_sessions(server: Server) -> None:
-    assert run_module(server, expect="none")["count"] == 0
+    nobody = run_module(server, expect="none")
+    assert nobody["count"] == 0 and nobody["own_address"] == "127.0.0.1"
     other = connect("127.0.0.1", server.port, wire.Credentials("pm", "main", PASSWORD, "node1"), "require", 10)
     try:
         assert run_module(server, _ansible_check_mode=True)["sessions"][0]["application"] == "node1"
         assert run_module(server, expect="none", exclude=["127.0.0.1"])["count"] == 0
         refused = run_module(server, expect="none", timeout=0.3)
         assert refused["failed"] is True and refused["waited"] >= 0.3 and refused["count"] == 1
+        assert refused["own_address"] == "127.0.0.1"
         assert "1 session is left" in refused["msg"] and "node1 from 127.0.0.1 as pm on main" in refused["msg"]
         threading.Thread(target=close_once_seen, args=(other,)).start()
         ended = run_module(server, expect="none", timeout=10)
         assert ended["count"] == 0 and 0.1 < ended["waited"] < 9
     finally:
         other.close()
+
+
+def test_a_local_socket_has_no_address() -> None:
+    class Local:
+        def query(self, _statement: str) -> wire.Rows:
+            return wire.Rows(("address",), ((None,),))
+
+    assert database_sessions.ask_own_address(cast(Connection, Local())) == ""
 
 
 def test_the_module_tells_why_it_can_not_ask(server: Server) -> None:

@@ -16,6 +16,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._gcfg import parse
 from ansible_collections.rspm.ha.plugins.module_utils._package import PackageState
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._service import (
+    BLOCK_PATH,
     ApiState,
     ConfigState,
     UnitState,
@@ -67,7 +68,8 @@ def test_block_says_for_what() -> None:
     assert blocked_for("") == ""
     assert blocked_for("[Unit]\n") == "unknown"
     assert not parse_unit(RUNNING, block_text("upgrade"), 0).can_start
-    assert "ConditionPathExists=!/\n" in block_text("x")
+    # its own path: whoever removes it can start the unit, without a daemon-reload
+    assert f"ConditionPathExists=!{BLOCK_PATH}\n" in block_text("x")
 
 
 @pytest.mark.parametrize(
