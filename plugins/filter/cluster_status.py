@@ -13,13 +13,17 @@ description:
     with what is half-done or wrong and what to type next.
 options:
   _input:
-    description: RV(rspm.ha.node_info#module:node) of each node, by its name; null for one that could not be reached.
+    description: RV(rspm.ha.node_info#module:node) of each node, by its name; empty for one that could not be reached.
     type: dict
     required: true
   lock:
     description: What M(rspm.ha.cluster_lock) says of the lock.
     type: str
     default: ""
+  restore_point:
+    description: The result of M(rspm.ha.restore_point), empty where it could not be asked.
+    type: dict
+    default: {}
 author:
   - rspm.ha authors (@rspm-ha)
 """
@@ -31,7 +35,7 @@ EXAMPLES = r"""
   vars:
     nodes:
       node1: "{{ hostvars['node1']['status_node']['node'] }}"
-      node2: null
+      node2: {}
 """
 
 RETURN = r"""
@@ -42,14 +46,17 @@ _value:
 """
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from ansible_collections.rspm.ha.plugins.module_utils._status import summarise, table
 
 
-def cluster_status(nodes: Mapping[str, Any], lock: str = "") -> dict[str, Any]:
+def cluster_status(
+    nodes: Mapping[str, Any], lock: str = "", restore_point: Mapping[str, Any] = MappingProxyType({})
+) -> dict[str, Any]:
     """Return the summary with its table."""
-    summary = summarise(nodes, lock)
+    summary = summarise(nodes, lock, restore_point)
     return {**summary, "table": table(summary)}
 
 

@@ -11,7 +11,11 @@ from typing import Any
 
 from ansible_collections.rspm.ha.plugins.module_utils._cluster import judge_cluster
 from ansible_collections.rspm.ha.plugins.module_utils._problem import Problem
+from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import RestoreState
+from ansible_collections.rspm.ha.plugins.module_utils._upgrade_observe import observe
+from ansible_collections.rspm.ha.plugins.module_utils._upgrade_refusal import half_done
 
+_PLAYBOOKS = {"install": "site"}
 _COLUMNS = ("node", "package", "runs", "held", "unit", "health", "clock", "data directory")
 
 
@@ -30,11 +34,15 @@ def _judge_node(name: str, node: Mapping[str, Any]) -> list[Problem]:
     if not package["held"]:
         found("held", "the package is not held", "An unattended update could give one node another version", again)
     if node["masked"]:
+        purpose = unit["blocked_for"]
         found(
             "masked",
-            f"the unit {unit['load_state']} can't be started",
-            "A run that changes the cluster goes on, or was interrupted",
-            "Run the same playbook again; it goes on from here",
+            f"the service can't be started, blocked for: {purpose}" if purpose else "the unit is masked",
+            "A run that changes the cluster goes on, or was interrupted" if purpose else "Somebody else did that",
+            f"Unless it still runs: ansible-playbook -i <inventory> rspm.ha.{_PLAYBOOKS.get(purpose, purpose)}, which "
+            "goes on from here"
+            if purpose
+            else "If the reason is over, on the node: systemctl unmask rstudio-pm",
         )
     elif not node["running"]:
         found("stopped", "the service does not run", "The node does not serve", again)
@@ -45,17 +53,49 @@ def _judge_node(name: str, node: Mapping[str, Any]) -> list[Problem]:
             "The load balancer sends it no requests",
             "See why, on the node: journalctl -u rstudio-pm -n 50",
         )
+    if node["busy"]:
+        found("busy", f"{node['busy']} is at work", "A run goes on, or its controller died", "Wait for it to end")
     if node["restart_needed"]:
         found("restart", "; ".join(node["restart_reasons"]), "What runs is not what is on disk", again)
     return problems
 
 
-def summarise(nodes: Mapping[str, Mapping[str, Any] | None], lock: str) -> dict[str, Any]:
+def _judge_upgrade(reached: Mapping[str, Any], restore_point: Mapping[str, Any]) -> list[Problem]:
+    """Return what an upgrade, or the way back from one, has left half-done on the nodes that could be reached."""
+    nothing: dict[str, Any] = {"sessions": {}, "asked_versions": {}, "package_sources": {}, "staged": {}, "lock": {}}
+    seen = observe(
+        {
+            **nothing,
+            "nodes": reached,
+            "restore_point": restore_point,
+            "balancers": [],
+            "balancer_command": False,
+            "database": "",
+            "allow_unlicensed": True,
+        }
+    )
+    problems = half_done(seen, seen.restore_point.from_version)
+    if seen.restore_point.state is RestoreState.COMPLETE and any(node.masked for node in seen.nodes):
+        old, new = seen.restore_point.from_version, seen.restore_point.to_version
+        problems.append(
+            Problem(
+                "unfinished-upgrade",
+                f"an upgrade from {old} to {new} has stopped nodes, and changed none",
+                "The nodes that are stopped don't serve",
+                f"Finish it: ansible-playbook -i <inventory> rspm.ha.upgrade -e rspm_version={new}; or give it up, and "
+                "lose nothing: ansible-playbook -i <inventory> rspm.ha.rollback",
+            )
+        )
+    return problems
+
+
+def summarise(nodes: Mapping[str, Mapping[str, Any]], lock: str, restore_point: Mapping[str, Any]) -> dict[str, Any]:
     """Return the cluster's state.
 
-    nodes: NodeState.to_dict() of each node, None for one that could not be reached. lock: what the lock says.
+    nodes: NodeState.to_dict() of each node, {} for one that could not be reached. lock: what the lock says.
+    restore_point: the module's result, {} where it could not be asked.
     """
-    reached = {name: node for name, node in nodes.items() if node is not None}
+    reached = {name: node for name, node in nodes.items() if node}
     problems = [
         Problem(
             "unreachable",
@@ -64,8 +104,9 @@ def summarise(nodes: Mapping[str, Mapping[str, Any] | None], lock: str) -> dict[
             f"Bring it back, or take it out of the inventory; then run rspm.ha.status again: ping {name}",
         )
         for name, node in nodes.items()
-        if node is None
+        if not node
     ]
+    problems += _judge_upgrade(reached, restore_point)
     for name, node in reached.items():
         problems += _judge_node(name, node)
     problems += judge_cluster({name: node for name, node in reached.items() if node["running"]})
@@ -73,13 +114,16 @@ def summarise(nodes: Mapping[str, Mapping[str, Any] | None], lock: str) -> dict[
         "healthy": not problems,
         "versions": sorted({node["running_version"] for node in reached.values() if node["running_version"]}),
         "lock": lock,
+        "restore_point": {
+            name: restore_point.get(name, "") for name in ("state", "from_version", "to_version", "created")
+        },
         "nodes": dict(nodes),
         "problems": [problem.to_dict() for problem in problems],
     }
 
 
-def _row(name: str, node: Mapping[str, Any] | None) -> tuple[str, ...]:
-    if node is None:
+def _row(name: str, node: Mapping[str, Any]) -> tuple[str, ...]:
+    if not node:
         return (name, "?", "?", "?", "?", "unreachable", "?", "?")
     clock, mount = node["clock"], node["mount"]
     return (
@@ -99,7 +143,15 @@ def table(summary: Mapping[str, Any]) -> list[str]:
     rows = [_COLUMNS, *(_row(name, node) for name, node in summary["nodes"].items())]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
     lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths)).rstrip() for row in rows]
-    lines += ["", f"Lock: {summary['lock'] or 'nobody holds it'}"]
+    lines += ["", f"Lock: {summary['lock'] or 'nobody holds it'}", f"Restore point: {_point(summary['restore_point'])}"]
     if summary["healthy"]:
         return [*lines, "Nothing is half-done, and nothing is wrong."]
     return [*lines, *(str(Problem(**problem)) for problem in summary["problems"])]
+
+
+def _point(point: Mapping[str, str]) -> str:
+    if point["state"] in ("", "absent"):
+        return "none"
+    way = f"of {point['created']}, leads from {point['to_version']} back to {point['from_version']}"
+    # in use is what it is from the moment on from which only it leads back
+    return way if point["state"] == "in_use" else f"{way} ({point['state']})"

@@ -49,7 +49,7 @@ def refuse_upgrade(seen: Observations, target: str, options: Options) -> list[Pr
     problems += judge_versions({node.name: node.asked_version for node in seen.nodes if node.asked_version})
     problems += _differing_sources(seen.nodes)
     problems += _downgrade(seen, target)
-    return problems or _half_done(seen, target) or _refuse_versions(seen, target)
+    return problems or half_done(seen, target) or _refuse_versions(seen, target)
 
 
 def refuse_rollback(seen: Observations, options: Options) -> list[Problem]:
@@ -222,8 +222,8 @@ def _downgrade(seen: Observations, target: str) -> list[Problem]:
     return problems
 
 
-def _half_done(seen: Observations, target: str) -> list[Problem]:
-    """Return the problem of other work that must be finished first."""
+def half_done(seen: Observations, target: str) -> list[Problem]:
+    """Return the problem of other work that must be finished before nodes may come to target; none = there is none."""
     point = seen.restore_point
     old, new = point.from_version, point.to_version
     if point.state is RestoreState.RESTORING or (

@@ -11,8 +11,8 @@ from ansible_collections.rspm.ha.plugins.module_utils._cluster import judge_clus
 from ansible_collections.rspm.ha.plugins.module_utils._status import summarise, table
 
 NODE: dict[str, Any] = {
-    "package": {"version": "2026.08.0", "held": True},
-    "unit": {"load_state": "loaded", "active_state": "active"},
+    "package": {"version": "2026.08.0", "held": True, "status": "installed"},
+    "unit": {"load_state": "loaded", "active_state": "active", "file_state": "enabled", "blocked_for": ""},
     "api": {"health_code": 200, "version": "2026.08.0"},
     "config": {"config_hash": "a" * 64, "key_hash": "b" * 64, "data_dir": "/mnt/rstudio-pm/data"},
     "mount": {"source": "nfs:/srv"},
@@ -20,6 +20,7 @@ NODE: dict[str, Any] = {
     "running": True,
     "running_version": "2026.08.0",
     "masked": False,
+    "busy": "",
     "restart_needed": False,
     "restart_reasons": [],
 }
@@ -38,7 +39,7 @@ def cluster(**changes: Any) -> dict[str, Any]:
 
 
 def test_a_whole_cluster_has_nothing_to_tell() -> None:
-    summary = summarise(cluster(), "")
+    summary = summarise(cluster(), "", {})
     assert summary["healthy"] and summary["problems"] == []
     assert table(summary)[-1] == "Nothing is half-done, and nothing is wrong."
 
@@ -48,6 +49,8 @@ def test_a_whole_cluster_has_nothing_to_tell() -> None:
     [
         ({"package__held": False}, "held"),
         ({"masked": True}, "masked"),
+        ({"masked": True, "unit__blocked_for": "upgrade"}, "masked"),
+        ({"busy": "stop, pid 7"}, "busy"),
         ({"running": False, "running_version": ""}, "stopped"),
         ({"api__health_code": 503}, "unhealthy"),
         ({"restart_needed": True, "restart_reasons": ["changed"]}, "restart"),
@@ -59,17 +62,53 @@ def test_a_whole_cluster_has_nothing_to_tell() -> None:
     ],
 )
 def test_what_is_wrong_is_told_with_the_node(changes: dict[str, Any], check: str) -> None:
-    summary = summarise(cluster(**changes), "")
+    summary = summarise(cluster(**changes), "", {})
     assert check in [problem["check"] for problem in summary["problems"]]
     assert any("node2" in line and f"[{check}]" in line for line in table(summary))
 
 
 def test_a_node_that_is_away_is_told_and_the_others_are_shown() -> None:
-    summary = summarise({"node1": NODE, "node2": None}, "locked by anna")
+    summary = summarise({"node1": NODE, "node2": {}}, "locked by anna", {})
     assert [problem["check"] for problem in summary["problems"]] == ["unreachable"]
     lines = table(summary)
     assert any(line.startswith("node2") and "unreachable" in line for line in lines)
     assert "Lock: locked by anna" in lines
+
+
+def point(state: str) -> dict[str, Any]:
+    """Return a restore point of an upgrade to the version that NODE has."""
+    made = {"from_version": "2026.04.0", "to_version": "2026.08.0", "run_id": "r", "created": "2026-11-24T05:50:01Z"}
+    return {"state": state, **made}
+
+
+def told(nodes: dict[str, Any], state: str) -> list[str]:
+    """Return what status says is half-done of an upgrade or a rollback."""
+    problems = summarise(nodes, "", point(state))["problems"]
+    return [problem["fix"] for problem in problems if problem["check"].startswith("unfinished")]
+
+
+def test_an_upgrade_that_is_done_is_not_half_done() -> None:
+    for state in ("in_use", "complete", "absent"):
+        assert told(cluster(), state) == []
+    line = "Restore point: of 2026-11-24T05:50:01Z, leads from 2026.08.0 back to 2026.04.0"
+    assert line in table(summarise(cluster(), "", point("in_use")))
+    assert "Restore point: none" in table(summarise(cluster(), "", {}))
+
+
+def test_an_upgrade_that_stopped_says_how_to_go_on_and_back() -> None:
+    waiting = cluster(package__version="2026.04.0", running=False, running_version="", masked=True)
+    for state in ("complete", "in_use"):
+        (fix,) = told(waiting, state)
+        assert "rspm.ha.upgrade -e rspm_version=2026.08.0" in fix and "rspm.ha.rollback" in fix
+
+
+def test_a_rollback_that_stopped_says_how_to_go_on() -> None:
+    (fix,) = told(cluster(package__version="2026.04.0", masked=True), "restoring")
+    assert "rspm.ha.rollback" in fix and "upgrade" not in fix
+
+
+def test_a_node_that_is_away_is_not_taken_for_one_of_another_version() -> None:
+    assert told({"node1": NODE, "node2": {}}, "in_use") == []
 
 
 def test_one_node_is_always_one_cluster() -> None:

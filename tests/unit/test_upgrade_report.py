@@ -1,0 +1,135 @@
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a run of the ordered upgrade says that it did."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.rspm.ha.plugins.module_utils._upgrade_report import outline, report
+
+PLAN = {
+    "first": "a",
+    "from_version": "2026.04.0",
+    "to_version": "2026.08.0",
+    "phases": [
+        {"name": "lock", "steps": {"": "take_lock"}},
+        {"name": "stop", "steps": {"b": "stop_and_mask", "c": "stop_and_mask"}},
+        {"name": "first", "steps": {"a": "upgrade_first"}},
+    ],
+}
+SEEN = {
+    "samples": 100,
+    "failures": 7,
+    "longest_seconds": 1.5,
+    "total_seconds": 2.0,
+    "still_down": False,
+    "outages": [{"seconds": 1.5}, {"seconds": 0.5}],
+    "from": "x",
+    "to": "y",
+}
+
+
+def node(version: str, runs: str) -> dict[str, Any]:
+    return {"package": {"version": version}, "running_version": runs}
+
+
+def entry(phase: str, start: str, end: str, action: str, *steps: tuple[str, float]) -> dict[str, Any]:
+    at = "2026-11-24T08:00:{}Z"
+    timeline = [{"step": step, "at": at.format(start), "seconds": seconds} for step, seconds in steps]
+    return {"phase": phase, "from": at.format(start), "to": at.format(end), "action": action, "steps": timeline}
+
+
+def run(**changed: Any) -> dict[str, Any]:
+    lock = entry("lock", "00.000000", "01.000000", "take_lock")
+    return {
+        "purpose": "upgrade",
+        "outcome": "done",
+        "plan": PLAN,
+        "began": "2026-11-24T08:00:00Z",
+        "before": {name: node("2026.04.0", "2026.04.0") for name in "abc"},
+        "after": {"a": node("2026.08.0", "2026.08.0"), "b": node("2026.04.0", ""), "c": {}},
+        "timelines": {
+            "a": [
+                lock,
+                entry("stop", "01.500000", "04.000000", ""),
+                entry("first", "04.5", "09.000000", "upgrade_first", ("stop", 0.25), ("install", 3.0)),
+            ],
+            "b": [lock, entry("stop", "01.000000", "04.000000", "stop_and_mask", ("stop", 0.5))],
+            "c": [lock],
+        },
+        "failures": {},
+        "at": "first",
+        "seen": SEEN,
+        **changed,
+    }
+
+
+def test_outline_has_a_line_for_each_phase() -> None:
+    assert outline(PLAN) == [
+        "From 2026.04.0 to 2026.08.0; a goes first.",
+        "lock   take lock",
+        "stop   stop and mask on b, c",
+        "first  upgrade first on a",
+    ]
+    assert outline({**PLAN, "phases": []}) == ["Nothing is to be done: every node has and runs 2026.08.0."]
+
+
+def test_phases_are_in_the_order_of_time_with_each_node() -> None:
+    phases = report(run())["phases"]
+    assert [phase["name"] for phase in phases] == ["lock", "stop", "first"]
+    assert phases[0]["nodes"] == {"cluster": {"action": "take_lock", "seconds": 0, "steps": []}}
+    assert phases[1]["seconds"] == 3.0 and list(phases[1]["nodes"]) == ["b"]
+    assert phases[2]["nodes"]["a"]["seconds"] == 3.25
+
+
+def test_versions_before_and_after() -> None:
+    nodes = report(run())["nodes"]
+    assert nodes["a"] == {
+        "before": {"installed": "2026.04.0", "runs": "2026.04.0"},
+        "after": {"installed": "2026.08.0", "runs": "2026.08.0"},
+    }
+    assert nodes["c"]["after"] == {"installed": "?", "runs": "?"}
+
+
+def test_the_table_is_for_a_person() -> None:
+    table = report(run())["table"]
+    assert table[0] == "upgrade from 2026.04.0 to 2026.08.0: done."
+    assert any(line.split()[:3] == ["a", "upgrade", "first"] and "stop 0.2, install 3.0" in line for line in table)
+    assert "b     2026.04.0  2026.04.0  2026.04.0  nothing" in table
+    assert table[-1] == (
+        "Outage at the load balancer: 2.0 s in 2 part(s), the longest 1.5 s; 7 of 100 requests failed."
+    )
+
+
+@pytest.mark.parametrize("seen", [{}, {"samples": 0, "failures": 0}, {**SEEN, "failures": 100}])
+def test_what_was_not_measured_is_not_claimed(seen: dict[str, Any]) -> None:
+    made = report(run(seen=seen))
+    assert made["outage"] is None and made["table"][-1] == "Outage at the load balancer: not measured."
+
+
+def test_no_outage_and_one_that_lasts() -> None:
+    none = report(run(seen={**SEEN, "failures": 0, "outages": []}))
+    assert none["table"][-1] == "Outage at the load balancer: none in 100 requests."
+    assert ", and it lasts;" in report(run(seen={**SEEN, "still_down": True}))["table"][-1]
+
+
+@pytest.mark.parametrize(
+    ("purpose", "phase", "said"),
+    [
+        ("upgrade", "stage", "No node was stopped or changed, and the cluster serves 2026.04.0."),
+        ("upgrade", "stop", "To give up and go back to 2026.04.0 (nothing is lost)"),
+        ("upgrade", "first", "To give up and go back to 2026.04.0 (what was written since the restore point is lost)"),
+        ("rollback", "restore", "To go on, once the cause is gone: ansible-playbook -i <inventory> rspm.ha.rollback."),
+    ],
+)
+def test_a_run_that_stopped_says_where_why_and_what_to_type(purpose: str, phase: str, said: str) -> None:
+    says = report(run(purpose=purpose, outcome="stopped", at=phase, failures={"b": "the disk is full"}))["says"]
+    assert says[0] == f"The {purpose} from 2026.04.0 to 2026.08.0 stopped in phase {phase}."
+    assert says[1] == "b: the disk is full"
+    assert any(said in line for line in says)
+    assert f"rspm.ha.{purpose}" in says[2]
