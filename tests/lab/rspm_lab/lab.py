@@ -162,12 +162,17 @@ def power_cut(lab: Lab, names: list[str]) -> None:
 
 
 def power_off(lab: Lab, names: list[str]) -> None:
-    """Shut machines down in order, and wait until they are off."""
-    for name in names:
-        lab.ssh(name, "systemctl poweroff", check=False)
-    for name in names:
-        if not machine.wait_off(lab.files(name), 60):
-            raise LabError(f"{name} did not shut down within 60 s: its console is {lab.files(name).console}")
+    """Shut machines down in order, and wait until they are off.
+
+    NFS clients go first: a server that is gone before them would keep them waiting in their unmount.
+    """
+    clients = [name for name in names if lab.ssh(name, "findmnt -n -t nfs,nfs4", check=False).strip()]
+    for wave in (clients, [name for name in names if name not in clients]):
+        for name in wave:
+            lab.ssh(name, "systemctl poweroff", check=False)
+        for name in wave:
+            if not machine.wait_off(lab.files(name), 60):
+                raise LabError(f"{name} did not shut down within 60 s: its console is {lab.files(name).console}")
 
 
 def renew(lab: Lab, names: list[str], flavour: str) -> Lab:
