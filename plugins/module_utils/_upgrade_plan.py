@@ -117,6 +117,8 @@ def _before_first(
         and same(point.to_version, target)
         and seen.lock.view is not LockView.FREE
         and point.run_id == seen.lock.run_id
+        # who served since an earlier run was interrupted has written what that restore point does not hold
+        and not any(node.process for node in seen.nodes)
     )
     serving = [node for node in to_stop if node.process and node.balancer is Balancer.READY]
     return [

@@ -167,12 +167,12 @@ def test_an_old_node_started_by_hand_is_stopped_before_anything_else() -> None:
     assert told(plan_upgrade(seen, NEW))[0] == "stop: stop_and_mask b"
 
 
-@pytest.mark.parametrize(
-    ("run_id", "lock", "made_anew"), [("run1", OURS, False), ("run0", OURS, True), ("", FREE, True)]
-)
-def test_only_this_runs_restore_point_is_kept(run_id: str, lock: LockObservation, made_anew: bool) -> None:
-    seen = cluster(serving("a"), serving("b"), point=(RestoreState.COMPLETE, run_id), lock=lock)
-    assert ("restore_point: create_restore_point" in told(plan_upgrade(seen, NEW))) is made_anew
+@pytest.mark.parametrize(("run_id", "lock"), [("run1", OURS), ("run0", OURS), ("run1", FREE)])
+@pytest.mark.parametrize("a", [serving("a"), secured("a")])
+def test_a_restore_point_is_kept_only_if_it_is_this_runs_and_none_served_since(run_id: str, lock: Any, a: Any) -> None:
+    seen = cluster(a, secured("b"), point=(RestoreState.COMPLETE, run_id), lock=lock)
+    kept = "restore_point: create_restore_point" not in told(plan_upgrade(seen, NEW))
+    assert kept is (run_id == "run1" and lock is OURS and not a.process)
 
 
 def test_the_next_upgrade_replaces_the_restore_point_of_the_one_before() -> None:
