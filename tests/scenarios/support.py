@@ -164,13 +164,17 @@ def wait_for(what: str, condition: Any, seconds: float, pause: float = 0.2) -> f
     return time.monotonic() - begun
 
 
+def copy(lab: Lab, node: str, source: str, target: str) -> None:
+    """Copy a file of the controller to a machine."""
+    options = lab_module.ssh_options(lab.folder)
+    subprocess.run(["scp", "-q", *options, source, f"root@{lab.spec(node).address}:{target}"], check=True)
+
+
 def publish(lab: Lab, name: str, node: str) -> float:
     """Publish a new wheel on a node and return the moment after it (seconds, monotonic)."""
     with tempfile.TemporaryDirectory() as folder:
         path = make_wheel(Path(folder), name)
-        options = lab_module.ssh_options(lab.folder)
-        target = f"root@{lab.spec(node).address}:/tmp/"
-        subprocess.run(["scp", "-q", *options, str(path), target], check=True)
+        copy(lab, node, str(path), "/tmp/")
         lab.ssh(node, f"/opt/rstudio-pm/bin/rspm add --repo=pypi --path /tmp/{path.name}")
     return time.monotonic()
 

@@ -1,0 +1,126 @@
+"""A newer version that does not run: the upgrade stops, and the way back leads to what was there before."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.scenarios import support
+from tests.scenarios.support import NODES, Lab, Run
+from tests.scenarios.upgrade import story
+from tests.scenarios.upgrade.story import MIDDLE, OLDEST
+from tests.scenarios.upgrade.watch import Watch
+
+# what the journal of the faulty build says, which is to reach the person at the keyboard
+REASONS = {
+    "fails-to-start": "this faulty build is meant to fail at start",
+    "fails-migration": "the migration failed midway, as this faulty build is meant to",
+}
+
+
+@dataclass
+class Fall:
+    """An upgrade that failed, and what was there before."""
+
+    variant: str
+    names: list[str]
+    served: dict[str, dict[str, str]]
+    kept: list[str]
+    upgrade: Run
+    watch: Watch
+
+
+@pytest.fixture(scope="module", params=list(REASONS))
+def fall(request: pytest.FixtureRequest, lab: Lab) -> Iterator[Fall]:
+    """The cluster after an upgrade to a faulty build."""
+    name = f"before-{request.param}"
+    support.publish(lab, name.replace("-", "_"), "node3")
+    counted = downloads(lab)
+    served = story.served(lab, [name])
+    support.wait_for("the counts of downloads", lambda: downloads(lab) == counted + len(NODES), 20)
+    kept = story.kept(lab)
+    with Watch(lab) as watch:
+        run = story.upgrade(MIDDLE, variant=request.param, rspm_health_timeout=60)
+    yield Fall(request.param, [name], served, kept, run, watch)
+
+
+def downloads(lab: Lab) -> int:
+    """Return how many downloads the usage database has counted."""
+    return int(
+        support.ask_database(lab, "SELECT COALESCE(SUM(downloads), 0) FROM usage_downloads", "rstudio_pm_usage")[0]
+    )
+
+
+def test_the_upgrade_fails_by_name(fall: Fall) -> None:
+    assert fall.upgrade.code != 0
+    said = fall.upgrade.messages()
+    assert f"The upgrade from {OLDEST} to {MIDDLE} stopped in phase first." in said
+    assert f"node1: [health] rstudio-pm {MIDDLE} was started and failed, and is stopped and masked again." in said, said
+    assert REASONS[fall.variant] in said
+    assert f"To give up and go back to {OLDEST} (what was written since the restore point is lost): " in said
+    assert "rspm.ha.rollback" in said
+
+
+def test_no_other_node_was_started(fall: Fall, lab: Lab) -> None:
+    starts = fall.watch.starts(MIDDLE)
+    assert starts["node1"] >= 1 and starts["node2"] == starts["node3"] == 0
+    assert fall.watch.mixed() == []
+    for node in NODES:
+        # it can't be started by hand either
+        lab.ssh(node, "systemctl start rstudio-pm", check=False)
+        assert lab.ssh(node, "systemctl show -P MainPID rstudio-pm").strip() == "0"
+        assert support.get(f"{lab.spec(node).address}:4242")[0] == 0
+        version = MIDDLE if node == "node1" else OLDEST
+        assert lab.ssh(node, "dpkg-query -W -f '${Version}' rstudio-pm") == version
+    assert story.schemas(lab) == {story.SCHEMAS[OLDEST]}
+
+
+def test_status_says_what_is_wrong_and_what_to_type(fall: Fall, tmp_path: Path) -> None:
+    run = support.run_playbook("status", rspm_status_file=str(tmp_path / "status.json"))
+    assert run.code == 0, run.output[-4000:]
+    assert run.changed() == ["node1: The same is in a file on the controller"]
+    status = json.loads((tmp_path / "status.json").read_text("utf-8"))
+    assert status["healthy"] is False and status["versions"] == []
+    said = json.dumps(status["problems"])
+    assert f"from {OLDEST} to {MIDDLE}" in said
+    assert "rspm.ha.upgrade" in said and "rspm.ha.rollback" in said
+    assert f"for upgrade to {MIDDLE}, phase 'first'" in status["lock"]
+
+
+def test_rollback_brings_back_the_version_and_the_data(fall: Fall, lab: Lab, tmp_path: Path) -> None:
+    support.publish(lab, f"late_{fall.variant.replace('-', '_')}", "node2")
+    assert story.kept(lab) != fall.kept
+    begun = time.monotonic()
+    run = support.run_playbook("rollback", rspm_report_file=str(tmp_path / "report.json"))
+    seconds = time.monotonic() - begun
+    assert run.code == 0, run.output[-6000:]
+    assert story.kept(lab) == fall.kept
+    assert set(support.versions(lab).values()) == {OLDEST}
+    assert story.served(lab, fall.names) == fall.served
+    for node in NODES:
+        assert set(fall.names) <= story.listed(lab, node)
+        assert f"late-{fall.variant}" not in story.listed(lab, node)
+        assert lab.ssh(node, "dpkg-query -W -f '${Version}' rstudio-pm") == OLDEST
+        assert "rstudio-pm" in lab.ssh(node, "apt-mark showhold").split()
+        assert lab.ssh(node, "systemctl is-enabled rstudio-pm").strip() == "enabled"
+    assert support.get(lab.spec("lb").address)[0] == 200
+    report = json.loads((tmp_path / "report.json").read_text("utf-8"))
+    assert (report["purpose"], report["outcome"]) == ("rollback", "done")
+    assert (report["from_version"], report["to_version"]) == (MIDDLE, OLDEST)
+    phases = {phase["name"]: phase["seconds"] for phase in report["phases"]}
+    assert {"prove", "restore", "install", "first", "rest"} <= set(phases)
+    assert 0 < sum(phases.values()) < seconds
+    assert "Outage at the load balancer: " in run.output
+
+
+def test_rollback_again_changes_nothing(fall: Fall, lab: Lab) -> None:
+    before = support.fingerprint(NODES)
+    run = support.run_playbook("rollback")
+    assert run.code == 0, run.output[-4000:]
+    assert run.changed() == []
+    assert support.differences(before, support.fingerprint(NODES)) == []

@@ -1,0 +1,133 @@
+"""Two upgrades under load: what they promise, judged from outside."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.scenarios import support
+from tests.scenarios.support import NODES, Lab
+from tests.scenarios.upgrade import story
+from tests.scenarios.upgrade.story import MIDDLE, NEWEST, OLDEST, Step
+
+HOOK = str(Path(__file__).parent / "hook.yml")
+STEPS: dict[str, dict[str, Any]] = {
+    MIDDLE: {"origin": OLDEST, "operators": 2, "rspm_upgrade_hooks": {"before_stop": [HOOK], "after_stop": [HOOK]}},
+    NEWEST: {"origin": MIDDLE, "variant": "quiet", "rspm_upgrade_mode": "stop_all_first"},
+}
+PHASES = "lock stage restore_point drain stop prove commit first first_back rest rest_back hold unlock".split()
+
+
+@pytest.fixture(scope="module", params=list(STEPS))
+def step(request: pytest.FixtureRequest, lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Step]:
+    """One upgrade: what was published at every version before is known, and clients ask all the time."""
+    target, more = request.param, dict(STEPS[request.param])
+    origin = more.pop("origin")
+    names = [f"at-{version.partition('-')[0].replace('.', '-')}" for version in story.SCHEMAS if version < target]
+    support.publish(lab, names[-1].replace("-", "_"), NODES[len(names) - 1])
+    yield story.perform(lab, origin, target, names, tmp_path_factory.mktemp("reports"), **more)
+
+
+def test_the_cluster_is_upgraded_once(step: Step, lab: Lab) -> None:
+    assert [run.code for run in step.runs].count(0) == 1, "\n".join(run.output[-4000:] for run in step.runs)
+    assert set(support.versions(lab).values()) == {step.target}
+    assert step.watch.starts(step.target) == dict.fromkeys(NODES, 1)
+    for node in NODES:
+        log = lab.ssh(node, "cat /var/log/dpkg.log")
+        assert len(re.findall(rf" upgrade rstudio-pm:amd64 \S+ {re.escape(step.target)}\n", log)) == 1
+
+
+def test_the_other_operator_is_refused_with_the_words_of_the_lock(step: Step) -> None:
+    for run in step.runs:
+        if run is not step.done:
+            assert re.search(
+                rf"\[cluster-lock\] .*locked by \S+@\S+ since \d{{4}}-\d\d-\d\d \d\d:\d\d UTC for upgrade to "
+                rf"{re.escape(step.target)}, phase '\w+'",
+                run.messages(),
+            ), run.messages()
+            assert run.changed() == []
+
+
+def test_versions_were_never_mixed(step: Step) -> None:
+    assert step.watch.mixed() == []
+    assert {life.version for life in step.watch.lives} == {step.origin, step.target}
+    assert step.watch.pause() < 1, f"a node was not looked at for {step.watch.pause():.2f} s"
+
+
+def test_nothing_is_lost(step: Step, lab: Lab) -> None:
+    assert all(digest for files in step.before.values() for digest in files.values()), step.before
+    assert story.served(lab, step.names) == step.before
+    for node in NODES:
+        assert story.listed(lab, node) >= set(step.names)
+
+
+def test_the_schema_has_moved(step: Step, lab: Lab) -> None:
+    assert story.schemas(lab) == {story.SCHEMAS[step.target]}
+
+
+def test_every_node_is_held_enabled_and_not_blocked(step: Step, lab: Lab) -> None:
+    asked = (
+        "dpkg-query -W -f '${Version} ${db:Status-Status}\n' rstudio-pm; apt-mark showhold; "
+        "for each in ActiveState LoadState UnitFileState NeedDaemonReload ConditionResult; do "
+        "systemctl show -P $each rstudio-pm; done; ls /etc/systemd/system/rstudio-pm.service.d"
+    )
+    expected = [f"{step.target} installed", "rstudio-pm", "active", "loaded", "enabled", "no", "yes", "rspm-ha.conf"]
+    assert {node: lab.ssh(node, asked, check=False).splitlines() for node in NODES} == dict.fromkeys(NODES, expected)
+
+
+def test_the_outage_is_the_one_that_the_clients_saw(step: Step) -> None:
+    seen, told = step.outages(), step.report["outage"]
+    assert step.clients.answered > 100
+    assert len(seen) == 1, seen
+    assert told["still_down"] is False
+    assert len(told["outages"]) == 1
+    assert abs(told["total_seconds"] - seen[0]) < 1 + 0.1 * seen[0], (told, seen)
+
+
+def test_the_report_tells_every_phase_and_node(step: Step) -> None:
+    report = step.report
+    assert (report["purpose"], report["outcome"], report["stopped_in"]) == ("upgrade", "done", "")
+    assert (report["from_version"], report["to_version"]) == (step.origin, step.target)
+    assert report["nodes"] == {
+        node: {
+            "before": {"installed": step.origin, "runs": step.origin},
+            "after": {"installed": step.target, "runs": step.target},
+        }
+        for node in NODES
+    }
+    phases = {phase["name"]: phase for phase in report["phases"]}
+    assert list(phases) == PHASES
+    assert all(phase["seconds"] >= 0 and phase["from"] <= phase["to"] for phase in phases.values())
+    first = phases["first"]["nodes"][report["first"]]
+    assert first["action"] == "upgrade_first" and "install" in [part["step"] for part in first["steps"]]
+    assert set(phases["rest"]["nodes"]) == set(NODES) - {report["first"]}
+    assert report["failures"] == {}
+    shown = step.done.output
+    for text in ("of which", "upgrade first", "restore_point", "Outage at the load balancer: "):
+        assert text in shown
+
+
+def test_the_hooks_ran_at_their_phase_on_every_node(step: Step, lab: Lab) -> None:
+    if "rspm_upgrade_hooks" not in STEPS[step.target]:
+        pytest.skip("a step without hooks")
+    for node in NODES:
+        # the first node serves until its turn
+        after = "stop active" if node == step.report["first"] else "stop inactive"
+        assert lab.ssh(node, "cat /run/hook-notes").splitlines() == ["stop active", after]
+
+
+def test_the_same_again_changes_nothing(step: Step, lab: Lab, tmp_path: Path) -> None:
+    before = support.fingerprint(NODES)
+    run = story.upgrade(step.target, rspm_report_file=str(tmp_path / "report.json"))
+    assert run.code == 0, run.output[-4000:]
+    assert run.changed() == []
+    assert support.differences(before, support.fingerprint(NODES)) == []
+    report = json.loads((tmp_path / "report.json").read_text("utf-8"))
+    assert report["outcome"] == "nothing to do"
+    assert report["says"] == [f"Nothing was to be done: every node has and runs {step.target}."]
+    assert "Nothing was to be done" in run.output
