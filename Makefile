@@ -65,4 +65,5 @@ distclean: clean ## remove .venv too
 # The lab and the benchmarks bring their own targets (test-lab, demo, bench-*), which may use $(VENV_BIN) and depend on
 # `venv`.
 -include tests/lab/lab.mk
+-include tests/faults/faults.mk
 -include bench/bench.mk

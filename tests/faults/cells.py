@@ -1,0 +1,249 @@
+"""The cells of the matrix: what is done to the cluster, where, and how it has to end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+OLD, NEW = "2025.12.0-14", "2026.04.0"
+# The order of an upgrade; every cell's phase is one of them, or "before" for a fault that is there when the run begins.
+PHASES = (
+    *("before", "lock", "stage", "restore_point", "drain", "stop", "prove", "commit"),
+    *("first", "first_back", "rest", "rest_back", "hold", "unlock"),
+)
+FIRST, OTHER = "node1", "node3"
+
+
+@dataclass(frozen=True)
+class Act:
+    """Something done to a machine (see faults.py), or to the run: machine "" = the run itself."""
+
+    what: str
+    machine: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One fault at one place.
+
+    place: "" = before the run; "hook" = at the hook before the phase; else what a node is seen to be in the middle of
+    (see faults.PLACES), on the machine `where`. ended: how the run with the fault may end: killed; refused = nothing
+    changed; stopped; upgraded. undo_after: seconds until the fault is undone while the run goes on, 0 = after its end.
+    typed: the playbooks that are run then. end: the version that the cluster ends with. says: what the run's output has
+    to name. faulty: name of the variant of the package.
+    """
+
+    verb: str
+    family: str
+    phase: str
+    fault: str
+    acts: tuple[Act, ...]
+    ended: tuple[str, ...]
+    place: str = "hook"
+    where: str = ""
+    undo: tuple[Act, ...] = ()
+    undo_after: float = 0
+    before: tuple[Act, ...] = ()
+    typed: tuple[str, ...] = ("upgrade",)
+    end: str = NEW
+    says: tuple[str, ...] = ()
+    faulty: str = ""
+    short: bool = False
+
+    @property
+    def name(self) -> str:
+        """What a person, and the record, calls it by."""
+        return f"{self.verb}-{self.family}-{self.phase}-{self.fault}".replace(" ", "-").replace("_", "-")
+
+
+KILL = (Act("kill"),)
+_STOPPED, _ENDS = ("stopped",), ("stopped", "upgraded")
+_SLOW = (Act("switch", FIRST, "MIGRATION_SECONDS=8"),)
+
+
+def _kills() -> Iterator[Cell]:
+    for phase in PHASES[1:]:
+        yield Cell("upgrade", "kill", phase, "at its begin", KILL, ("killed",))
+    middle = {
+        ("first", "in its install"): ("configuring", FIRST, ()),
+        ("first", "in the migration"): ("migrating", FIRST, _SLOW),
+        ("rest", "in its install"): ("configuring", OTHER, ()),
+    }
+    for (phase, fault), (place, where, before) in middle.items():
+        yield Cell(
+            *("upgrade", "kill", phase, fault, KILL, ("killed",)),
+            place=place,
+            where=where,
+            before=before,
+            short=place == "migrating",
+        )
+
+
+def _power_cuts() -> Iterator[Cell]:
+    for phase in PHASES[PHASES.index("drain") :]:
+        # Cut while it waits, stopped and masked, or while it serves again; the hook lets the run go on into it.
+        yield Cell(
+            *("upgrade", "power", phase, "other node at its begin", (Act("power_cut", OTHER),), _ENDS),
+            undo=(Act("power_on", OTHER),),
+        )
+    for phase, machine, place, short in (
+        ("first", FIRST, "unpacking", False),
+        ("first", FIRST, "configuring", True),
+        ("first", FIRST, "migrating", False),
+        ("rest", OTHER, "unpacking", False),
+        ("rest", OTHER, "configuring", False),
+    ):
+        who = "first node" if machine == FIRST else "other node"
+        yield Cell(
+            *("upgrade", "power", phase, f"{who} {place}", (Act("power_cut", machine),), _STOPPED),
+            place=place,
+            where=machine,
+            before=_SLOW if place == "migrating" else (),
+            undo=(Act("power_on", machine),),
+            says=(machine,),
+            short=short,
+        )
+
+
+def _unreachable() -> Iterator[Cell]:
+    for what, undo in (("hang", "resume"), ("partition", "heal")):
+        yield Cell(
+            *("upgrade", "unreachable", "before", f"{what} of a node", (Act(what, OTHER),), ("refused",)),
+            place="",
+            undo=(Act(undo, OTHER),),
+            says=(f"{OTHER} is unreachable", "run the same command again"),
+        )
+        for phase, machine in (("drain", OTHER), ("first", FIRST), ("first", OTHER), ("rest", OTHER)):
+            who = "the first node" if machine == FIRST else "a node"
+            yield Cell(
+                *("upgrade", "unreachable", phase, f"{what} of {who}", (Act(what, machine),), _STOPPED),
+                undo=(Act(undo, machine),),
+                says=(machine, "rspm.ha.upgrade"),
+                short=(what, phase) == ("partition", "rest"),
+            )
+    yield Cell(
+        *("upgrade", "unreachable", "drain", "hang of the load balancer", (Act("hang", "lb"),), _STOPPED),
+        undo=(Act("resume", "lb"),),
+        says=("rspm.ha.upgrade",),
+    )
+
+
+def _databases() -> Iterator[Cell]:
+    stop, start = (Act("stop_service", "infra", "postgresql"),), (Act("start_service", "infra", "postgresql"),)
+    yield Cell(
+        *("upgrade", "database", "before", "stopped", stop, ("refused",)),
+        place="",
+        undo=start,
+        says=("the database on", "can't be reached", "run the same command again"),
+    )
+    for phase in ("restore_point", "prove", "first", "rest"):
+        yield Cell(
+            *("upgrade", "database", phase, "stopped", stop, ("refused",) if phase == "restore_point" else _STOPPED),
+            undo=start,
+            says=("rspm.ha.upgrade",),
+            short=phase == "first",
+        )
+    yield Cell(
+        *("upgrade", "database", "first", "stopped in the migration", stop, _STOPPED),
+        place="migrating",
+        where=FIRST,
+        before=_SLOW,
+        undo=start,
+        says=("rspm.ha.upgrade", "rspm.ha.rollback"),
+    )
+
+
+def _storage() -> Iterator[Cell]:
+    for phase in ("stage", "restore_point", "first", "rest"):
+        yield Cell(
+            *("upgrade", "nfs", phase, "server gone for 30 s", (Act("stop_service", "infra", "nfs-server"),)),
+            ("refused", "stopped", "upgraded"),
+            undo=(Act("start_service", "infra", "nfs-server"),),
+            undo_after=30,
+            short=phase == "rest",
+        )
+
+
+def _disks() -> Iterator[Cell]:
+    yield Cell(
+        *("upgrade", "disk", "before", "full", (Act("fill_disk", OTHER, "1"),), ("refused",)),
+        place="",
+        undo=(Act("free_disk", OTHER),),
+        says=(OTHER, "MiB"),
+        short=True,
+    )
+    yield Cell(
+        *("upgrade", "disk", "stage", "full", (Act("fill_disk", OTHER, "0"),), ("refused",)),
+        undo=(Act("free_disk", OTHER),),
+        says=(OTHER, "rspm.ha.upgrade"),
+    )
+    for phase, machine in (("first", FIRST), ("rest", OTHER)):
+        yield Cell(
+            *("upgrade", "disk", phase, "full at install", (Act("fill_disk", machine, "0"),), _STOPPED),
+            undo=(Act("free_disk", machine),),
+            says=(machine, "rspm.ha.upgrade", "No space left on device"),
+        )
+
+
+def _hands() -> Iterator[Cell]:
+    for phase in ("first", "rest"):
+        for what in ("start", "reboot"):
+            yield Cell(
+                *("upgrade", "hand", phase, f"{what} of a stopped node", (Act(what, OTHER),), _ENDS),
+                short=(phase, what) == ("first", "start"),
+            )
+    yield Cell(
+        *("upgrade", "hand", "first", "unmasked and started", (Act("unmask_and_start", OTHER),), _STOPPED),
+        says=(OTHER, "session"),
+    )
+
+
+def _faulty_versions() -> Iterator[Cell]:
+    for variant in ("fails-to-start", "fails-migration"):
+        yield Cell(
+            *("upgrade", "version", "first", variant, (), _STOPPED),
+            place="",
+            typed=("rollback",),
+            end=OLD,
+            says=("rspm.ha.rollback",),
+            faulty=variant,
+        )
+    yield Cell(
+        *("upgrade", "version", "rest", "fails to start", (), _STOPPED),
+        place="",
+        before=(Act("switch", OTHER, "FAIL_START=yes"),),
+        undo=(Act("switch", OTHER, ""),),
+        says=(OTHER, "rspm.ha.upgrade"),
+    )
+    yield Cell(
+        *("upgrade", "version", "rest", "fails to start, back", (), _STOPPED),
+        place="",
+        before=(Act("switch", OTHER, "FAIL_START=yes"),),
+        undo=(Act("switch", OTHER, ""),),
+        typed=("rollback",),
+        end=OLD,
+        says=(OTHER, "rspm.ha.rollback"),
+    )
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """All cells, and each by its name."""
+
+    cells: tuple[Cell, ...] = field(
+        default_factory=lambda: (
+            *_kills(),
+            *_power_cuts(),
+            *_unreachable(),
+            *_databases(),
+            *_storage(),
+            *_disks(),
+            *_hands(),
+            *_faulty_versions(),
+        )
+    )
+
+    def choose(self, pattern: str, *, short: bool) -> list[Cell]:
+        """Return the cells whose name has the pattern in it; short: one of each family."""
+        return [cell for cell in self.cells if pattern in cell.name and (cell.short or not short)]

@@ -1,0 +1,125 @@
+"""Runs the fault matrix: `python -m tests.faults.matrix [--short] [--only TEXT] [--fresh] [--list]`.
+
+A cell that ended right is recorded in .cache/faults and not run again. The lab is brought up, converged once and kept
+as a snapshot, from which every cell starts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+import traceback
+from typing import Any
+
+from rspm_lab import lab as lab_module
+from rspm_lab.lab import Lab
+from rspm_lab.shell import LabError
+
+from tests.faults import outside, table
+from tests.faults.cell_run import CellRun, wait_until_served
+from tests.faults.cells import OLD, Cell, Matrix
+from tests.scenarios.support import LAB_NAME, PACKAGES, REPOSITORY, publish, run_playbook
+
+RECORDS = REPOSITORY / ".cache" / "faults"
+PAGE = REPOSITORY / "docs" / "fault-matrix.md"
+SNAPSHOT = "faults"
+
+
+def say(text: str) -> None:
+    """Tell the person who waits."""
+    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+
+
+def records() -> dict[str, dict[str, Any]]:
+    """Return what was recorded, by the name of the cell."""
+    found = {}
+    for path in sorted(RECORDS.glob("*.json")):
+        found[path.stem] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def write(cell: Cell, outcome: dict[str, object]) -> None:
+    """Record a cell."""
+    RECORDS.mkdir(parents=True, exist_ok=True)
+    part = RECORDS / f".{cell.name}.part"
+    part.write_text(json.dumps(outcome, indent=1) + "\n", encoding="utf-8")
+    part.rename(RECORDS / f"{cell.name}.json")
+
+
+def prepared() -> Lab:
+    """Return the lab with the snapshot that every cell starts from, made where it is missing; LabError."""
+    try:
+        lab = lab_module.load(LAB_NAME)
+    except LabError:
+        lab = lab_module.up(LAB_NAME, list(lab_module.DEFAULT_MACHINES), "full", 640)
+    if (lab.folder / "snapshots" / SNAPSHOT).is_dir():
+        return lab
+    say(f"making the cluster of {OLD} that every cell starts from")
+    package = str(PACKAGES / f"rstudio-pm_{OLD}_amd64.deb")
+    for playbook in (str(REPOSITORY / "tests" / "lab" / "ntp.yml"), "site"):
+        made = run_playbook(playbook, rspm_version=OLD, rspm_package_file=package)
+        if made.code:
+            raise LabError(f"{playbook} failed:\n{made.output[-3000:]}")
+    for number, name in enumerate(outside.KEPT):
+        publish(lab, name, f"node{number % 3 + 1}")
+    wait_until_served(lab)
+    lab_module.snapshot(lab, SNAPSHOT)
+    return lab
+
+
+def run_cell(lab: Lab, cell: Cell) -> dict[str, object]:
+    """Run one cell from the snapshot and return its record."""
+    begun = time.monotonic()
+    lab_module.restore(lab, SNAPSHOT)
+    cell_run = CellRun(lab, cell)
+    outcome = cell_run.outcome
+    try:
+        cell_run.run()
+    except Exception as error:  # whatever it is, the matrix goes on, and the record says it
+        outcome.wrong.append(f"{type(error).__name__}: {error}")
+        if not isinstance(error, AssertionError):
+            outcome.seen.append(traceback.format_exc())
+    outcome.seconds = round(time.monotonic() - begun, 1)
+    outcome.date = time.strftime("%Y-%m-%d", time.gmtime())
+    return outcome.to_dict()
+
+
+def main() -> int:
+    """Run what the command line asks for; 1 where a cell ended wrong."""
+    parser = argparse.ArgumentParser(prog="tests.faults.matrix")
+    parser.add_argument("--short", action="store_true", help="one cell of each family; the page is not written")
+    parser.add_argument("--only", default="", help="only cells with this in their name")
+    parser.add_argument("--fresh", action="store_true", help="run also what ended right before")
+    parser.add_argument("--list", action="store_true", help="print the names of the cells")
+    given = parser.parse_args()
+    matrix = Matrix()
+    chosen = matrix.choose(given.only, short=given.short)
+    if given.list:
+        print("\n".join(cell.name for cell in chosen))
+        return 0
+    if not chosen:
+        print(f"no cell has {given.only!r} in its name", file=sys.stderr)
+        return 2
+    known = records()
+    todo = [cell for cell in chosen if given.fresh or cell.name not in known or known[cell.name]["wrong"]]
+    say(f"{len(todo)} of {len(chosen)} cells to run")
+    lab = prepared() if todo else None
+    wrong = 0
+    for number, cell in enumerate(todo, 1):
+        assert lab
+        outcome = run_cell(lab, cell)
+        write(cell, outcome)
+        wrong += bool(outcome["wrong"])
+        end = "WRONG" if outcome["wrong"] else outcome["end"]
+        say(f"{number}/{len(todo)} {cell.name}: {outcome['ended']} -> {end} ({outcome['seconds']} s)")
+        for text in outcome["wrong"] if isinstance(outcome["wrong"], list) else []:
+            print("    " + str(text).replace("\n", "\n    "), flush=True)
+        if not given.short:
+            PAGE.write_text(table.render(matrix.cells, records()), encoding="utf-8")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

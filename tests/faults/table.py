@@ -1,0 +1,70 @@
+"""docs/fault-matrix.md: what every cell came to, and which were not run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.faults.cells import PHASES, Cell
+
+_HEAD = """# The fault matrix
+
+What happens to an upgrade of three nodes from 2025.12.0-14 to 2026.04.0 when something breaks at a given place, and
+what it takes to come to the right end. `make test-faults` runs all of it on the lab, goes on where it was interrupted,
+and writes this page; `FAULT=kill` chooses cells by their name, `FRESH=1` runs them anew. `make test` runs one cell of
+each family.
+
+Every end is judged from outside: the processes and packages of the nodes, the schema and rows of the database, the
+state of the load balancer, and the published packages as clients get them from it and from each node. All the while the
+nodes' processes are watched: two versions at the same time, or the older one after the newer one has begun, are
+failures. After the end a second run changes nothing, the lock is free, and a new package is served by every node.
+
+*at its begin* is where the phase has begun and its first step has not.
+"""
+
+
+def render(cells: tuple[Cell, ...], records: dict[str, dict[str, Any]]) -> str:
+    """Return the page."""
+    passed = [cell for cell in cells if cell.name in records and not records[cell.name]["wrong"]]
+    failed = [cell for cell in cells if cell.name in records and records[cell.name]["wrong"]]
+    left = len(cells) - len(passed) - len(failed)
+    lines = [_HEAD, f"{len(cells)} cells: {len(passed)} ended right, {len(failed)} did not, {left} were not run.", ""]
+    lines += _overview(cells, records)
+    for family in dict.fromkeys(cell.family for cell in cells):
+        lines += _family([cell for cell in cells if cell.family == family], family, records)
+    if failed:
+        lines += ["## What was wrong", ""]
+        lines += [f"- {cell.name}: {_flat('; '.join(records[cell.name]['wrong']))[:300]}" for cell in failed]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _overview(cells: tuple[Cell, ...], records: dict[str, dict[str, Any]]) -> list[str]:
+    families = list(dict.fromkeys(cell.family for cell in cells))
+    lines = ["Right ends of all cells, by phase and family:", "", f"| phase | {' | '.join(families)} |"]
+    lines.append("| --- |" + " --- |" * len(families))
+    for phase in PHASES:
+        shown = []
+        for family in families:
+            here = [cell for cell in cells if (cell.phase, cell.family) == (phase, family)]
+            right = sum(1 for cell in here if cell.name in records and not records[cell.name]["wrong"])
+            shown.append(f"{right} of {len(here)}" if here else "")
+        lines.append(f"| {phase} | {' | '.join(shown)} |")
+    return [*lines, ""]
+
+
+def _family(cells: list[Cell], family: str, records: dict[str, dict[str, Any]]) -> list[str]:
+    lines = [f"## {family}", "", "| phase | fault | the run | then | end | seconds | date |"]
+    lines.append("| --- | --- | --- | --- | --- | --- | --- |")
+    for cell in cells:
+        found = records.get(cell.name)
+        if found is None:
+            shown = ["", "", "not run", "", ""]
+        else:
+            end = found["end"] if not found["wrong"] else "**wrong**"
+            shown = [found["ended"], ", ".join(found["typed"]), end, f"{found['seconds']:.0f}", found["date"]]
+        lines.append(f"| {cell.phase} | {cell.fault} | {' | '.join(shown)} |")
+    return [*lines, ""]
+
+
+def _flat(text: str) -> str:
+    return " ".join(text.split()).replace("|", "/")
