@@ -20,6 +20,10 @@ options:
     description: What M(rspm.ha.cluster_lock) says of the lock.
     type: str
     default: ""
+  held:
+    description: RV(rspm.ha.cluster_lock#module:lock), empty while the lock is free.
+    type: dict
+    default: {}
   restore_point:
     description: The result of M(rspm.ha.restore_point), empty where it could not be asked.
     type: dict
@@ -53,10 +57,13 @@ from ansible_collections.rspm.ha.plugins.module_utils._status import summarise, 
 
 
 def cluster_status(
-    nodes: Mapping[str, Any], lock: str = "", restore_point: Mapping[str, Any] = MappingProxyType({})
+    nodes: Mapping[str, Any],
+    lock: str = "",
+    restore_point: Mapping[str, Any] = MappingProxyType({}),
+    held: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Return the summary with its table."""
-    summary = summarise(nodes, lock, restore_point)
+    summary = summarise(nodes, lock, restore_point, held)
     return {**summary, "table": table(summary)}
 
 

@@ -15,19 +15,39 @@ from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import Rest
 from ansible_collections.rspm.ha.plugins.module_utils._upgrade_observe import observe
 from ansible_collections.rspm.ha.plugins.module_utils._upgrade_refusal import half_done
 
-_PLAYBOOKS = {"install": "site"}
+_COMMAND = "ansible-playbook -i <inventory> rspm.ha"
+_PLAYBOOKS = {"install": "site", "migrate": "migrate_to_single_node"}
 _COLUMNS = ("node", "package", "runs", "held", "unit", "health", "clock", "data directory")
 
 
-def _judge_node(name: str, node: Mapping[str, Any]) -> list[Problem]:
-    """Return what is half-done or wrong on one node."""
+def _go_on(held: Mapping[str, str]) -> str:
+    """Return the command that goes on with the work that the lock is held for."""
+    version = f" -e rspm_version={held['target']}" if held["verb"] == "upgrade" else ""
+    return f"{_COMMAND}.{_PLAYBOOKS.get(held['verb'], held['verb'])}{version}"
+
+
+def _unfinished(held: Mapping[str, str]) -> Problem:
+    back = f", or go back with {_COMMAND}.rollback" if held["verb"] == "upgrade" else ""
+    return Problem(
+        "unfinished",
+        f"the {held['verb']}{' to ' + held['target'] if held['verb'] == 'upgrade' else ''} has come to phase "
+        f"'{held['phase']}', and still runs or was interrupted there",
+        "Until its end, nodes that are masked or of another version are so on purpose",
+        f"If it does not run any more, go on with {_go_on(held)}{back}",
+    )
+
+
+def _judge_node(name: str, node: Mapping[str, Any], held: Mapping[str, str]) -> list[Problem]:
+    """Return what is half-done or wrong on one node. held: the lock, {} while it is free."""
     package, unit = node["package"], node["unit"]
     problems = []
 
     def found(check: str, text: str, why: str, fix: str) -> None:
         problems.append(Problem(check, f"{name}: {text}", why, fix))
 
-    again = "Run ansible-playbook rspm.ha.site, which finishes what an earlier run left"
+    again = f"Run {_COMMAND}.site, which finishes what an earlier run left"
+    if held:
+        again = f"Run {_go_on(held)}, which goes on from here"
     if not package["version"]:
         found("package", "the package is not installed", "The node does not serve", again)
         return problems
@@ -39,8 +59,7 @@ def _judge_node(name: str, node: Mapping[str, Any]) -> list[Problem]:
             "masked",
             f"the service can't be started, blocked for: {purpose}" if purpose else "the unit is masked",
             "A run that changes the cluster goes on, or was interrupted" if purpose else "Somebody else did that",
-            f"Unless it still runs: ansible-playbook -i <inventory> rspm.ha.{_PLAYBOOKS.get(purpose, purpose)}, which "
-            "goes on from here"
+            (again if held else f"Unless it still runs: {_COMMAND}.{_PLAYBOOKS.get(purpose, purpose)}, which goes on")
             if purpose
             else "If the reason is over, on the node: systemctl unmask rstudio-pm",
         )
@@ -82,18 +101,20 @@ def _judge_upgrade(reached: Mapping[str, Any], restore_point: Mapping[str, Any])
                 "unfinished-upgrade",
                 f"an upgrade from {old} to {new} has stopped nodes, and changed none",
                 "The nodes that are stopped don't serve",
-                f"Finish it: ansible-playbook -i <inventory> rspm.ha.upgrade -e rspm_version={new}; or give it up, and "
-                "lose nothing: ansible-playbook -i <inventory> rspm.ha.rollback",
+                f"Finish it: {_COMMAND}.upgrade -e rspm_version={new}; or give it up, and "
+                f"lose nothing: {_COMMAND}.rollback",
             )
         )
     return problems
 
 
-def summarise(nodes: Mapping[str, Mapping[str, Any]], lock: str, restore_point: Mapping[str, Any]) -> dict[str, Any]:
+def summarise(
+    nodes: Mapping[str, Mapping[str, Any]], lock: str, restore_point: Mapping[str, Any], held: Mapping[str, str]
+) -> dict[str, Any]:
     """Return the cluster's state.
 
     nodes: NodeState.to_dict() of each node, {} for one that could not be reached. lock: what the lock says.
-    restore_point: the module's result, {} where it could not be asked.
+    restore_point: the module's result, {} where it could not be asked. held: the lock, {} while it is free.
     """
     reached = {name: node for name, node in nodes.items() if node}
     problems = [
@@ -106,9 +127,9 @@ def summarise(nodes: Mapping[str, Mapping[str, Any]], lock: str, restore_point: 
         for name, node in nodes.items()
         if not node
     ]
-    problems += _judge_upgrade(reached, restore_point)
+    problems += [_unfinished(held)] if held else _judge_upgrade(reached, restore_point)
     for name, node in reached.items():
-        problems += _judge_node(name, node)
+        problems += _judge_node(name, node, held)
     problems += judge_cluster({name: node for name, node in reached.items() if node["running"]})
     return {
         "healthy": not problems,

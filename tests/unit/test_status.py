@@ -39,7 +39,7 @@ def cluster(**changes: Any) -> dict[str, Any]:
 
 
 def test_a_whole_cluster_has_nothing_to_tell() -> None:
-    summary = summarise(cluster(), "", {})
+    summary = summarise(cluster(), "", {}, {})
     assert summary["healthy"] and summary["problems"] == []
     assert table(summary)[-1] == "Nothing is half-done, and nothing is wrong."
 
@@ -62,13 +62,13 @@ def test_a_whole_cluster_has_nothing_to_tell() -> None:
     ],
 )
 def test_what_is_wrong_is_told_with_the_node(changes: dict[str, Any], check: str) -> None:
-    summary = summarise(cluster(**changes), "", {})
+    summary = summarise(cluster(**changes), "", {}, {})
     assert check in [problem["check"] for problem in summary["problems"]]
     assert any("node2" in line and f"[{check}]" in line for line in table(summary))
 
 
 def test_a_node_that_is_away_is_told_and_the_others_are_shown() -> None:
-    summary = summarise({"node1": NODE, "node2": {}}, "locked by anna", {})
+    summary = summarise({"node1": NODE, "node2": {}}, "locked by anna", {}, {})
     assert [problem["check"] for problem in summary["problems"]] == ["unreachable"]
     lines = table(summary)
     assert any(line.startswith("node2") and "unreachable" in line for line in lines)
@@ -83,7 +83,7 @@ def point(state: str) -> dict[str, Any]:
 
 def told(nodes: dict[str, Any], state: str) -> list[str]:
     """Return what status says is half-done of an upgrade or a rollback."""
-    problems = summarise(nodes, "", point(state))["problems"]
+    problems = summarise(nodes, "", point(state), {})["problems"]
     return [problem["fix"] for problem in problems if problem["check"].startswith("unfinished")]
 
 
@@ -91,8 +91,8 @@ def test_an_upgrade_that_is_done_is_not_half_done() -> None:
     for state in ("in_use", "complete", "absent"):
         assert told(cluster(), state) == []
     line = "Restore point: of 2026-11-24T05:50:01Z, leads from 2026.08.0 back to 2026.04.0"
-    assert line in table(summarise(cluster(), "", point("in_use")))
-    assert "Restore point: none" in table(summarise(cluster(), "", {}))
+    assert line in table(summarise(cluster(), "", point("in_use"), {}))
+    assert "Restore point: none" in table(summarise(cluster(), "", {}, {}))
 
 
 def test_an_upgrade_that_stopped_says_how_to_go_on_and_back() -> None:
@@ -109,6 +109,24 @@ def test_a_rollback_that_stopped_says_how_to_go_on() -> None:
 
 def test_a_node_that_is_away_is_not_taken_for_one_of_another_version() -> None:
     assert told({"node1": NODE, "node2": {}}, "in_use") == []
+
+
+@pytest.mark.parametrize(
+    ("verb", "command"),
+    [
+        ("upgrade", "ansible-playbook -i <inventory> rspm.ha.upgrade -e rspm_version=2026.08.0"),
+        ("rollback", "ansible-playbook -i <inventory> rspm.ha.rollback"),
+        ("migrate", "ansible-playbook -i <inventory> rspm.ha.migrate_to_single_node"),
+    ],
+)
+def test_work_that_was_interrupted_is_told_with_how_to_go_on(verb: str, command: str) -> None:
+    held = {"verb": verb, "target": "2026.08.0", "phase": "first"}
+    changes = {"package__held": False, "running": False, "running_version": "", "masked": True}
+    changes["unit__blocked_for"] = "upgrade"
+    problems = summarise(cluster(**changes), "locked by anna", {}, held)["problems"]
+    assert [problem["check"] for problem in problems] == ["unfinished", "held", "masked"]
+    assert all(command in problem["fix"] for problem in problems)
+    assert "'first'" in problems[0]["found"]
 
 
 def test_one_node_is_always_one_cluster() -> None:
