@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import time
 import traceback
@@ -94,6 +95,8 @@ def main() -> int:
     parser.add_argument("--fresh", action="store_true", help="run also what ended right before")
     parser.add_argument("--list", action="store_true", help="print the names of the cells")
     given = parser.parse_args()
+    # Ended in whatever way, it leaves no run behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     matrix = Matrix()
     chosen = matrix.choose(given.only, short=given.short)
     if given.list:
