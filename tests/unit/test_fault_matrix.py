@@ -1,0 +1,46 @@
+"""The fault matrix is whole: every phase is hit, every cell has a name of its own, and the page tells the truth."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.faults.cells import PHASES, Cell, Matrix
+from tests.faults.table import render
+
+CELLS = Matrix().cells
+
+
+def record(cell: Cell, *wrong: str) -> dict[str, Any]:
+    """Return the record of a cell."""
+    return {"ended": "stopped", "typed": ["upgrade"], "end": "upgraded", "seconds": 99.4, "date": "D", "wrong": wrong}
+
+
+def test_names_are_unique_and_fit_a_file() -> None:
+    names = [cell.name for cell in CELLS]
+    assert len(set(names)) == len(names)
+    assert all(name.replace("-", "").replace(",", "").isalnum() for name in names), names
+
+
+def test_the_controller_is_killed_at_every_phase() -> None:
+    killed = {cell.phase for cell in CELLS if cell.family == "kill" and cell.place == "hook"}
+    assert killed == set(PHASES) - {"before"}
+
+
+def test_a_fault_that_is_undone_while_the_run_goes_on_can_be_undone() -> None:
+    assert all(cell.undo for cell in CELLS if cell.undo_after)
+
+
+def test_the_short_matrix_has_one_cell_of_each_family() -> None:
+    short = [cell.family for cell in Matrix().choose("", short=True)]
+    assert short == ["kill", "power", "unreachable", "database", "nfs", "disk", "hand"]
+
+
+@pytest.mark.parametrize(("wrong", "shown"), [((), "upgraded"), (("lost",), "**wrong**")])
+def test_the_page_tells_how_each_cell_ended(wrong: tuple[str, ...], shown: str) -> None:
+    page = render(CELLS, {CELLS[0].name: record(CELLS[0], *wrong)})
+    rows = [line for line in page.splitlines() if line.startswith(f"| {CELLS[0].phase} | {CELLS[0].fault} |")]
+    assert rows[0].split("|")[3:7] == [" stopped ", " upgrade ", f" {shown} ", " 99 "]
+    assert page.count("not run |") == len(CELLS) - 1
+    assert (f"- {CELLS[0].name}: lost" in page) == bool(wrong)
