@@ -85,7 +85,9 @@ def _refused(found: str, why: str, fix: str) -> DomainError:
 
 
 def must_create(now: Metadata, run_id: str, from_version: str, to_version: str) -> bool:
-    """Return whether the restore point has to be made, False where this run has made it.
+    """Return whether the restore point has to be made, False where this run has made it and taken it into use.
+
+    Until then one that is there may be older than what the nodes have written since an interruption.
 
     Raises DomainError where one that may be needed yet would be replaced, and for a run id that is no name.
     """
@@ -105,8 +107,7 @@ def must_create(now: Metadata, run_id: str, from_version: str, to_version: str) 
             f"Finish it: set rspm_version to {now.to_version} and run ansible-playbook -i <inventory> rspm.ha.upgrade, "
             "or go back with rspm.ha.rollback",
         )
-    whole = now.state in (RestoreState.COMPLETE, RestoreState.IN_USE)
-    return not (whole and ours and same_version(now.from_version, from_version))
+    return not (now.state is RestoreState.IN_USE and ours and same_version(now.from_version, from_version))
 
 
 def judge_move(now: RestoreState, wanted: RestoreState) -> list[Problem]:

@@ -28,8 +28,8 @@ options:
   state:
     description:
       - V(observed) only tells what is there.
-      - V(created) saves. Where this run has made it, it is left alone, whatever was done since. Refused where the one
-        that is there belongs to an upgrade, or to a restore, that is not finished.
+      - V(created) saves. One that this run has made and taken into use is left alone, whatever was done since. Refused
+        where the one that is there belongs to another upgrade, or to a restore, that is not finished.
       - V(in_use) notes that from here on the schema may move.
       - V(restored) puts back databases and the shared key.
       - V(staged) puts the saved package into this node's staging folder. What the service's account may write is
@@ -97,8 +97,8 @@ attributes:
     description: Shows the state, and for O(state=configured) the files, before and after. Never a content.
     support: full
   idempotent:
-    description: Does nothing where the restore point has the state already.
-    support: full
+    description: Does nothing where the restore point has the state already, but for V(created), which saves anew.
+    support: partial
 author:
   - rspm.ha authors (@rspm-ha)
 """

@@ -74,7 +74,7 @@ def test_what_can_not_be_read_is_never_taken_for_absent(text: str) -> None:
     [
         (ABSENT, "r1", A, B, True),
         (point(RestoreState.INCOMPLETE), "r1", A, B, True),
-        (point(RestoreState.COMPLETE), "r1", A, B, False),
+        (point(RestoreState.COMPLETE), "r1", A, B, True),
         (point(RestoreState.COMPLETE), "r2", A, B, True),
         (point(RestoreState.COMPLETE), "r1", A, C, True),
         (point(RestoreState.IN_USE), "r1", A, B, False),
