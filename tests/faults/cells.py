@@ -59,23 +59,27 @@ class Cell:
 
 KILL = (Act("kill"),)
 _STOPPED, _ENDS = ("stopped",), ("stopped", "upgraded")
-_SLOW = (Act("switch", FIRST, "MIGRATION_SECONDS=8"),)
+
+
+def _slow(place: str, machine: str) -> tuple[Act, ...]:
+    """Return what makes a node be at the place for long enough."""
+    return (Act("switch", machine, "MIGRATION_SECONDS=8") if place == "migrating" else Act("slow", machine, place),)
 
 
 def _kills() -> Iterator[Cell]:
     for phase in PHASES[1:]:
         yield Cell("upgrade", "kill", phase, "at its begin", KILL, ("killed",))
     middle = {
-        ("first", "in its install"): ("configuring", FIRST, ()),
-        ("first", "in the migration"): ("migrating", FIRST, _SLOW),
-        ("rest", "in its install"): ("configuring", OTHER, ()),
+        ("first", "in its install"): ("configuring", FIRST),
+        ("first", "in the migration"): ("migrating", FIRST),
+        ("rest", "in its install"): ("configuring", OTHER),
     }
-    for (phase, fault), (place, where, before) in middle.items():
+    for (phase, fault), (place, where) in middle.items():
         yield Cell(
             *("upgrade", "kill", phase, fault, KILL, ("killed",)),
             place=place,
             where=where,
-            before=before,
+            before=_slow(place, where),
             short=place == "migrating",
         )
 
@@ -99,7 +103,7 @@ def _power_cuts() -> Iterator[Cell]:
             *("upgrade", "power", phase, f"{who} {place}", (Act("power_cut", machine),), _STOPPED),
             place=place,
             where=machine,
-            before=_SLOW if place == "migrating" else (),
+            before=_slow(place, machine),
             undo=(Act("power_on", machine),),
             says=(machine,),
             short=short,
@@ -148,7 +152,7 @@ def _databases() -> Iterator[Cell]:
         *("upgrade", "database", "first", "stopped in the migration", stop, _STOPPED),
         place="migrating",
         where=FIRST,
-        before=_SLOW,
+        before=_slow("migrating", FIRST),
         undo=start,
         says=("rspm.ha.upgrade", "rspm.ha.rollback"),
     )

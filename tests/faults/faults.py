@@ -10,14 +10,31 @@ from collections.abc import Callable
 from rspm_lab import lab as lab_module
 from rspm_lab import machine
 from rspm_lab.lab import Lab
+from rspm_lab.shell import run as run_command
 
 from tests.faults.cells import NEW, Act
 from tests.faults.controller import Controller
 
+# Once, dpkg is made to stand still in the middle of something, long enough for the worst to be done to it there.
+_STANDSTILL = "rm /lab-slow; sync; touch /run/lab-place; sleep 6"
+_SLOW = {
+    # half of the files are there
+    "unpacking": (
+        "/usr/bin/dpkg-deb",
+        f"""if [ -e /lab-slow ] && [ "$1" = --fsys-tarfile ]; then
+  /usr/bin/dpkg-deb.lab "$@" > /lab-tar
+  half=$(($(stat -c %s /lab-tar) / 2))
+  head -c $half /lab-tar; {_STANDSTILL}; tail -c +$((half + 1)) /lab-tar; rm /lab-tar
+  exit 0
+fi""",
+    ),
+    # all files are there, and the package's script is at work
+    "configuring": ("/usr/bin/deb-systemd-helper", f"if [ -e /lab-slow ]; then {_STANDSTILL}; fi"),
+}
 # Each ends as soon as the node is at the place.
 PLACES = {
-    "unpacking": "[ -d /var/lib/dpkg/tmp.ci ]",
-    "configuring": "pgrep -f '[c]ompileall.*/opt/rstudio-pm' > /dev/null",
+    "unpacking": "[ -e /run/lab-place ]",
+    "configuring": "[ -e /run/lab-place ]",
     "migrating": "awk '/version " + NEW + " starts/ { s = 1 } s && /migrating the database/ { f = 1 } END { exit !f }' "
     "/var/log/rstudio/rstudio-pm/rstudio-pm.log",
 }
@@ -72,6 +89,11 @@ def do(lab: Lab, act: Act, run: Controller | None = None) -> str:
     elif act.what == "switch":
         folder = "/etc/rstudio-pm-standin"
         lab.ssh(name, f"mkdir -p {folder}; echo '{detail}' > {folder}/switches; sync")
+    elif act.what == "slow":
+        program, piece = _SLOW[detail]
+        wrapper = f'#!/bin/sh\n{piece}\nexec {program}.lab "$@"\n'
+        command = f"cp -p {program} {program}.lab && cat > {program} && touch /lab-slow && sync"
+        run_command(lab.ssh_argv(name, command), text_in=wrapper)
     elif act.what == "start":
         return lab.ssh(name, "systemctl start rstudio-pm 2>&1; sleep 3; systemctl is-active rstudio-pm", check=False)
     elif act.what == "unmask_and_start":
