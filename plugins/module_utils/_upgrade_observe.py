@@ -39,7 +39,7 @@ def observe(found: Mapping[str, Any]) -> Observations:
       balancers: of each load balancer lb_member's members, {} for one that did not answer.
       balancer_command: whether the team's own command does that instead.
       database: name of the host. allow_unlicensed: whether 402 is healthy.
-      lock, restore_point: the modules' results, {} where they could not be asked.
+      lock, restore_point: the modules' results; {}, or that of a skipped task, where they could not be asked.
     """
     lock, point = _lock(found["lock"]), _restore_point(found["restore_point"])
     nodes = found["nodes"]
@@ -103,13 +103,13 @@ def _database(name: str, results: Mapping[str, Any], foreign: Sequence[str]) -> 
 
 
 def _lock(result: Mapping[str, Any]) -> LockObservation:
-    if not result:
+    if "view" not in result:
         return LockObservation()
     return LockObservation(LockView(result["view"]), result["lock"].get("run_id", ""), result["says"])
 
 
 def _restore_point(result: Mapping[str, Any]) -> RestorePoint:
-    if not result:
+    if "state" not in result:
         return RestorePoint()
     return RestorePoint(RestoreState(result["state"]), result["from_version"], result["to_version"], result["run_id"])
 

@@ -197,7 +197,7 @@ def wait_until_served(lab: Lab) -> dict[str, str]:
 
 def last_words(run: Run) -> list[str]:
     """Return what a run said at its end: its failures' messages, else the end of its last message."""
-    lines = run.messages().splitlines()
+    lines = run.messages().splitlines() if run.code else []
     if not lines:
         shown = [result["msg"] for result in run.results if result["msg"]]
         last = shown[-1] if shown else ""

@@ -62,10 +62,12 @@ def test_a_healthy_cluster() -> None:
     assert seen.lock.view is LockView.FREE and seen.restore_point.state is RestoreState.ABSENT
 
 
-def test_a_node_that_could_not_be_reached() -> None:
+@pytest.mark.parametrize("skipped", [{}, {"changed": False, "skipped": True, "skip_reason": "a node is away"}])
+def test_a_node_that_could_not_be_reached(skipped: dict[str, Any]) -> None:
     given = found(node1=info(), node2={})
-    given["sessions"] = {"node1": {}, "node2": {}}
-    given["lock"], given["restore_point"] = {}, {}
+    given["sessions"] = {"node1": skipped, "node2": skipped}
+    given["lock"], given["restore_point"] = skipped, skipped
+    assert "node2 is unreachable" in upgrade_plan(given, "upgrade", target=NEW)["problems"][0]
     seen = observe(given)
     assert [node.reachable for node in seen.nodes] == [True, False]
     assert seen.database.reachable
