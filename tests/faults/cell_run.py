@@ -202,4 +202,4 @@ def last_words(run: Run) -> list[str]:
         shown = [result["msg"] for result in run.results if result["msg"]]
         last = shown[-1] if shown else ""
         lines = list(last) if isinstance(last, list) else str(last).splitlines()
-    return [str(line) for line in lines][:40]
+    return [str(line) for line in lines if str(line) != "None"][:40]

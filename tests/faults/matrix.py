@@ -49,6 +49,11 @@ def write(cell: Cell, outcome: dict[str, object]) -> None:
     part.rename(RECORDS / f"{cell.name}.json")
 
 
+def write_page(matrix: Matrix) -> None:
+    """Write what is recorded."""
+    PAGE.write_text(table.render(matrix.cells, records()), encoding="utf-8")
+
+
 def prepared() -> Lab:
     """Return the lab with the snapshot that every cell starts from, made where it is missing; LabError."""
     try:
@@ -120,7 +125,9 @@ def main() -> int:
         for text in outcome["wrong"] if isinstance(outcome["wrong"], list) else []:
             print("    " + str(text).replace("\n", "\n    "), flush=True)
         if not given.short:
-            PAGE.write_text(table.render(matrix.cells, records()), encoding="utf-8")
+            write_page(matrix)
+    if not given.short:
+        write_page(matrix)
     return 1 if wrong else 0
 
 
