@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import os
 import tempfile
-import time
 from collections.abc import Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from typing import Any
 
 from ansible_collections.rspm.ha.plugins.module_utils import _restore_point as point
@@ -104,8 +104,9 @@ class Store:
     def create(self, now: point.Metadata, run_id: str, from_version: str, to_version: str) -> point.Metadata:
         """Save databases, configuration, key and package; what was there is replaced when all of it is verified."""
         self.require_tools()
-        created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        folder = f"{run_id}-{created.replace(':', '').replace('-', '')}"
+        moment = datetime.now(timezone.utc)
+        created = f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+        folder = f"{run_id}-{moment:%Y%m%dT%H%M%S%f}"
         new = point.Metadata(RestoreState.INCOMPLETE, run_id, from_version, to_version, created, folder)
         self._do(["mkdir", "-p", "-m", "0750", self.path])
         keeps = now.state not in (RestoreState.ABSENT, RestoreState.INCOMPLETE)
