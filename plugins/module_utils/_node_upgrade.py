@@ -130,7 +130,7 @@ def start_undone(cause: Problem, host: str, request: UpgradeRequest, stopped: bo
     state = "stopped and masked again" if stopped else "masked again, but a process is left that would not stop"
     back = (
         "Run the same command again once the cause is repaired"
-        if request.purpose == "rollback"
+        if request.purpose != "upgrade"
         else (
             f"Go back with {ROLLBACK_COMMAND}. Or repair the cause (where the schema needed longer, raise "
             f"rspm_health_timeout) and go on with {UPGRADE_COMMAND}"

@@ -27,6 +27,7 @@ BINARY = "/opt/rstudio-pm/bin/rstudio-pm"
 BLOCK_PATH = f"{DROPIN_FOLDER}/rspm-ha-block.conf"
 _BLOCK_HEAD = "# Blocked by rspm.ha for: "
 BLOCKED_FOR_INSTALL = "install"
+BLOCKED_FOR_GOOD = "migrated"
 
 UNIT_PROPERTIES = (
     "LoadState",
@@ -268,6 +269,12 @@ def decide_start(
             "the unit rstudio-pm is masked",
             "Somebody keeps this node from starting",
             "If that is over, run systemctl unmask rstudio-pm and the playbook again",
+        )
+    if unit.blocked_for == BLOCKED_FOR_GOOD:
+        raise _refused(
+            f"this node was retired by a migration to a single node ({BLOCK_PATH})",
+            "It would write to databases and data that are in use elsewhere, or are the old ones",
+            "Take it out of the group rspm_nodes, as in the inventory that the migration wrote",
         )
     if unit.blocked_for not in ("", BLOCKED_FOR_INSTALL):
         raise _refused(

@@ -40,8 +40,9 @@ _CACHE_FIX = "Use lookupcache=pos, or actimeo or acdirmax (with acdirmin) of at 
 class StorageRequest:
     """What the storage of a node has to be.
 
-    kind: "nfs" (the mount is ours) or "existing" (the team mounts it). source: "server:/export", empty for "existing".
-    options: of the mount in fstab, empty for "existing". uid, gid: numeric ids of the service account.
+    kind: "nfs" (the mount is ours), "existing" (the team mounts it) or "local" (a disk of a single node's own).
+    source: "server:/export", empty but for "nfs". options: of the mount in fstab, empty but for "nfs".
+    uid, gid: numeric ids of the service account.
     """
 
     kind: str
@@ -112,7 +113,7 @@ def storage_request(
                 fix=f'Set rspm_data_dir to a folder below it, such as "{path}/data"',
             )
         )
-    if kind == "existing":
+    if kind in ("existing", "local"):
         return StorageRequest(kind, path, data_dir, "", (), uid, gid)
     if not server or not export.startswith("/"):
         raise DomainError(
@@ -221,6 +222,11 @@ def decide_mount(request: StorageRequest, entries: Sequence[MountEntry]) -> tupl
         if problems:
             raise DomainError(problems[0])
         return "keep", []
+    if request.kind == "local":
+        problems = judge_local(request, entries)
+        if problems:
+            raise DomainError(problems[0])
+        return "keep", []
     entry = mount_at(entries, request.path)
     if entry is None:
         return "mount", []
@@ -259,6 +265,21 @@ def judge_existing(request: StorageRequest, entries: Sequence[MountEntry]) -> li
     if problem:
         problems.append(problem)
     return problems
+
+
+def judge_local(request: StorageRequest, entries: Sequence[MountEntry]) -> list[Problem]:
+    """Return a Problem where a single node's own disk is none."""
+    entry = mount_of(entries, request.data_dir)
+    if entry is None or not entry.is_nfs:
+        return []
+    return [
+        Problem(
+            check="storage-type",
+            found=f"{entry.source} is mounted at {entry.mount_point}, where a local disk was to be found",
+            why="Nothing makes sure then that the share is mounted before the server starts",
+            fix="Set rspm_storage_kind to nfs or existing, or rspm_data_dir to a folder on a local disk",
+        )
+    ]
 
 
 def judge_after_mount(request: StorageRequest, entries: Sequence[MountEntry]) -> list[Problem]:

@@ -276,6 +276,13 @@ def make_data_dir(request: StorageRequest, device: str, timeout: float) -> Acces
     return _access_result(_in_child(work, request.uid, request.gid, timeout), request.path)
 
 
+def make_local(request: StorageRequest) -> None:
+    """Make the folder on a local disk that the data directory will lie in, for the service account."""
+    os.makedirs(request.path, 0o755)
+    os.chown(request.path, request.uid, request.gid)
+    os.chmod(request.path, DATA_DIR_MODE)
+
+
 @contextmanager
 def trial_mount(run: Runner, request: StorageRequest, timeout: float) -> Iterator[MountEntry]:
     """Mount the storage at a private folder for as long as the context lasts."""

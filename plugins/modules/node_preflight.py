@@ -67,9 +67,9 @@ options:
     required: true
     suboptions:
       kind:
-        description: V(nfs) or V(existing).
+        description: V(nfs), V(existing) or V(local).
         type: str
-        choices: [nfs, existing]
+        choices: [nfs, existing, local]
         required: true
       path:
         description: Mount point.
@@ -219,6 +219,7 @@ installed_version:
   sample: 2026.08.0
 """
 
+import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -268,7 +269,7 @@ class Preflight:
             node_count=len(params["versions"]),
             database=Database(**params["database"]),
             encryption_key=params["encryption_key"],
-            storage_path=params["storage"]["path"],
+            storage_path="" if params["storage"]["kind"] == "local" else params["storage"]["path"],
             config=params["config"],
         )
 
@@ -313,11 +314,15 @@ class Preflight:
         timeout = self.params["timeout"]
         mounts = _storage_loader.read_mounts(request.path, timeout)
         action, _differences = decide_mount(request, mounts)
+        if request.kind == "local" and not os.path.isdir(request.path):
+            return []
         if action == "keep":
             entry = mount_of(mounts, request.path)
             device = entry.device if entry else ""
             tried = _storage_loader.try_access(request, request.path, device, timeout, write=self.may_write)
-            delegated = judge_delegations(entry.live_options if entry else (), _storage_loader.read_delegations())
+            if entry is None or not entry.is_nfs:
+                return judge_access(request, tried)
+            delegated = judge_delegations(entry.live_options, _storage_loader.read_delegations())
             return judge_access(request, tried) + delegated
         if self.params["storage_managed"]:
             return []
@@ -349,7 +354,7 @@ PACKAGE = {
     "checksum": {"type": "str", "default": ""},
 }
 STORAGE = {
-    "kind": {"type": "str", "choices": ["nfs", "existing"], "required": True},
+    "kind": {"type": "str", "choices": ["nfs", "existing", "local"], "required": True},
     "path": {"type": "path", "required": True},
     "server": {"type": "str", "default": ""},
     "export": {"type": "str", "default": ""},

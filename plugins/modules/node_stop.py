@@ -21,9 +21,11 @@ description:
   - Refuses where a step of an earlier run, whose controller may be gone, is still at work on the node.
 options:
   purpose:
-    description: The playbook that stops the node, and that an operator is told to finish.
+    description:
+      - The playbook that stops the node, and that an operator is told to finish.
+      - With V(migrated) it is stopped for good, since another node has taken over all there is.
     type: str
-    choices: [upgrade, rollback]
+    choices: [upgrade, rollback, migrate_to_single_node, migrated]
     default: upgrade
   stop_timeout:
     description: For how many seconds systemd may take to stop the server.
@@ -178,7 +180,11 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
-            "purpose": {"type": "str", "choices": ["upgrade", "rollback"], "default": "upgrade"},
+            "purpose": {
+                "type": "str",
+                "choices": ["upgrade", "rollback", "migrate_to_single_node", "migrated"],
+                "default": "upgrade",
+            },
             "stop_timeout": {"type": "int", "default": 120},
             "database": {"type": "dict", "options": DATABASE_SPEC},
         },

@@ -44,7 +44,7 @@ options:
   purpose:
     description: The playbook that changes the node, and that an operator is told to finish.
     type: str
-    choices: [upgrade, rollback]
+    choices: [upgrade, rollback, migrate_to_single_node]
     default: upgrade
   allow_unlicensed:
     description: Whether a server without a licence, which answers 402, counts as healthy.
@@ -236,7 +236,11 @@ def main() -> None:
             "path": {"type": "path", "default": ""},
             "first": {"type": "bool", "default": False},
             "start": {"type": "bool", "default": True},
-            "purpose": {"type": "str", "choices": ["upgrade", "rollback"], "default": "upgrade"},
+            "purpose": {
+                "type": "str",
+                "choices": ["upgrade", "rollback", "migrate_to_single_node"],
+                "default": "upgrade",
+            },
             "allow_unlicensed": {"type": "bool", "default": False},
             "stop_timeout": {"type": "int", "default": 120},
             "health_timeout": {"type": "int", "default": 300},

@@ -27,12 +27,14 @@ options:
     choices: [ready, mounted]
     default: mounted
   kind:
-    description: V(nfs) for a mount that is ours, V(existing) for one that the team makes and that is only verified.
+    description:
+      - V(nfs) for a mount that is ours, V(existing) for one that the team makes and that is only verified.
+      - V(local) for a disk of a cluster's only node. O(path) is made there with mode 0701 for the service account.
     type: str
-    choices: [nfs, existing]
+    choices: [nfs, existing, local]
     required: true
   path:
-    description: Mount point. For V(existing) it may also be a folder on the mount.
+    description: Mount point. For V(existing) it may also be a folder on the mount, for V(local) on any disk.
     type: path
     required: true
   data_dir:
@@ -128,7 +130,7 @@ source:
   type: str
   sample: nfs.example.com:/srv/rstudio-pm
 options:
-  description: Options for /etc/fstab; empty for O(kind=existing).
+  description: Options for /etc/fstab; empty unless O(kind=nfs).
   returned: success
   type: list
   elements: str
@@ -152,6 +154,7 @@ problem:
   sample: {"check": "storage-server", "found": "The NFS server nfs does not answer", "why": "...", "fix": "..."}
 """
 
+import os
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -197,6 +200,8 @@ class Storage:
 
     def check_ready(self) -> None:
         """Raise DomainError unless the storage can be mounted and worked with; nothing that lasts is changed."""
+        if self.request.kind == "local" and not os.path.isdir(self.request.path):
+            return
         if self.action == "keep":
             raise_first(self.server_problems())
             self.check_access()
@@ -220,7 +225,7 @@ class Storage:
     def server_problems(self) -> list[Problem]:
         """Return why our NFS server can't be reached; a mount that is not ours names no server."""
         params = self.module.params
-        if self.request.kind == "existing":
+        if self.request.kind != "nfs":
             return []
         return judge_server(loader.probe_nfs_server(params["server"], params["nfs_version"], CONNECT_SECONDS))
 
@@ -233,6 +238,8 @@ class Storage:
             self.mount()
         elif self.action != "keep":
             return
+        if self.request.kind == "local" and not self.make_folder():
+            return
         mode = self.check_access()
         if mode == DATA_DIR_MODE:
             return
@@ -242,6 +249,16 @@ class Storage:
             raise_first(
                 judge_access(self.request, loader.make_data_dir(self.request, self.entry().device, self.timeout))
             )
+
+    def make_folder(self) -> bool:
+        """Make the folder on the node's own disk, where it is absent; False where a check would."""
+        if os.path.isdir(self.request.path):
+            return True
+        self.changed = True
+        self.after["folder"] = "made"
+        if not self.module.check_mode:
+            loader.make_local(self.request)
+        return not self.module.check_mode
 
     def mount(self) -> None:
         """Make the live mount the wanted one."""
@@ -279,7 +296,8 @@ class Storage:
     def check_access(self) -> int:
         """Let the service account try what is mounted; returns the mode of the data directory, -1 without one."""
         entry = self.entry()
-        raise_first(judge_delegations(entry.live_options, loader.read_delegations()))
+        if entry.is_nfs:
+            raise_first(judge_delegations(entry.live_options, loader.read_delegations()))
         write = not self.module.check_mode
         tried = loader.try_access(self.request, self.request.path, entry.device, self.timeout, write=write)
         raise_first(judge_access(self.request, tried))
@@ -309,7 +327,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "state": {"type": "str", "choices": ["ready", "mounted"], "default": "mounted"},
-            "kind": {"type": "str", "choices": ["nfs", "existing"], "required": True},
+            "kind": {"type": "str", "choices": ["nfs", "existing", "local"], "required": True},
             "path": {"type": "path", "required": True},
             "data_dir": {"type": "path", "required": True},
             "server": {"type": "str", "default": ""},

@@ -1,0 +1,145 @@
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""From what the modules found on every host to what the plan of a migration is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.rspm.ha.plugins.module_utils._gcfg import flatten
+from ansible_collections.rspm.ha.plugins.module_utils._migration_model import (
+    Balancer,
+    LockObservation,
+    LockView,
+    NodeObservation,
+    Observations,
+    Options,
+    Package,
+    Record,
+    RecordState,
+)
+from ansible_collections.rspm.ha.plugins.module_utils._migration_record import Written, further, to_record
+
+_PACKAGES = {"installed": Package.WHOLE, "broken": Package.HALF, "absent": Package.ABSENT}
+_MEMBERS = {"ready": Balancer.READY, "drain": Balancer.DRAIN, "maintenance": Balancer.MAINT}
+
+
+def options_of(given: Mapping[str, Any]) -> Options:
+    """Return the choices. given: target, load_balancer, data, data_dir, database as the variables have them."""
+    return Options(
+        target=given["target"],
+        move_data=given["data"] == "move",
+        move_databases=given["database"] == "move",
+        route=given["load_balancer"] == "route",
+        data_dir=given["data_dir"],
+        provider="sqlite" if str(given["database"]).lower() == "sqlite" else "postgres",
+    )
+
+
+def observe(found: Mapping[str, Any]) -> Observations:
+    """Return the observations.
+
+    found: plain data, as the modules return it; what is by node has the inventory's names as keys.
+      nodes: node_info's node, {} for one that could not be reached. records: migration_record's results, {} likewise.
+      sessions: database_sessions' results. balancers: of each load balancer lb_member's members, {} for no answer.
+      balancer_command: whether the team's own command does that instead. lock: the module's result.
+      database: name of its host. database_hosts, storage_hosts, balancer_hosts: of our groups.
+      storage_path, data_dir: the shared ones. config: rspm_config. allow_unlicensed: whether 402 is healthy.
+    """
+    record = _record(found["records"].values())
+    lock = _lock(found["lock"])
+    answers = {name: result for name, result in found["sessions"].items() if result and "sessions" in result}
+    addresses = {name: answer["own_address"] for name, answer in answers.items()}
+    sessions = [session["client_address"] for session in next(iter(answers.values()), {"sessions": []})["sessions"]]
+    foreign = sorted(set(sessions) - set(addresses.values()))
+    # a command tells nothing of what is; what a run that was cut off drained is brought back
+    told = Balancer.READY if record.state is RecordState.ABSENT else Balancer.DRAIN
+    codes = (200, 402) if found["allow_unlicensed"] else (200,)
+    nodes = []
+    for name, info in found["nodes"].items():
+        if not info:
+            nodes.append(NodeObservation(name, reachable=False))
+            continue
+        nodes.append(
+            NodeObservation(
+                name=name,
+                package=_PACKAGES[info["package"]["status"]],
+                installed_version=info["package"]["version"],
+                process=info["running"],
+                healthy=info["api"]["health_code"] in codes,
+                blocked_for=info["unit"]["blocked_for"],
+                masked=info["masked"],
+                enabled=info["unit"]["file_state"] == "enabled",
+                busy=bool(info["busy"]),
+                mounted=bool(found["records"].get(name, {}).get("mounted")),
+                sessions=sessions.count(addresses[name]) if name in addresses else 0,
+                balancer=told if found["balancer_command"] else _balancer(name, found["balancers"]),
+            )
+        )
+    return Observations(
+        nodes=tuple(nodes),
+        record=record,
+        lock=lock,
+        database=found["database"],
+        database_says=_database_says(found["sessions"]),
+        foreign_sessions=tuple(address or "its own socket" for address in foreign),
+        database_hosts=tuple(found["database_hosts"]),
+        storage_hosts=tuple(found["storage_hosts"]),
+        balancer_hosts=tuple(found["balancer_hosts"]),
+        storage_path=found["storage_path"],
+        data_dir=found["data_dir"],
+        provider=_provider(found["config"]),
+        paths_below_storage=tuple(_below(found["config"], found["storage_path"])),
+    )
+
+
+def _record(results: Iterable[Mapping[str, Any]]) -> Record:
+    """Return the record that has come furthest: a node whose storage is not mounted sees none."""
+    best: Written | None = None
+    for result in results:
+        if result and result.get("record"):
+            best = further(best, Written(**result["record"]))
+    return to_record(best.to_dict() if best else {})
+
+
+def _lock(result: Mapping[str, Any]) -> LockObservation:
+    if not result or "view" not in result:
+        return LockObservation()
+    return LockObservation(LockView(result["view"]), result["lock"].get("run_id", ""), result["says"])
+
+
+def _balancer(name: str, balancers: Iterable[Mapping[str, Any]]) -> Balancer:
+    """Return what the load balancers do with a node: where they differ, what keeps requests from it."""
+    seen = [_MEMBERS[members[name]["state"]] if name in members else Balancer.UNKNOWN for members in balancers]
+    if not seen:
+        return Balancer.UNMANAGED
+    return next(state for state in (Balancer.UNKNOWN, Balancer.MAINT, Balancer.DRAIN, Balancer.READY) if state in seen)
+
+
+def _database_says(results: Mapping[str, Any]) -> str:
+    silent = [f"{host}: {said['msg']}" for host, said in results.items() if said and "msg" in said]
+    return "; ".join(silent)
+
+
+def _texts(config: Mapping[str, Any]) -> dict[str, Sequence[str]]:
+    return {f"{section}.{key}": texts for (section, key), texts in flatten(config).items()}
+
+
+def _provider(config: Mapping[str, Any]) -> str:
+    for setting, texts in _texts(config).items():
+        if setting.lower() == "database.provider":
+            return texts[-1].lower()
+    return "postgres"
+
+
+def _below(config: Mapping[str, Any], folder: str) -> list[str]:
+    """Return the settings that name the folder or something in it."""
+    prefix = folder.rstrip("/")
+    return sorted(
+        setting
+        for setting, texts in _texts(config).items()
+        if any(text == prefix or text.startswith(prefix + "/") for text in texts)
+    )

@@ -1,0 +1,265 @@
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""When the way to one node, or back from it, must not begin or go on: every reason, with its host and what to type."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable
+
+from ansible_collections.rspm.ha.plugins.module_utils._migration_model import (
+    RETIRED,
+    VERB,
+    Balancer,
+    LockView,
+    Observations,
+    Options,
+    Package,
+    RecordState,
+)
+from ansible_collections.rspm.ha.plugins.module_utils._problem import Problem
+from ansible_collections.rspm.ha.plugins.module_utils._service import BLOCKED_FOR_INSTALL
+
+_AGAIN = "run the same command again"
+_PLAYBOOK = "ansible-playbook -i <inventory> rspm.ha"
+_ABORT = f"{_PLAYBOOK}.{VERB} -e rspm_migration=abort"
+
+
+def command(options: Options) -> str:
+    """Return what is typed for these choices."""
+    words = [
+        f"{_PLAYBOOK}.{VERB} -e rspm_migration_target={options.target}",
+        f"-e rspm_migration_data={'move' if options.move_data else 'keep'}",
+        f"-e rspm_migration_database={'move' if options.move_databases else 'keep'}",
+        f"-e rspm_migration_load_balancer={'route' if options.route else 'keep'}",
+    ]
+    if options.move_data:
+        words.append(f"-e rspm_migration_data_dir={options.data_dir}")
+    return " ".join(words)
+
+
+def refuse_migration(seen: Observations, options: Options) -> list[Problem]:
+    """Return every reason why the migration must not begin or go on now; none = it may."""
+    problems = _refuse_choices(seen, options) + _refuse_record(seen, options)
+    if seen.record.state is RecordState.FINISHED:
+        # what the machines are now is the new inventory's business
+        return problems or _lock_problems(seen)
+    problems += _refuse_nodes(seen) + _lock_problems(seen)
+    if seen.record.state is not RecordState.SWITCHED:
+        problems += _refuse_versions(seen) + _refuse_services(seen)
+    return problems
+
+
+def refuse_abort(seen: Observations) -> list[Problem]:
+    """Return every reason why the old cluster must not be started again; none = it may."""
+    if seen.record.state in (RecordState.SWITCHED, RecordState.FINISHED):
+        target = seen.record.options.target if seen.record.options else "the node"
+        forward = f"Go on: {command(seen.record.options)}" if seen.record.options else f"Go on: {_PLAYBOOK}.{VERB}"
+        return [
+            Problem(
+                check="migration-switched",
+                found=f"the migration to {target} has been switched to its new home",
+                why="The node may have served and stored packages there since, which the old cluster would not have",
+                fix=forward if seen.record.state is RecordState.SWITCHED else "Nothing is left to give up",
+            )
+        ]
+    return _refuse_nodes(seen) + _lock_problems(seen)
+
+
+def _refuse_choices(seen: Observations, options: Options) -> list[Problem]:
+    names = [node.name for node in seen.nodes]
+    problems = []
+    if not options.target or options.target not in names:
+        problems.append(
+            Problem(
+                check="migration-target",
+                found=f"rspm_migration_target is {options.target or 'not set'}; the nodes are {', '.join(names)}",
+                why="One of the nodes stays, with all that it has installed",
+                fix=f"Give one of them: -e rspm_migration_target={names[0] if names else '<node>'}",
+            )
+        )
+    if options.provider == "sqlite" or seen.provider == "sqlite":
+        problems.append(
+            Problem(
+                check="migration-sqlite",
+                found="the databases are to become SQLite",
+                why="The vendor's guide does not support a migration from PostgreSQL to SQLite: nothing converts the "
+                "data in a way that could be verified. A single node runs on PostgreSQL as well",
+                fix="Keep PostgreSQL where it is (-e rspm_migration_database=keep), or have it moved to the node "
+                "(-e rspm_migration_database=move)",
+            )
+        )
+    if not options.move_data:
+        return problems
+    path = options.data_dir
+    if not path.startswith("/") or posixpath.normpath(path) != path or posixpath.dirname(path) in ("/", ""):
+        problems.append(
+            Problem(
+                check="migration-data-dir",
+                found=f"rspm_migration_data_dir is {path!r}",
+                why="It has to be one absolute path without a slash at its end, in a folder of its own: lock and "
+                "restore points lie beside the data",
+                fix="Give a folder such as /var/lib/rstudio-pm/data",
+            )
+        )
+    elif _below(path, seen.storage_path) or _below(seen.storage_path, path):
+        problems.append(
+            Problem(
+                check="migration-data-dir",
+                found=f"rspm_migration_data_dir is {path}, and the shared storage is {seen.storage_path}",
+                why="The data is to leave the shared storage, and would lie on it again",
+                fix="Give a folder on a local disk, such as /var/lib/rstudio-pm/data",
+            )
+        )
+    problems += [
+        Problem(
+            check="migration-config",
+            found=f"{setting} in rspm_config names a path on the shared storage",
+            why="Only the data directory is moved; the node would still need the shared storage for this",
+            fix="Move it to the data directory or to a local path first, with rspm.ha.site, or keep the data where "
+            "it is: -e rspm_migration_data=keep",
+        )
+        for setting in seen.paths_below_storage
+    ]
+    return problems
+
+
+def _below(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def _refuse_record(seen: Observations, options: Options) -> list[Problem]:
+    """Return the problem of a migration that has begun with other choices."""
+    was = seen.record.options
+    if was is None or _choices(was) == _choices(options):
+        return []
+    begun = seen.record.state is RecordState.BEGUN
+    return [
+        Problem(
+            check="migration-choices",
+            found="a migration with other choices "
+            + ("has begun" if begun else "is done" if seen.record.state is RecordState.FINISHED else "is under way"),
+            why="What one has copied and switched is not what the other needs",
+            fix=f"Go on with it: {command(was)}" + (f"; or give it up: {_ABORT}" if begun else ""),
+        )
+    ]
+
+
+def _choices(options: Options) -> tuple[object, ...]:
+    where = options.data_dir if options.move_data else ""
+    return options.target, options.move_data, options.move_databases, options.route, where
+
+
+def _refuse_nodes(seen: Observations) -> list[Problem]:
+    """Return what keeps a node from being known or from being this run's to change."""
+    problems = [
+        Problem(
+            check="node-reachable",
+            found=f"{node.name} is unreachable",
+            why="A node that can't be seen may run, and write to the old home after it was copied",
+            fix=f"Bring {node.name} back and {_AGAIN}; if it is gone for good, take it out of the inventory",
+        )
+        for node in seen.nodes
+        if not node.reachable
+    ]
+    for node in seen.nodes:
+        if not node.reachable:
+            continue
+        if node.busy:
+            problems.append(
+                Problem(
+                    check="node-busy",
+                    found=f"{node.name} is still at work on a step of an earlier run",
+                    why="Two runs that change one node undo each other",
+                    fix=f"Wait for it to end on {node.name}, and {_AGAIN}",
+                )
+            )
+        if node.blocked_for not in ("", VERB, RETIRED, BLOCKED_FOR_INSTALL):
+            problems.append(
+                Problem(
+                    check="node-blocked",
+                    found=f"{node.name} is blocked for: {node.blocked_for}",
+                    why="Another piece of work is half done there",
+                    fix=f"Finish it first: {_PLAYBOOK}.{node.blocked_for}",
+                )
+            )
+    return problems
+
+
+def _lock_problems(seen: Observations) -> list[Problem]:
+    if seen.lock.view is not LockView.HELD:
+        return []
+    return [
+        Problem(
+            check="cluster-lock",
+            found=f"the cluster of {_names(node.name for node in seen.nodes)} is "
+            f"{seen.lock.says or 'locked by another run'}",
+            why="Two runs at once would stop and start nodes against each other",
+            fix=f"Wait for it to end; see {_PLAYBOOK}.unlock if its holder is gone",
+        )
+    ]
+
+
+def _refuse_versions(seen: Observations) -> list[Problem]:
+    known = [node for node in seen.nodes if node.reachable]
+    problems = [
+        Problem(
+            check="package-state",
+            found=f"the package on {node.name} is {node.package.value}",
+            why="The cluster that is to be left behind has to be a whole one, which could be started again",
+            fix=f"Bring it in order with {_PLAYBOOK}.site or {_PLAYBOOK}.upgrade first",
+        )
+        for node in known
+        if node.package is not Package.WHOLE
+    ]
+    versions = {node.installed_version for node in known if node.package is Package.WHOLE}
+    if len(versions) > 1:
+        shown = "; ".join(f"{node.name} has {node.installed_version}" for node in known)
+        problems.append(
+            Problem(
+                check="mixed-versions",
+                found=f"the nodes have different versions: {shown}",
+                why="An upgrade is half done, and the schema may be of another version than the node that stays",
+                fix=f"Finish it first: {_PLAYBOOK}.upgrade -e rspm_version={max(versions)}",
+            )
+        )
+    return problems
+
+
+def _refuse_services(seen: Observations) -> list[Problem]:
+    """Return what is wrong with the databases and the load balancer while the old cluster is the home."""
+    problems = [
+        Problem(
+            check="load-balancer",
+            found=f"the load balancer doesn't say what it does with {node.name}",
+            why="It is to send the node's users elsewhere before the node stops",
+            fix=f"Start the load balancer, see that it knows {node.name}, and {_AGAIN}",
+        )
+        for node in seen.nodes
+        if node.reachable and node.balancer is Balancer.UNKNOWN
+    ]
+    if seen.database_says:
+        problems.append(
+            Problem(
+                check="database-reachable",
+                found=f"the databases on {seen.database} can't be reached ({seen.database_says})",
+                why="Without them no node can be proved stopped",
+                fix=f"Start PostgreSQL on {seen.database} and {_AGAIN}",
+            )
+        )
+    return problems + [
+        Problem(
+            check="foreign-session",
+            found=f"{address} has a session in the database on {seen.database} and is no node of the inventory",
+            why="It may be a node that was forgotten, and would go on writing to what was copied",
+            fix=f"On {address}: systemctl mask --now rstudio-pm, or end whatever else uses the service's database "
+            f"account; then {_AGAIN}",
+        )
+        for address in seen.foreign_sessions
+    ]
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(names)

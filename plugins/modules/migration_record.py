@@ -1,0 +1,203 @@
+#!/usr/bin/python
+
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: migration_record
+short_description: How far a migration to one node has come
+version_added: 1.0.0
+description:
+  - Reads and writes what is written down of a migration, in one step that outlives a power cut. It lies on the shared
+    storage, outside of the data directory, and from the switch on also on the node that stays
+    (C(/var/lib/rspm-ha/migration.json)), where it is found when the shared storage is gone.
+  - A state can only follow the one before it, so that what was switched is never given up.
+options:
+  path:
+    description: Folder on the shared storage, which the service's account may write.
+    type: path
+    required: true
+  storage_path:
+    description: Mount point of the shared storage. Only looked up in the mount table.
+    type: path
+    required: true
+  state:
+    description:
+      - V(observed) only tells what is there.
+      - V(begun) writes the choices down. The old cluster is the home of the data.
+      - V(switched) notes that from here on the node may write to its new home.
+      - V(finished) notes that nothing is left to do.
+      - V(absent) removes what V(begun) wrote.
+    type: str
+    choices: [observed, begun, switched, finished, absent]
+    default: observed
+  run_id:
+    description: Id of the run, RV(rspm.ha.cluster_lock#module:lock.run_id). For O(state=begun).
+    type: str
+    default: ""
+  target:
+    description: Inventory name of the node that stays. For O(state=begun).
+    type: str
+    default: ""
+  load_balancer:
+    description: Whether the load balancer is kept, or users come to the node. For O(state=begun).
+    type: str
+    choices: [keep, route]
+    default: keep
+  data:
+    description: Whether the data is kept where it is, or moved. For O(state=begun).
+    type: str
+    choices: [keep, move]
+    default: keep
+  data_dir:
+    description: The new data directory, where the data is moved. For O(state=begun).
+    type: str
+    default: ""
+  database:
+    description: Whether the databases are kept where they are, or moved. For O(state=begun).
+    type: str
+    choices: [keep, move]
+    default: keep
+attributes:
+  check_mode:
+    description: Reports what would be written.
+    support: full
+  diff_mode:
+    description: Shows the state before and after.
+    support: full
+  idempotent:
+    description: Does nothing where the state is reached.
+    support: full
+author:
+  - rspm.ha authors (@rspm-ha)
+"""
+
+EXAMPLES = r"""
+- name: How far the migration has come is known
+  rspm.ha.migration_record:
+    path: /mnt/rstudio-pm/.rspm-ha/migration
+    storage_path: /mnt/rstudio-pm
+
+- name: It is written down that there is only forward from here
+  rspm.ha.migration_record:
+    path: /mnt/rstudio-pm/.rspm-ha/migration
+    storage_path: /mnt/rstudio-pm
+    state: switched
+"""
+
+RETURN = r"""
+record:
+  description: What is, or would be, written; empty where nothing is.
+  returned: success
+  type: dict
+  sample:
+    state: begun
+    run_id: 4f0c0a3e7b21
+    target: node1
+    load_balancer: keep
+    data: move
+    data_dir: /var/lib/rstudio-pm/data
+    database: move
+    begun: "2026-11-24T05:50:01Z"
+    switched: ""
+    finished: ""
+mounted:
+  description: Whether something is mounted at O(storage_path).
+  returned: success
+  type: bool
+  sample: true
+problem:
+  description: What is wrong, why it matters, and what to type next.
+  returned: failure
+  type: dict
+  sample: {"check": "migration-record", "found": "the migration is switched ...", "why": "...", "fix": "..."}
+"""
+
+import time
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.rspm.ha.plugins.module_utils._migration_model import RecordState
+from ansible_collections.rspm.ha.plugins.module_utils._migration_record import Written, advance, further
+from ansible_collections.rspm.ha.plugins.module_utils._migration_record_loader import Store, is_mounted
+from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import module_runner
+
+
+def read(store: Store) -> Written | None:
+    """Return the record. What this host has itself counts also where the shared storage is gone."""
+    own = store.read_own()
+    try:
+        return further(store.read_shared(), own)
+    except DomainError:
+        if own is None:
+            raise
+        return own
+
+
+def write(store: Store, wanted: Written | None) -> None:
+    """Put the record in place. From the switch on also on this host, last of all."""
+    if wanted is None:
+        store.remove_shared()
+        return
+    store.write_shared(wanted)
+    if wanted.switched:
+        store.write_own(wanted)
+
+
+def run(module: AnsibleModule) -> dict[str, Any]:
+    """Do the work and return the result."""
+    given = module.params
+    store = Store(module_runner(module), given["path"])
+    mounted, now = is_mounted(given["storage_path"]), read(store)
+    before = now.state if now else RecordState.ABSENT.value
+    if given["state"] == "observed":
+        return {"changed": False, "record": now.to_dict() if now else {}, "mounted": mounted}
+    names = ("run_id", "target", "load_balancer", "data", "data_dir", "database")
+    new = Written(state="", begun="", **{name: given[name] for name in names})
+    wanted = advance(now, RecordState(given["state"]), new, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+    if wanted != now and not module.check_mode:
+        write(store, wanted)
+    after = wanted.state if wanted else RecordState.ABSENT.value
+    return {
+        "changed": wanted != now,
+        "record": wanted.to_dict() if wanted else {},
+        "mounted": mounted,
+        "diff": {"before": f"migration: {before}\n", "after": f"migration: {after}\n"},
+    }
+
+
+def main() -> None:
+    """Run the module."""
+    keep = {"type": "str", "choices": ["keep", "move"], "default": "keep"}
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "storage_path": {"type": "path", "required": True},
+            "state": {
+                "type": "str",
+                "choices": ["observed", "begun", "switched", "finished", "absent"],
+                "default": "observed",
+            },
+            "run_id": {"type": "str", "default": ""},
+            "target": {"type": "str", "default": ""},
+            "load_balancer": {"type": "str", "choices": ["keep", "route"], "default": "keep"},
+            "data": keep,
+            "data_dir": {"type": "str", "default": ""},
+            "database": keep,
+        },
+        supports_check_mode=True,
+    )
+    try:
+        module.exit_json(**run(module))
+    except DomainError as error:
+        module.fail_json(msg=str(error), problem=error.problem.to_dict())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,241 @@
+"""What the tests of the migration share: a cluster full of awkward data, and looks at it that trust no module."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.scenarios import support
+from tests.scenarios.support import Lab, Run, run_playbook
+
+BASE = "migrate-base"
+TARGET = "node1"
+OTHERS = ("node2", "node3")
+SHARED = "/srv/rstudio-pm/data"
+LOCAL = "/var/lib/rstudio-pm/data"
+PACKAGES = ("moved_one", "moved_two", "moved_three")
+
+# Names that are no text, links of both kinds, holes, folders without files, rights and times of all sorts.
+_SEED = r"""
+runuser -u rstudio-pm -- python3 - <<'END'
+import os
+root = b"/mnt/rstudio-pm/data/awkward"
+os.makedirs(root)
+for number in range(%(files)d):
+    folder = root + b"/d%%d" %% (number %% 40)
+    os.makedirs(folder, exist_ok=True)
+    with open(folder + b"/f%%d" %% number, "wb") as file:
+        file.write(os.urandom(200 + number %% 5000))
+for name in (b"new\nline", b"\xff\xfe", b" spaces ", b"-dash", b"quote'\"", b"back\\slash"):
+    with open(root + b"/" + name, "wb") as file:
+        file.write(name)
+os.makedirs(root + b"/empty/deep")
+os.symlink(b"../nowhere", root + b"/dangling")
+os.symlink(b"d1", root + b"/folder link")
+os.link(root + b"/d0/f0", root + b"/hard")
+with open(root + b"/sparse", "wb") as file:
+    file.truncate(5000000)
+    file.seek(2000000)
+    file.write(b"middle")
+os.chmod(root + b"/d1/f1", 0o400)
+os.chmod(root + b"/d2", 0o750)
+os.utime(root + b"/d3/f3", ns=(1, 1000000000123456789))
+os.utime(root + b"/d4", ns=(1, 1100000000987654321))
+END
+sync
+"""
+
+_ROWS = """
+SET ROLE rstudio_pm;
+CREATE TABLE awkward (id serial PRIMARY KEY, note text, list int[], doc jsonb, bin bytea, at timestamptz);
+INSERT INTO awkward (note, list, doc, bin, at) SELECT repeat(chr(8364) || g, g % 7), ARRAY[g, NULL],
+  jsonb_build_object('n', g), decode(md5(g::text), 'hex'), to_timestamp(g) FROM generate_series(1, 5000) AS g;
+SELECT setval('awkward_id_seq', 987654);
+CREATE VIEW odd AS SELECT * FROM awkward WHERE id % 2 = 1;
+"""
+
+# One line a path, sorted: everything that must be the same on both sides. Hard links by the names that they join.
+_WALK = r"""
+import hashlib, os, stat, sys
+root = os.fsencode(sys.argv[1])
+rows, names = [], {}
+for folder, folders, files in os.walk(root):
+    for name in [b"."] * (folder == root) + folders + files:
+        path = os.path.join(folder, name) if name != b"." else root
+        found = os.lstat(path)
+        kind, what = stat.S_IFMT(found.st_mode), ""
+        if stat.S_ISREG(found.st_mode):
+            with open(path, "rb") as file:
+                what = hashlib.sha256(file.read()).hexdigest()
+            names.setdefault((found.st_dev, found.st_ino), []).append(os.path.relpath(path, root))
+        elif stat.S_ISLNK(found.st_mode):
+            what = repr(os.readlink(path))
+        size = found.st_size if stat.S_ISREG(found.st_mode) else 0
+        mode = 0 if stat.S_ISLNK(found.st_mode) else stat.S_IMODE(found.st_mode)
+        if path == root:
+            mode, when = 0, 0
+        else:
+            when = 0 if stat.S_ISLNK(found.st_mode) else found.st_mtime_ns
+        owner = f"{found.st_uid}:{found.st_gid}"
+        rows.append(f"{os.path.relpath(path, root)!r} {kind:o} {mode:o} {owner} {size} {when} {what}")
+rows += [f"links {sorted(each)!r}" for each in names.values() if len(each) > 1]
+print("\n".join(sorted(rows)))
+"""
+
+
+def prepare(lab: Lab, files: int = 400) -> None:
+    """Fill the cluster, and keep its disks, so that every test begins with the same."""
+    for name in PACKAGES:
+        support.publish(lab, name, TARGET)
+    lab.ssh(TARGET, _SEED % {"files": files}, timeout=300)
+    support.ask_database(lab, _ROWS, "rstudio_pm")
+    lab.ssh("infra", "sync")
+
+
+def walk(lab: Lab, machine: str, folder: str) -> list[str]:
+    """Return a line for each path below a folder, with its content's digest."""
+    script = _WALK.replace("'", "'\"'\"'")
+    return lab.ssh(machine, f"python3 -c '{script}' {folder}", timeout=600).splitlines()
+
+
+def dump(lab: Lab, machine: str, database: str) -> list[str]:
+    """Return the database as pg_dump writes it: definitions in order, then each table's rows, sorted."""
+    command = f"cd /; su postgres -c 'pg_dump --no-comments {database}'"
+    lines: list[str] = []
+    rows: list[str] = []
+    copying, skipped = False, False
+    for line in lab.ssh(machine, command, timeout=300).splitlines():
+        if line.startswith("COPY "):
+            copying, skipped = True, line.split()[1] in _LIVING
+            lines.append(line)
+        elif copying and line == "\\.":
+            lines += sorted(rows)
+            copying, rows = False, []
+        elif copying:
+            if not skipped:
+                rows.append(line)
+        elif line and not line.startswith(("--", "\\restrict", "\\unrestrict")) and not _is_living(line):
+            lines.append(line)
+    return lines
+
+
+# What a server writes merely by running: its own row, its log.
+_LIVING = ("public.nodes", "public.audit", "public.events", "public.heartbeats")
+
+
+def _is_living(line: str) -> bool:
+    return line.startswith("SELECT pg_catalog.setval") and any(f"'{name}_" in line for name in _LIVING)
+
+
+@dataclass
+class Migration:
+    """A run of the playbook: what Ansible did, and the report."""
+
+    run: Run
+    report: dict[str, Any]
+    inventory: Path
+
+
+def migrate(*args: str, inventory: Path | None = None, **variables: Any) -> Migration:
+    """Run the migration with these variables, without their rspm_migration_."""
+    folder = Path(tempfile.mkdtemp(prefix="migrate-"))
+    given = {f"rspm_migration_{name}": value for name, value in variables.items()}
+    if given.pop("rspm_migration_abort", None):
+        given["rspm_migration"] = "abort"
+    out = inventory or folder / "inventory"
+    report = folder / "report.json"
+    run = run_playbook(
+        "migrate_to_single_node",
+        *args,
+        timeout=1800,
+        rspm_report_file=str(report),
+        rspm_migration_inventory=str(out),
+        **given,
+    )
+    return Migration(run, json.loads(report.read_text()) if report.exists() else {}, out)
+
+
+def kill_at(phase: str, **variables: Any) -> str:
+    """Kill the controller of a migration as soon as it says that a phase has begun, and return what it said."""
+    argv = support.playbook_argv(
+        "migrate_to_single_node",
+        rspm_migration_inventory=tempfile.mkdtemp(prefix="migrate-"),
+        **{f"rspm_migration_{name}": value for name, value in variables.items()},
+    )
+    environment = support.run_environment("/dev/null") | {"PYTHONUNBUFFERED": "1"}
+    said: list[str] = []
+    with subprocess.Popen(
+        argv,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+        cwd=support.REPOSITORY,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            said.append(line)
+            if line.startswith("TASK") and f"Its step is done - {phase}]" in line:
+                break
+        time.sleep(1)
+        os.killpg(process.pid, signal.SIGKILL)
+    assert f"- {phase}]" in said[-1], "".join(said[-40:])
+    return "".join(said)
+
+
+def run_single_node(inventory: Path) -> Run:
+    """Run site.yml with the inventory that the migration wrote, and with no other."""
+    argv = support.playbook_argv("site", inventory=inventory)
+    place = argv.index(str(support.REPOSITORY / "tests" / "lab" / "inventory.sh"))
+    del argv[place - 1 : place + 1]
+    with tempfile.NamedTemporaryFile("r", suffix=".jsonl") as record:
+        done = subprocess.run(
+            argv,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=900,
+            env=support.run_environment(record.name),
+            cwd=support.REPOSITORY,
+            check=False,
+        )
+        return Run(done.returncode, done.stdout, [json.loads(line) for line in record])
+
+
+def fetch_packages(lab: Lab, address: str) -> dict[str, int]:
+    """Return the size of each seeded package as a user gets it."""
+    sizes = {}
+    for name in PACKAGES:
+        code, page = support.get(address, f"/pypi/latest/simple/{name.replace('_', '-')}/")
+        assert code == 200, f"{name}: {code}"
+        link = page.decode().split('href="')[1].split('"')[0].partition("#")[0]
+        path = link if link.startswith("/") else "/" + link.split("//", 1)[-1].partition("/")[2]
+        if link.startswith(".."):
+            path = f"/pypi/latest/{link.lstrip('./')}"
+        code, body = support.get(address, path)
+        assert code == 200, f"{path}: {code}"
+        sizes[name] = len(body)
+    return sizes
+
+
+def answers(lab: Lab, machine: str, port: int = 4242) -> bool:
+    """Return whether a machine serves."""
+    return support.get(f"{lab.spec(machine).address}:{port}")[0] == 200
+
+
+def settled(lab: Lab, machine: str, seconds: float = 60) -> None:
+    """Wait until a machine that was just started has booted to its end."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if lab.ssh(machine, "systemctl is-system-running", check=False).strip() in ("running", "degraded"):
+            return
+        time.sleep(1)
+    raise AssertionError(f"{machine} does not come up")
