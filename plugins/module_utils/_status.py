@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible_collections.rspm.ha.plugins.module_utils._cluster import judge_cluster
 from ansible_collections.rspm.ha.plugins.module_utils._problem import Problem
+from ansible_collections.rspm.ha.plugins.module_utils._service import BLOCKED_FOR_GOOD
 from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import RestoreState
 from ansible_collections.rspm.ha.plugins.module_utils._upgrade_observe import observe
 from ansible_collections.rspm.ha.plugins.module_utils._upgrade_refusal import half_done
@@ -53,7 +54,14 @@ def _judge_node(name: str, node: Mapping[str, Any], held: Mapping[str, str]) -> 
         return problems
     if not package["held"]:
         found("held", "the package is not held", "An unattended update could give one node another version", again)
-    if node["masked"]:
+    if unit["blocked_for"] == BLOCKED_FOR_GOOD:
+        found(
+            "retired",
+            "a migration to a single node has retired it",
+            "It can't be started, and reaches neither data nor databases",
+            "Use the inventory that the migration wrote, which has the node that stayed",
+        )
+    elif node["masked"]:
         purpose = unit["blocked_for"]
         found(
             "masked",

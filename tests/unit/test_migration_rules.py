@@ -1,0 +1,345 @@
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a migration refuses, writes down, says, and leaves as an inventory."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.rspm.ha.plugins.module_utils._migration_inventory import (
+    inventory_files,
+    pinned_names,
+    texts_of,
+)
+from ansible_collections.rspm.ha.plugins.module_utils._migration_model import (
+    RETIRED,
+    VERB,
+    Action,
+    Balancer,
+    LockObservation,
+    LockView,
+    NodeObservation,
+    Observations,
+    Options,
+    Outcome,
+    Package,
+    Plan,
+    Record,
+    RecordState,
+    Refusal,
+)
+from ansible_collections.rspm.ha.plugins.module_utils._migration_observe import observe, options_of
+from ansible_collections.rspm.ha.plugins.module_utils._migration_plan import plan_abort, plan_migration
+from ansible_collections.rspm.ha.plugins.module_utils._migration_record import (
+    Written,
+    advance,
+    further,
+    parse,
+    render,
+    to_record,
+)
+from ansible_collections.rspm.ha.plugins.module_utils._migration_record_loader import Store
+from ansible_collections.rspm.ha.plugins.module_utils._migration_report import estimate, outline, report
+from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import CompletedCommand
+
+MOVE = Options("a")
+NODE = NodeObservation(
+    "a", installed_version="2026.08.0", process=True, healthy=True, balancer=Balancer.READY, sessions=2
+)
+SEEN = Observations(
+    nodes=(NODE, replace(NODE, name="b"), replace(NODE, name="c")),
+    database_hosts=("db",),
+    storage_hosts=("nfs",),
+    balancer_hosts=("lb",),
+)
+
+
+def checks(outcome: Outcome) -> list[str]:
+    assert isinstance(outcome, Refusal)
+    return [problem.check for problem in outcome.problems]
+
+
+def first(**changes: Any) -> Observations:
+    """Return what is seen with something else on the first node."""
+    return replace(SEEN, nodes=(replace(SEEN.nodes[0], **changes), *SEEN.nodes[1:]))
+
+
+REFUSED = {
+    "no target": (SEEN, replace(MOVE, target=""), "migration-target"),
+    "another target": (SEEN, replace(MOVE, target="z"), "migration-target"),
+    "SQLite asked for": (SEEN, replace(MOVE, provider="sqlite"), "migration-sqlite"),
+    "SQLite in the settings": (replace(SEEN, provider="sqlite"), MOVE, "migration-sqlite"),
+    "relative": (SEEN, replace(MOVE, data_dir="data"), "migration-data-dir"),
+    "dots": (SEEN, replace(MOVE, data_dir="/srv/../data"), "migration-data-dir"),
+    "a root folder": (SEEN, replace(MOVE, data_dir="/data"), "migration-data-dir"),
+    "on the share": (SEEN, replace(MOVE, data_dir="/mnt/rstudio-pm/local"), "migration-data-dir"),
+    "around the share": (SEEN, replace(MOVE, data_dir="/mnt/rstudio-pm"), "migration-data-dir"),
+    "other paths": (replace(SEEN, paths_below_storage=("Git.Dir",)), MOVE, "migration-config"),
+    "unreachable": (first(reachable=False), MOVE, "node-reachable"),
+    "busy": (first(busy=True), MOVE, "node-busy"),
+    "blocked": (first(blocked_for="upgrade"), MOVE, "node-blocked"),
+    "half a package": (first(package=Package.HALF), MOVE, "package-state"),
+    "versions": (first(installed_version="2026.04.0"), MOVE, "mixed-versions"),
+    "balancer": (first(balancer=Balancer.UNKNOWN), MOVE, "load-balancer"),
+    "database": (replace(SEEN, database_says="refused"), MOVE, "database-reachable"),
+    "stranger": (replace(SEEN, foreign_sessions=("192.0.2.9",)), MOVE, "foreign-session"),
+    "lock": (replace(SEEN, lock=LockObservation(LockView.HELD, "x", "locked by anna")), MOVE, "cluster-lock"),
+    "other choices": (
+        replace(SEEN, record=Record(RecordState.BEGUN, replace(MOVE, target="b"))),
+        MOVE,
+        "migration-choices",
+    ),
+}
+
+
+@pytest.mark.parametrize(("seen", "options", "check"), REFUSED.values(), ids=REFUSED)
+def test_what_can_not_be_is_refused_with_what_to_type(seen: Observations, options: Options, check: str) -> None:
+    outcome = plan_migration(seen, options)
+    assert checks(outcome) == [check]
+    assert isinstance(outcome, Refusal) and all(each.found and each.why and each.fix for each in outcome.problems)
+
+
+def test_sqlite_is_refused_with_the_reason() -> None:
+    outcome = plan_migration(SEEN, options_of(_choices("sqlite")))
+    assert isinstance(outcome, Refusal)
+    assert "guide does not support a migration from PostgreSQL to SQLite" in str(outcome.problems[0])
+
+
+def _choices(database: str = "move") -> dict[str, str]:
+    return {"target": "a", "load_balancer": "keep", "data": "move", "data_dir": "/var/x/data", "database": database}
+
+
+def test_what_is_kept_has_no_phase() -> None:
+    for data in (True, False):
+        for databases in (True, False):
+            plan = plan_migration(SEEN, Options("a", move_data=data, move_databases=databases))
+            assert isinstance(plan, Plan)
+            actions = {step.action for phase in plan.phases for step in phase.steps}
+            assert (Action.LAST_COPY in actions) == (Action.WARM_COPY in actions) == data
+            assert (Action.LEAVE_STORAGE in actions) == (Action.WITHDRAW in actions) == data
+            assert (Action.COPY_DATABASES in actions) == (Action.SERVE_DATABASES in actions) == databases
+            assert (Action.RETIRE_DATABASES in actions) == databases
+
+
+def test_abort_is_refused_after_the_switch_and_needs_no_choices_before() -> None:
+    begun = replace(first(process=False, blocked_for=VERB, masked=True), record=Record(RecordState.BEGUN, MOVE))
+    plan = plan_abort(begun)
+    assert isinstance(plan, Plan)
+    assert [phase.name.value for phase in plan.phases] == ["lock", "start_again", "ready", "forget", "unlock"]
+    for state in (RecordState.SWITCHED, RecordState.FINISHED):
+        assert checks(plan_abort(replace(begun, record=Record(state, MOVE)))) == ["migration-switched"]
+    assert plan_abort(SEEN) == Plan((), "", "")
+
+
+def test_a_finished_migration_asks_nothing_of_machines_that_may_be_gone() -> None:
+    gone = replace(SEEN.nodes[1], reachable=False)
+    left = replace(SEEN.nodes[0], mounted=False)
+    seen = replace(SEEN, nodes=(left, gone), record=Record(RecordState.FINISHED, MOVE), database_says="gone")
+    plan = plan_migration(seen, MOVE)
+    assert isinstance(plan, Plan) and plan.phases == ()
+
+
+WRITTEN = Written("begun", "r1", "a", "keep", "move", "/var/x/data", "move", begun="2026-11-24T05:00:00Z")
+
+
+def test_the_record_only_goes_forward() -> None:
+    begun = advance(None, RecordState.BEGUN, replace(WRITTEN, state="", begun=""), "2026-11-24T05:00:00Z")
+    assert begun == WRITTEN
+    assert advance(begun, RecordState.ABSENT, WRITTEN, "t") is None
+    switched = advance(begun, RecordState.SWITCHED, WRITTEN, "t2")
+    assert switched is not None and (switched.state, switched.switched) == ("switched", "t2")
+    assert advance(switched, RecordState.SWITCHED, WRITTEN, "t3") == switched
+    finished = advance(switched, RecordState.FINISHED, WRITTEN, "t4")
+    assert finished is not None and finished.state == "finished"
+    for now, state in (
+        (switched, RecordState.ABSENT),
+        (switched, RecordState.BEGUN),
+        (finished, RecordState.ABSENT),
+        (begun, RecordState.FINISHED),
+        (None, RecordState.SWITCHED),
+    ):
+        with pytest.raises(DomainError):
+            advance(now, state, WRITTEN, "t")
+    assert further(begun, finished) == further(finished, begun) == finished
+    assert to_record(WRITTEN.to_dict()).options == Options("a", data_dir="/var/x/data")
+
+
+@given(st.text())
+def test_a_record_that_is_none_is_told_from_one(text: str) -> None:
+    assert parse(render(WRITTEN), "/x") == WRITTEN
+    with pytest.raises(DomainError):
+        parse(text, "/x")
+
+
+def test_a_record_that_can_not_be_read_is_not_taken_for_none() -> None:
+    def hangs(argv: list[str], **_options: Any) -> CompletedCommand:
+        return CompletedCommand(124, "", "")
+
+    with pytest.raises(DomainError, match="no answer in time"):
+        Store(hangs, "/mnt/x").read_shared()
+
+
+def test_the_store_writes_in_one_step(tmp_path: Path) -> None:
+    def run(argv: list[str], *, input: str | None = None, **_options: Any) -> CompletedCommand:
+        done = subprocess.run(argv, input=input, capture_output=True, text=True, check=False)
+        return CompletedCommand(done.returncode, done.stdout, done.stderr)
+
+    store = Store(run, str(tmp_path / "migration"))
+    assert store.read_shared() is None
+    store.write_shared(WRITTEN)
+    assert store.read_shared() == WRITTEN
+    assert [path.name for path in (tmp_path / "migration").iterdir()] == ["migration.json"]
+    store.remove_shared()
+    assert store.read_shared() is None
+
+
+def _found(**changes: Any) -> dict[str, Any]:
+    info = {
+        "package": {"status": "installed", "version": "2026.08.0"},
+        "running": True,
+        "masked": False,
+        "busy": "",
+        "unit": {"blocked_for": "", "file_state": "enabled"},
+        "api": {"health_code": 200},
+    }
+    session = {"own_address": "10.0.0.1", "sessions": [{"client_address": "10.0.0.1"}]}
+    return {
+        "nodes": {"a": info, "b": {}},
+        "records": {"a": {"record": WRITTEN.to_dict(), "mounted": True}, "b": {}},
+        "sessions": {"a": session, "b": {}},
+        "balancers": [{"a": {"state": "drain"}}],
+        "balancer_command": False,
+        "lock": {},
+        "database": "db",
+        "database_hosts": ["db"],
+        "storage_hosts": [],
+        "balancer_hosts": ["lb"],
+        "storage_path": "/mnt/rstudio-pm",
+        "data_dir": "/mnt/rstudio-pm/data",
+        "config": {"Database": {"provider": "Postgres"}, "Git": {"Dir": "/mnt/rstudio-pm/git"}},
+        "allow_unlicensed": False,
+        **changes,
+    }
+
+
+def test_what_the_modules_found_becomes_observations() -> None:
+    seen = observe(_found())
+    assert seen.nodes[0].balancer is Balancer.DRAIN and seen.nodes[0].sessions == 1 and seen.nodes[0].healthy
+    assert not seen.nodes[1].reachable
+    assert seen.record.state is RecordState.BEGUN
+    assert (seen.provider, seen.paths_below_storage) == ("postgres", ("Git.Dir",))
+    stranger = {"own_address": "10.0.0.1", "sessions": [{"client_address": "10.0.0.9"}]}
+    assert observe(_found(sessions={"a": stranger})).foreign_sessions == ("10.0.0.9",)
+    assert "no route" in observe(_found(sessions={"a": {"msg": "no route"}})).database_says
+    retired = NodeObservation("c", masked=True, blocked_for=RETIRED, mounted=False)
+    assert retired.retired and not replace(retired, mounted=True).retired
+
+
+def _inventory(**changes: Any) -> dict[str, Any]:
+    return {
+        **_choices(),
+        "target_address": "10.0.0.1",
+        "address": "http://10.0.0.1:4242",
+        "groups": {
+            "rspm_nodes": ["a", "b"],
+            "rspm_database": ["db"],
+            "rspm_nfs_server": ["db"],
+            "rspm_load_balancer": ["lb"],
+        },
+        "memberships": {"a": ["rspm_nodes", "ring"], "b": ["rspm_nodes"], "db": [], "lb": []},
+        "connections": {"ansible_host": {"a": "10.0.0.1", "b": "10.0.0.2", "lb": "10.0.0.3", "db": ""}},
+        "files": {
+            "group_vars/all.yml": "rspm_uid: 940\n",
+            "group_vars/all/vault.yml": "$ANSIBLE_VAULT;1.1;AES256\n3132\n",
+            "group_vars/ring.yml": "ring: 1\n",
+            "host_vars/a.yml": "x: 1\n",
+            "host_vars/b.yml": "x: 2\n",
+        },
+        "pinned": {"rspm_version": "2026.08.0"},
+        "secret": ["rspm_database_password"],
+        **changes,
+    }
+
+
+def test_the_new_inventory_has_what_stays_and_the_new_home() -> None:
+    files = inventory_files(_inventory())
+    hosts = yaml.safe_load(files["hosts.yml"])
+    assert hosts["rspm_nodes"] == {"hosts": {"a": None}} == hosts["rspm_database"] == hosts["ring"]
+    assert "rspm_nfs_server" not in hosts and hosts["rspm_load_balancer"] == {"hosts": {"lb": None}}
+    assert hosts["all"]["hosts"] == {"a": {"ansible_host": "10.0.0.1"}, "lb": {"ansible_host": "10.0.0.3"}}
+    assert "host_vars/b.yml" not in files and files["host_vars/a.yml"] == "x: 1\n"
+    assert files["group_vars/all/10_vault.yml"].startswith("$ANSIBLE_VAULT")
+    settings = yaml.safe_load(files["group_vars/all/zz_single_node.yml"])
+    assert settings == {
+        "rspm_version": "2026.08.0",
+        "rspm_storage_kind": "local",
+        "rspm_storage_path": "/var/x",
+        "rspm_data_dir": "/var/x/data",
+        "rspm_database_host": "10.0.0.1",
+    }
+    assert "rspm_database_password" in files["group_vars/all/zz_single_node.yml"]
+    assert max(name for name in files if name.startswith("group_vars/all/")).endswith("zz_single_node.yml")
+
+
+def test_what_is_kept_stays_in_the_new_inventory() -> None:
+    files = inventory_files(_inventory(data="keep", database="keep", load_balancer="route", pinned={}, secret=[]))
+    hosts = yaml.safe_load(files["hosts.yml"])
+    assert hosts["rspm_database"] == hosts["rspm_nfs_server"] == {"hosts": {"db": None}}
+    assert "rspm_load_balancer" not in hosts and "lb" not in hosts["all"]["hosts"]
+    settings = yaml.safe_load(files["group_vars/all/zz_single_node.yml"])
+    assert settings == {"rspm_address": "http://10.0.0.1:4242"}
+
+
+def test_no_secret_is_written_that_was_in_no_file() -> None:
+    names = ["rspm_version", "rspm_uid", "rspm_database_password", "rspm_migration_target", "rspm_encryption_key"]
+    assert pinned_names(names, ["rspm_uid: 1\n"]) == {
+        "plain": ["rspm_version"],
+        "secret": ["rspm_database_password", "rspm_encryption_key"],
+    }
+    slurped = [{"source": "/inv/group_vars/all.yml", "content": "YTogMQo="}]
+    assert texts_of(slurped, ["/inv"]) == {"group_vars/all.yml": "a: 1\n"}
+
+
+def test_the_outline_tells_what_moves_and_how_long() -> None:
+    plan = plan_migration(SEEN, MOVE)
+    assert isinstance(plan, Plan)
+    data = {"files": 100000, "bytes": 3 << 30, "copied_files": 100000, "copied_bytes": 3 << 30, "free_bytes": 9 << 30}
+    there = {"data": {**data, "timeline": [{"step": "compare", "seconds": 20.0}]}, "databases": {}}
+    lines = outline(plan.to_dict(), _choices(), there)
+    assert "100000 files, 3.0 GiB go to /var/x/data" in lines[1] and "without service" in lines[2]
+    few = estimate({**data, "copied_files": 10, "copied_bytes": 10, "timeline": []}, {})
+    assert few["before_seconds"] < estimate({**data, "timeline": []}, {})["before_seconds"]
+
+
+def test_a_run_that_stopped_says_which_ways_are_open() -> None:
+    plan = plan_migration(SEEN, MOVE)
+    assert isinstance(plan, Plan)
+    run = {
+        "purpose": "migrate",
+        "outcome": "stopped",
+        "plan": plan.to_dict(),
+        "choices": _choices(),
+        "record": "begun",
+        "began": "",
+        "timelines": {},
+        "failures": {"a": "full"},
+        "at": "data",
+        "seen": {},
+        "data": {},
+        "databases": {},
+        "left": {},
+    }
+    assert "rspm_migration=abort" in " ".join(report(run)["says"])
+    after = " ".join(report({**run, "at": "start", "record": "switched"})["says"])
+    assert "only forward" in after and "abort" not in after
