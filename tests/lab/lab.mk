@@ -2,7 +2,7 @@
 LAB := tests/lab/lab
 RSPM_LAB ?= lab
 RSPM_TEST_PACKAGES := $(CURDIR)/.cache/packages
-SCENARIOS := external cluster mirror upgrade
+SCENARIOS := external cluster mirror upgrade migrate
 export RSPM_LAB RSPM_TEST_PACKAGES
 
 # Molecule looks for pytest and ansible-playbook on the path.
@@ -29,6 +29,10 @@ scenario-%: venv lab-tools packages
 	@# A run that was killed left its lab, and molecule's belief that there is one.
 	@$(lab-environment) molecule destroy --scenario-name default > /dev/null 2>&1 || $(LAB) down
 	@$(lab-environment) molecule test --scenario-name $*
+
+.PHONY: scenario-migrate-all
+scenario-migrate-all: ## every choice of the migration, and every fault in it (hours)
+	@RSPM_MIGRATE=all $(MAKE) --no-print-directory scenario-migrate
 
 .PHONY: lab-up
 lab-up: venv lab-tools ## five new lab machines, with a time server

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import json
 import os
 import signal
 import subprocess
 import tempfile
 import time
+import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
+
+import pytest
 
 from tests.scenarios import support
 from tests.scenarios.support import Lab, Run, run_playbook
@@ -191,6 +196,30 @@ def kill_at(phase: str, **variables: Any) -> str:
     return "".join(said)
 
 
+def migrate_meanwhile(phase: str, act: Callable[[], None], **variables: Any) -> tuple[int, str]:
+    """Do something as soon as a migration says that a phase has begun; return its exit code and what it said."""
+    argv = support.playbook_argv(
+        "migrate_to_single_node",
+        rspm_migration_inventory=tempfile.mkdtemp(prefix="migrate-"),
+        **{f"rspm_migration_{name}": value for name, value in variables.items()},
+    )
+    environment = support.run_environment("/dev/null") | {"PYTHONUNBUFFERED": "1"}
+    said: list[str] = []
+    acted = False
+    with subprocess.Popen(
+        argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, cwd=support.REPOSITORY
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            said.append(line)
+            if not acted and line.startswith("TASK") and f"Its step is done - {phase}]" in line:
+                time.sleep(2)
+                act()
+                acted = True
+    assert acted, "".join(said[-40:])
+    return process.returncode, "".join(said)
+
+
 def run_single_node(inventory: Path) -> Run:
     """Run site.yml with the inventory that the migration wrote, and with no other."""
     argv = support.playbook_argv("site", inventory=inventory)
@@ -210,20 +239,19 @@ def run_single_node(inventory: Path) -> Run:
         return Run(done.returncode, done.stdout, [json.loads(line) for line in record])
 
 
-def fetch_packages(lab: Lab, address: str) -> dict[str, int]:
-    """Return the size of each seeded package as a user gets it."""
-    sizes = {}
+def fetch_packages(address: str) -> dict[str, str]:
+    """Return the digest of each seeded package as a user gets it."""
+    digests = {}
     for name in PACKAGES:
-        code, page = support.get(address, f"/pypi/latest/simple/{name.replace('_', '-')}/")
-        assert code == 200, f"{name}: {code}"
-        link = page.decode().split('href="')[1].split('"')[0].partition("#")[0]
-        path = link if link.startswith("/") else "/" + link.split("//", 1)[-1].partition("/")[2]
-        if link.startswith(".."):
-            path = f"/pypi/latest/{link.lstrip('./')}"
-        code, body = support.get(address, path)
-        assert code == 200, f"{path}: {code}"
-        sizes[name] = len(body)
-    return sizes
+        folder = f"/pypi/latest/simple/{name.replace('_', '-')}/"
+        code, page = support.get(address, folder)
+        assert code == 200, f"{folder}: {code}"
+        link, _hash, told = page.decode().split('href="')[1].split('"')[0].partition("#sha256=")
+        code, body = support.get(address, urllib.parse.urljoin(folder, link))
+        assert code == 200, f"{link}: {code}"
+        digests[name] = hashlib.sha256(body).hexdigest()
+        assert digests[name] == told
+    return digests
 
 
 def answers(lab: Lab, machine: str, port: int = 4242) -> bool:
@@ -239,3 +267,74 @@ def settled(lab: Lab, machine: str, seconds: float = 60) -> None:
             return
         time.sleep(1)
     raise AssertionError(f"{machine} does not come up")
+
+
+# The matrix takes hours; `make scenario-migrate` runs the story, which has one of each family.
+everything = pytest.mark.skipif(os.environ.get("RSPM_MIGRATE") != "all", reason="make scenario-migrate-all")
+Choice = tuple[str, str, str]
+CHOICES: list[Choice] = list(itertools.product(("keep", "route"), ("keep", "move"), ("keep", "move")))
+MOVED: Choice = ("keep", "move", "move")
+
+
+def chosen(choice: Choice) -> dict[str, Any]:
+    return dict(zip(("load_balancer", "data", "database"), choice, strict=True)) | {"target": TARGET}
+
+
+@dataclass
+class Before:
+    """What there was: every path, both databases, and the packages as users get them."""
+
+    files: list[str]
+    dumps: dict[str, list[str]]
+    packages: dict[str, str]
+
+
+def look(lab: Lab) -> Before:
+    """Look at the cluster's data, databases and packages."""
+    return Before(
+        walk(lab, "infra", SHARED),
+        {name: dump(lab, "infra", name) for name in ("rstudio_pm", "rstudio_pm_usage")},
+        fetch_packages(lab.spec("lb").address),
+    )
+
+
+def has_it_all(lab: Lab, choice: Choice, before: Before) -> None:
+    """Assert that the node has every file, every row and every package, and that the old ones are still there."""
+    _balancer, data, database = choice
+    assert walk(lab, "infra", SHARED) == before.files
+    if data == "move":
+        assert walk(lab, TARGET, LOCAL) == before.files
+    for name, lines in before.dumps.items():
+        assert dump(lab, "infra", name) == lines
+        if database == "move":
+            assert dump(lab, TARGET, name) == lines
+    assert "'public.awkward_id_seq', 987654" in "\n".join(before.dumps["rstudio_pm"])
+    assert fetch_packages(f"{lab.spec(TARGET).address}:4242") == before.packages
+    assert fetch_packages(lab.spec("lb").address) == before.packages
+
+
+def is_out(lab: Lab, node: str, choice: Choice) -> None:
+    """Assert that a node neither runs nor can write to any home, old or new."""
+    _balancer, _data, database = choice
+    assert not answers(lab, node)
+    assert lab.ssh(node, "pgrep -f /opt/rstudio-pm/bin/rstudio-pm || true").strip() == ""
+    # a person's start does nothing either
+    lab.ssh(node, "systemctl start rstudio-pm", check=False)
+    assert lab.ssh(node, "systemctl show rstudio-pm -p MainPID --value").strip() == "0"
+    assert lab.ssh(node, "systemctl is-enabled rstudio-pm", check=False).strip() == "disabled"
+    assert "rstudio-pm" not in lab.ssh(node, "cat /proc/mounts /etc/fstab")
+    export = f"{lab.spec('infra').address}:/srv/rstudio-pm"
+    mount = f"timeout 20 mount -t nfs -o retry=0,soft,timeo=30 {export} /tmp/try"
+    tried = lab.ssh(node, f"mkdir -p /tmp/try; {mount} && {{ echo MOUNTED; umount /tmp/try; }}", check=False)
+    assert "MOUNTED" not in tried
+    for server in {"infra", TARGET if database == "move" else "infra"}:
+        password = _password(lab, node)
+        address = lab.spec(server).address
+        psql = f"psql -h {address} -U rstudio_pm -d rstudio_pm -c 'CREATE TABLE x (y int)'"
+        said = lab.ssh(node, f"PGPASSWORD='{password}' {psql} 2>&1 || true")
+        assert "no pg_hba.conf entry" in said, said
+
+
+def _password(lab: Lab, node: str) -> str:
+    text = lab.ssh(node, "grep -m1 -i '^ *password' /etc/rstudio-pm/rstudio-pm.gcfg")
+    return text.partition("=")[2].strip().strip('"')

@@ -1,0 +1,132 @@
+"""Whatever goes wrong on the way to one node: the same command again ends it right, or it is refused by name."""
+
+from __future__ import annotations
+
+import time
+from typing import Callable
+
+import pytest
+from rspm_lab import lab as lab_module
+
+from tests.scenarios import support
+from tests.scenarios.migrate.migration import (
+    LOCAL,
+    MOVED,
+    OTHERS,
+    SHARED,
+    TARGET,
+    answers,
+    chosen,
+    everything,
+    has_it_all,
+    is_out,
+    look,
+    migrate,
+    migrate_meanwhile,
+    settled,
+)
+from tests.scenarios.support import Lab
+
+Fault = Callable[[Lab], None]
+
+
+def cut(machine: str) -> Fault:
+    """Return a power cut, after which the machine comes back."""
+
+    def fault(lab: Lab) -> None:
+        lab_module.power_cut(lab, [machine])
+        lab_module.power_on(lab, [machine])
+
+    return fault
+
+
+def cable(machine: str, seconds: float) -> Fault:
+    """Return a cable that is out for a while."""
+
+    def fault(lab: Lab) -> None:
+        lab.network.set_link(lab.spec(machine).number, False)
+        time.sleep(seconds)
+        lab.network.set_link(lab.spec(machine).number, True)
+
+    return fault
+
+
+def full_disk(lab: Lab) -> None:
+    """Leave the target next to no room."""
+    lab_module.fill_disk(lab, TARGET, 2)
+
+
+CUTS: dict[str, tuple[str, Fault]] = {
+    "power cut of the target in the warm copy": ("warm", cut(TARGET)),
+    "power cut of the target while PostgreSQL is made ready": ("serve", cut(TARGET)),
+    "power cut of the target in the last pass": ("data", cut(TARGET)),
+    "power cut of the target in the database restore": ("databases", cut(TARGET)),
+    "power cut of the target at its start": ("start", cut(TARGET)),
+    "power cut of a node that is retired": ("retire", cut("node2")),
+    "power cut of the server of files and databases": ("data", cut("infra")),
+    "the server of files is away for 30 s in the warm copy": ("warm", cable("infra", 30)),
+    "the server of files is away for 30 s in the last pass": ("data", cable("infra", 30)),
+    "the target's disk is full when the data is copied": ("begin", full_disk),
+    "the target's disk is full when the databases are copied": ("data", full_disk),
+}
+
+
+@everything
+@pytest.mark.parametrize(("phase", "fault"), CUTS.values(), ids=CUTS)
+def test_the_same_command_ends_it_right(cluster: Lab, phase: str, fault: Fault) -> None:
+    before = look(cluster)
+    code, said = migrate_meanwhile(phase, lambda: fault(cluster), **chosen(MOVED))
+    print(f"the run in which it happened ended with {code}: " + " ".join(said.split("PLAY RECAP")[0].split()[-120:]))
+    for name in cluster.machines:
+        settled(cluster, name)
+    cluster.ssh(TARGET, "rm -f /lab-fill")
+    done = migrate(**chosen(MOVED))
+    assert done.run.code == 0, done.run.output[-4000:]
+    has_it_all(cluster, MOVED, before)
+    for node in OTHERS:
+        is_out(cluster, node, MOVED)
+
+
+@everything
+def test_what_changes_between_warm_and_last_pass_is_in_the_copy(cluster: Lab) -> None:
+    def change() -> None:
+        cluster.ssh(
+            "infra",
+            f"cd {SHARED}/awkward && echo more >> d5/f5 && rm d6/f6 && mv d7 d7.new && ln -s x link && chmod 600 d8/f8"
+            " && chown -h 940:940 link && mkdir -p new/deep && chown -R 940:940 new && truncate -s 100 d9/f9",
+        )
+
+    # PostgreSQL is made ready after the warm copy
+    code, said = migrate_meanwhile("serve", change, **chosen(MOVED))
+    assert code == 0, said[-4000:]
+    has_it_all(cluster, MOVED, look(cluster))
+
+
+@everything
+def test_a_corrupt_byte_in_the_copy_is_found(cluster: Lab) -> None:
+    before = look(cluster)
+
+    def corrupt() -> None:
+        # size and time stay what they were
+        cluster.ssh(
+            TARGET,
+            f"f={LOCAL}/awkward/d5/f5; touch -r $f /tmp/when; printf X | dd of=$f bs=1 seek=100 conv=notrunc; "
+            "touch -r /tmp/when $f; sync",
+        )
+
+    code, said = migrate_meanwhile("serve", corrupt, **chosen(MOVED))
+    assert code == 0, said[-4000:]
+    assert "awkward/d5/f5" in said and "it was copied again" in said
+    has_it_all(cluster, MOVED, before)
+
+
+@everything
+def test_a_foreign_database_on_the_target_is_refused_and_the_cluster_goes_on(cluster: Lab) -> None:
+    cluster.ssh(TARGET, "systemctl start postgresql")
+    cluster.ssh(
+        TARGET, "cd /; su postgres -c 'createdb rstudio_pm; psql -d rstudio_pm -c \"CREATE TABLE theirs (x int)\"'"
+    )
+    refused = migrate(**chosen(MOVED))
+    assert refused.run.code != 0
+    assert "rstudio_pm" in refused.run.messages()
+    assert all(answers(cluster, node) for node in support.NODES)
