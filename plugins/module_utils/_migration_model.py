@@ -190,7 +190,7 @@ class Observations:
     database_says: why the old databases can't be reached, "" where they can. foreign_sessions: addresses with a session
     of the service's account that are no node's. database_hosts, storage_hosts, balancer_hosts: hosts of ours; [] where
     the team has its own. storage_path, data_dir: the shared ones. provider: of the databases now.
-    paths_below_storage: settings that name a path on the shared storage.
+    paths_below_storage: settings that name a path on the shared storage. mount_is_ours: whether we may take it away.
     """
 
     nodes: tuple[NodeObservation, ...]
@@ -206,6 +206,7 @@ class Observations:
     data_dir: str = "/mnt/rstudio-pm/data"
     provider: str = "postgres"
     paths_below_storage: tuple[str, ...] = ()
+    mount_is_ours: bool = True
 
 
 @dataclass(frozen=True)

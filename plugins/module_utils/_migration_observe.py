@@ -47,7 +47,8 @@ def observe(found: Mapping[str, Any]) -> Observations:
       sessions: database_sessions' results. balancers: of each load balancer lb_member's members, {} for no answer.
       balancer_command: whether the team's own command does that instead. lock: the module's result.
       database: name of its host. database_hosts, storage_hosts, balancer_hosts: of our groups.
-      storage_path, data_dir: the shared ones. config: rspm_config. allow_unlicensed: whether 402 is healthy.
+      storage_kind, storage_path, data_dir: the shared ones. config: rspm_config.
+      allow_unlicensed: whether 402 is healthy.
     """
     record = _record(found["records"].values())
     lock = _lock(found["lock"])
@@ -93,6 +94,7 @@ def observe(found: Mapping[str, Any]) -> Observations:
         data_dir=found["data_dir"],
         provider=_provider(found["config"]),
         paths_below_storage=tuple(_below(found["config"], found["storage_path"])),
+        mount_is_ours=found["storage_kind"] == "nfs",
     )
 
 

@@ -125,7 +125,7 @@ def _after_switch(seen: Observations, options: Options) -> _Phases:
 def _leave(seen: Observations, options: Options) -> _Phases:
     """Return what is done when all is done, and the lock with all else on the old storage is needed no more."""
     target = [node for node in seen.nodes if node.name == options.target and node.mounted]
-    if not options.move_data or not target:
+    if not options.move_data or not target or not seen.mount_is_ours:
         return []
     return [
         _at(PhaseName.WITHDRAW, Action.WITHDRAW, seen.storage_hosts),

@@ -45,7 +45,7 @@ def refuse_migration(seen: Observations, options: Options) -> list[Problem]:
     problems = _refuse_choices(seen, options) + _refuse_record(seen, options)
     if seen.record.state is RecordState.FINISHED:
         # what the machines are now is the new inventory's business
-        return problems or _lock_problems(seen)
+        return problems or _loose_nodes(seen) or _lock_problems(seen)
     problems += _refuse_nodes(seen) + _lock_problems(seen)
     if seen.record.state is not RecordState.SWITCHED:
         problems += _refuse_versions(seen) + _refuse_services(seen)
@@ -143,6 +143,24 @@ def _refuse_record(seen: Observations, options: Options) -> list[Problem]:
             + ("has begun" if begun else "is done" if seen.record.state is RecordState.FINISHED else "is under way"),
             why="What one has copied and switched is not what the other needs",
             fix=f"Go on with it: {command(was)}" + (f"; or give it up: {_ABORT}" if begun else ""),
+        )
+    ]
+
+
+def _loose_nodes(seen: Observations) -> list[Problem]:
+    """Return the problem of nodes that are out for good by what is written down, and yet may run."""
+    target = seen.record.options.target if seen.record.options else ""
+    loose = [node.name for node in seen.nodes if node.reachable and node.name != target and not node.secured]
+    if not loose:
+        return []
+    return [
+        Problem(
+            check="migration-finished",
+            found=f"the migration to {target} is finished, and yet {_names(loose)} can run",
+            why="Somebody has unblocked what was retired; or the machines are a new cluster, and what is written down "
+            "is of an older one",
+            fix=f"On {_names(loose)}: systemctl mask --now rstudio-pm. If it is a new cluster: remove "
+            f"/var/lib/rspm-ha/migration.json on {target} and {seen.storage_path}/.rspm-ha/migration",
         )
     ]
 

@@ -157,6 +157,29 @@ def left_behind(choices: Mapping[str, Any], left: Mapping[str, Any]) -> list[dic
                 "commands": ["systemctl disable --now haproxy"],
             }
         )
+    nodes = ", ".join(left["nodes"])
+    if left["mount"]:
+        kept.append(
+            {
+                "what": "the mount of the shared storage, which is the team's",
+                "where": nodes + (f", {choices['target']}" if choices["data"] == "move" else ""),
+                "commands": [f"umount {left['mount']}", "and its line in /etc/fstab"],
+            }
+        )
+    if left["foreign_storage"]:
+        what = "an export to nodes that are out"
+        kept.append({"what": what, "where": left["data_server"], "commands": [f"take {nodes} out of /etc/exports"]})
+    if left["foreign_database"]:
+        what = "client rules for nodes that are out"
+        kept.append({"what": what, "where": left["database_server"], "commands": [f"take {nodes} out of pg_hba.conf"]})
+    if left["nodes"] and left["licences"]:
+        kept.append(
+            {
+                "what": "licences, where they were activated (or run this with rspm_migration_deactivate_licence)",
+                "where": nodes,
+                "commands": ["/opt/rstudio-pm/bin/license-manager deactivate"],
+            }
+        )
     if left["nodes"]:
         kept.append(
             {

@@ -49,7 +49,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._migration_record import (
     to_record,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._migration_record_loader import Store
-from ansible_collections.rspm.ha.plugins.module_utils._migration_report import estimate, outline, report
+from ansible_collections.rspm.ha.plugins.module_utils._migration_report import estimate, left_behind, outline, report
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import CompletedCommand
 
@@ -148,6 +148,14 @@ def test_a_finished_migration_asks_nothing_of_machines_that_may_be_gone() -> Non
     seen = replace(SEEN, nodes=(left, gone), record=Record(RecordState.FINISHED, MOVE), database_says="gone")
     plan = plan_migration(seen, MOVE)
     assert isinstance(plan, Plan) and plan.phases == ()
+    loose = replace(seen, nodes=(left, SEEN.nodes[1]))
+    assert checks(plan_migration(loose, MOVE)) == ["migration-finished"]
+
+
+def test_a_mount_of_the_team_is_left_alone() -> None:
+    plan = plan_migration(replace(SEEN, mount_is_ours=False), MOVE)
+    assert isinstance(plan, Plan)
+    assert Action.LEAVE_STORAGE not in {step.action for phase in plan.phases for step in phase.steps}
 
 
 WRITTEN = Written("begun", "r1", "a", "keep", "move", "/var/x/data", "move", begun="2026-11-24T05:00:00Z")
@@ -225,6 +233,7 @@ def _found(**changes: Any) -> dict[str, Any]:
         "database_hosts": ["db"],
         "storage_hosts": [],
         "balancer_hosts": ["lb"],
+        "storage_kind": "nfs",
         "storage_path": "/mnt/rstudio-pm",
         "data_dir": "/mnt/rstudio-pm/data",
         "config": {"Database": {"provider": "Postgres"}, "Git": {"Dir": "/mnt/rstudio-pm/git"}},
@@ -343,3 +352,27 @@ def test_a_run_that_stopped_says_which_ways_are_open() -> None:
     assert "rspm_migration=abort" in " ".join(report(run)["says"])
     after = " ".join(report({**run, "at": "start", "record": "switched"})["says"])
     assert "only forward" in after and "abort" not in after
+
+
+def test_what_is_left_behind_comes_with_the_commands_that_remove_it() -> None:
+    left = {
+        "nodes": ["b", "c"],
+        "balancers": ["lb"],
+        "data_server": "nfs",
+        "data_path": "/srv/rstudio-pm/data",
+        "database_server": "db",
+        "database_commands": ['DROP DATABASE "rstudio_pm";'],
+        "mount": "",
+        "licences": True,
+        "foreign_storage": False,
+        "foreign_database": False,
+    }
+    kept = left_behind({**_choices(), "load_balancer": "route"}, left)
+    text = "\n".join(f"{each['where']}: {each['what']}: {'; '.join(each['commands'])}" for each in kept)
+    assert "nfs: the old data, which no node mounts any more: rm -rf --one-file-system /srv/rstudio-pm/data" in text
+    assert "sudo -u postgres psql -c 'DROP DATABASE" in text and "haproxy" in text and "b, c: rstudio-pm" in text
+    assert "license-manager deactivate" in text and "/etc/exports" not in text
+    theirs = {**left, "mount": "/shared", "foreign_storage": True, "foreign_database": True, "licences": False}
+    text = "\n".join("; ".join(each["commands"]) for each in left_behind(_choices(), theirs))
+    assert "take b, c out of /etc/exports" in text and "take b, c out of pg_hba.conf" in text
+    assert "umount /shared" in text and "license-manager" not in text
