@@ -97,8 +97,7 @@ def search(what: Search) -> int:
             if state[1] is None and state[0] not in idle:
                 idle.add(state[0])
                 _check_liveness(what, state[0])
-            for story, *following in _next(what, *state):
-                world, run, hands = following
+            for story, world, run, hands in _next(what, *state):
                 check(world, what.options)
                 if (world, run, hands) not in before:
                     before[world, run, hands] = (state, story)
