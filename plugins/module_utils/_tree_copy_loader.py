@@ -1,0 +1,343 @@
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One pass of copying a tree: look, copy what differs, look again. What is refused is decided elsewhere.
+
+Nothing is believed of an earlier run: every pass looks at both trees. The one thing that it takes over is evidence that
+two files, which have not changed since, have the same content.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pwd
+import shutil
+import time
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+
+from ansible_collections.rspm.ha.plugins.module_utils import _tree_plan as plan
+from ansible_collections.rspm.ha.plugins.module_utils._mount import mount_of, parse_mountinfo
+from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
+from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner
+from ansible_collections.rspm.ha.plugins.module_utils._server_config import merged
+from ansible_collections.rspm.ha.plugins.module_utils._server_unit import ACCOUNT
+from ansible_collections.rspm.ha.plugins.module_utils._service_loader import as_account, read_text
+from ansible_collections.rspm.ha.plugins.module_utils._stop_loader import Timeline
+from ansible_collections.rspm.ha.plugins.module_utils._tree import Mismatch, parents, shown, sort_key
+from ansible_collections.rspm.ha.plugins.module_utils._tree_plan import Room, TargetFacts
+from ansible_collections.rspm.ha.plugins.module_utils._tree_progress import Progress
+from ansible_collections.rspm.ha.plugins.module_utils._tree_rsync_loader import run_all
+from ansible_collections.rspm.ha.plugins.module_utils._tree_state_loader import State
+from ansible_collections.rspm.ha.plugins.module_utils._tree_survey_loader import Result, Trees, Work
+from ansible_collections.rspm.ha.plugins.module_utils._tree_worker_loader import Account, Worker
+
+# Seconds without a question after which the one who followed the copy is gone, and for which its end is waited for
+_ABANDONED = 30.0
+_PATIENCE = 45.0
+_REPORT_INTERVAL = 1.0
+_MOUNT_TIMEOUT = 60
+# A folder that the account may enter; the mount itself is seen by this process and its children only
+_SECOND_MOUNT = "/run/rspm-ha-tree-copy"
+_CLONE_NEWNS = 0x00020000
+_ROUNDS = 3
+
+
+@dataclass
+class Outcome:
+    """What a pass found and did. corrupt: contents that were wrong though size and time were right, and were replaced.
+
+    remaining: paths that differ at the end, which after a warm pass is what changed meanwhile.
+    """
+
+    work: Work
+    room: Room
+    copied_files: int = 0
+    copied_bytes: int = 0
+    deleted: int = 0
+    changes: int = 0
+    verified: int = 0
+    read_bytes: int = 0
+    remaining: list[Mismatch] = field(default_factory=list)
+    corrupt: list[Mismatch] = field(default_factory=list)
+
+
+class MismatchError(DomainError):
+    """Raised where the copy is not equal; carries what was done."""
+
+    def __init__(self, problem: Problem, outcome: Outcome) -> None:
+        super().__init__(problem)
+        self.outcome = outcome
+
+
+def load_account() -> Account | None:
+    """Return the account that may read the source, None where there is none or this process can't become it."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        found = pwd.getpwnam(ACCOUNT)
+    except KeyError:
+        return None
+    return Account(ACCOUNT, found.pw_uid, found.pw_gid)
+
+
+def load_room(path: str) -> Room:
+    """Return what is left where the path is, or would be made."""
+    while not os.path.lexists(path):
+        path = os.path.dirname(path)
+    found = os.statvfs(path)
+    return Room(found.f_bavail * found.f_frsize, found.f_favail if found.f_files else None)
+
+
+def mount_alone(runner: Runner, argv: list[str]) -> bool:
+    """Mount something that this process and its children alone see, and that goes with them; return whether it is."""
+    if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNS) != 0:
+        return False
+    os.makedirs(argv[-1], mode=0o755, exist_ok=True)
+    return (
+        runner(["mount", "--make-rprivate", "/"], timeout=_MOUNT_TIMEOUT).rc == 0
+        and runner(argv, timeout=_MOUNT_TIMEOUT).rc == 0
+    )
+
+
+class TreeCopy:
+    """Copies the source to the destination, both folders of this host. pass_name: "warm" or "last"."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        timeline: Timeline,
+        host: str,
+        source: str,
+        destination: str,
+        pass_name: str,
+        follower: str = "",
+        patience: float = _PATIENCE,
+    ) -> None:
+        self.runner, self.timeline, self.host, self.pass_name = runner, timeline, host, pass_name
+        self.source, self.destination = os.path.normpath(source), os.path.normpath(destination)
+        self.state = State(plan.state_folder(self.destination), host, follower)
+        self._patience, self._account = patience, load_account()
+        self._progress, self._stage_begun, self._reported = Progress(pass_name, "compare"), time.monotonic(), 0.0
+        self._lanes = max(2, min(8, os.cpu_count() or 2))
+
+    def observe(self) -> Outcome:
+        """Return what a pass would do, without writing anything."""
+        self._judge_places()
+        with closing(self._trees(self.source)) as trees, self.timeline.step("compare"):
+            work = self._survey(trees)
+        room = load_room(self.destination)
+        self._raise(plan.judge_room(self.host, self.destination, work.need, room))
+        return Outcome(work, room)
+
+    def run(self) -> Outcome:
+        """Do the pass. Raises DomainError where it can't be done or, the last one, does not end in an equal copy."""
+        self._judge_places()
+        self.state.lock(self._patience)
+        try:
+            # another run may have been at work until now
+            real = self._judge_places()
+            with closing(self._trees(self._reading_place(real))) as trees:
+                return self._pass(trees)
+        finally:
+            self.state.unlock()
+
+    def _pass(self, trees: Trees) -> Outcome:
+        with self.timeline.step("compare"):
+            work = self._survey(trees)
+        outcome = Outcome(work, load_room(self.destination), verified=work.equal)
+        self._raise(plan.judge_room(self.host, self.destination, work.need, outcome.room))
+        whole = self._takes_whole(work)
+        scope = self._scope([*work.different, *work.unproved])
+        different, corrupt, result = work.different, list[bytes](), Result()
+        if not self.state.read_marker()[0]:
+            self.state.write_marker(self.source, 0)
+        for number in range(_ROUNDS):
+            if different or corrupt:
+                self._copy(trees, outcome, different, corrupt, whole)
+            if whole or scope:
+                result = self._compare(trees, outcome, None if whole else scope)
+            outcome.verified = result.equal if whole else work.totals.entries - len(result.different)
+            outcome.remaining = result.mismatches()
+            outcome.corrupt += [Mismatch(shown(path), what) for path, what in result.corrupt.items()]
+            if result.clean or (self.pass_name == "warm" and not result.corrupt):
+                break
+            different, corrupt = list(result.different), list(result.corrupt)
+            scope = self._scope([*different, *corrupt])
+            # what a copy of some paths does not mend, one of all may; and reading one name anew parts hard links
+            whole = bool(corrupt) or number > 0
+        if self.pass_name == "last":
+            if outcome.remaining:
+                raise MismatchError(
+                    plan.mismatch_problem(self.host, self.destination, len(outcome.remaining), outcome.remaining),
+                    outcome,
+                )
+            if not self.state.read_marker()[1]:
+                self.state.write_marker(self.source, time.time_ns())
+        return outcome
+
+    def _takes_whole(self, work: Work) -> bool:
+        entries = work.totals.entries + work.to_delete
+        return not os.path.isdir(self.destination) or plan.takes_whole_tree(len(work.different), entries, work.linked)
+
+    @staticmethod
+    def _scope(paths: Iterable[bytes]) -> list[bytes]:
+        """Return the paths with the folders above them, whose times change with them, sorted."""
+        found = set(paths)
+        for path in list(found):
+            for folder in parents(path):
+                if folder in found:
+                    break
+                found.add(folder)
+        return sorted(found, key=sort_key)
+
+    def _survey(self, trees: Trees) -> Work:
+        self._begin("compare", 0, 0)
+        finished_ns = self.state.read_marker()[1]
+        work = trees.survey(os.path.isdir(self.destination), finished_ns)
+        if work.used:
+            raise DomainError(plan.used_problem(self.host, self.destination, work.used))
+        return work
+
+    def _compare(self, trees: Trees, outcome: Outcome, scope: list[bytes] | None) -> Result:
+        work = outcome.work
+        files, size = work.totals.files, work.totals.size
+        if scope is not None:
+            files, size = work.to_copy.files + len(work.unproved), work.to_copy.size + work.unproved_size
+        self._begin("verify", files, size)
+        with self.timeline.step("verify"):
+            result = trees.compare(scope)
+        outcome.read_bytes += result.read_bytes
+        return result
+
+    def _copy(self, trees: Trees, outcome: Outcome, different: list[bytes], corrupt: list[bytes], whole: bool) -> None:
+        """Let rsync copy what differs, and wait until it is on the disk."""
+        self.state.write_marker(self.source, 0)
+        work = outcome.work
+        self._begin("copy", work.to_copy.files, work.to_copy.size)
+        with self.timeline.step("copy"):
+            if corrupt:
+                self._rsync(trees, outcome, [self._listed(trees, 0, corrupt, reread=True)])
+            if whole:
+                files = work.files if outcome.changes == 0 else []
+                runs = plan.split([size for _path, size in files], self._lanes)
+                lists = [[path for path, _size in files[begin:end]] for begin, end in runs]
+                if lists:
+                    os.makedirs(self.destination, mode=0o700, exist_ok=True)
+                    self._rsync(
+                        trees, outcome, [self._listed(trees, number, paths) for number, paths in enumerate(lists)]
+                    )
+                self._rsync(trees, outcome, [plan.rsync_argv(trees.source, self.destination, self._account_words())])
+            elif different:
+                self._rsync(trees, outcome, [self._listed(trees, 0, self._scope(different))])
+        with self.timeline.step("sync"):
+            run_all([["sync", "-f", self.destination]], self.state.lock_descriptor, lambda _files, _size: self._tick())
+
+    def _account_words(self) -> list[str]:
+        return as_account([]) if self._account else []
+
+    def _listed(self, trees: Trees, number: int, paths: list[bytes], *, reread: bool = False) -> list[str]:
+        """Write the paths to a file and return the command that copies them."""
+        listed = self.state.list_path(number)
+        with open(listed, "wb") as file:
+            # without it a name that begins with # would be a comment
+            file.writelines(b"./" + path + b"\0" for path in paths)
+        return plan.rsync_argv(trees.source, self.destination, self._account_words(), listed=listed, reread=reread)
+
+    def _rsync(self, trees: Trees, outcome: Outcome, commands: list[list[str]]) -> None:
+        files, size = outcome.copied_files, outcome.copied_bytes
+        runs = run_all(
+            commands,
+            self.state.lock_descriptor,
+            lambda more_files, more_size: self._report(files + more_files, size + more_size),
+        )
+        for run in runs:
+            outcome.copied_files += run.files
+            outcome.copied_bytes += run.size
+            outcome.deleted += run.deleted
+            outcome.changes += run.changed
+        for run in runs:
+            if plan.is_full(run.said):
+                raise DomainError(self._full(trees))
+            problem = plan.rsync_problem(self.host, run.rc or 0, run.said, self.source)
+            if problem is not None:
+                raise DomainError(problem)
+
+    def _full(self, trees: Trees) -> Problem:
+        """Return the problem of a disk that became full, with what is still missing."""
+        need, room = self._survey(trees).need, load_room(self.destination)
+        lacking = max(1, plan.missing_bytes(need, room))
+        more = f"it became full while copying; {room.size} are free, {need.size} more are needed"
+        return plan.space_problem(self.host, self.destination, lacking, more)
+
+    def _judge_places(self) -> str:
+        """Return the source without symlinks; raises DomainError where the one may not be copied to the other."""
+        if shutil.which("rsync") is None:
+            raise DomainError(plan.rsync_missing(self.host))
+        with closing(Worker("source", self.host, self._account)) as reader:
+            seen = reader.facts(self.source, lambda: None)
+        kind, empty = "absent", True
+        if os.path.lexists(self.destination):
+            kind = "folder" if os.path.isdir(self.destination) else "other"
+            empty = kind == "folder" and not os.listdir(self.destination)
+        there = TargetFacts(os.path.realpath(self.destination), kind, empty, self.state.read_marker()[0])
+        self._raise(plan.judge_places(self.host, self.source, self.destination, seen, there))
+        return seen.real
+
+    def _reading_place(self, real: str) -> str:
+        """Return where the source is read: for the last pass where nothing stale can be seen of it."""
+        if self.pass_name == "warm":
+            return real
+        entry = mount_of(parse_mountinfo(read_text("/proc/self/mountinfo") or ""), real)
+        second = plan.second_mount(entry, real, _SECOND_MOUNT) if entry else None
+        if entry is None or second is None:
+            return real
+        argv, place = second
+        with self.timeline.step("mount"):
+            if mount_alone(self.runner, argv) and self._same_folder(real, place):
+                return place
+        with self.timeline.step("wait"):
+            deadline = time.monotonic() + plan.attribute_seconds(entry) + 1
+            while time.monotonic() < deadline:
+                time.sleep(0.5)
+                self._tick()
+        return real
+
+    def _same_folder(self, real: str, place: str) -> bool:
+        """Return whether a place that the account reads is the source."""
+        with closing(Worker("source", self.host, self._account)) as reader:
+            if not reader.facts(place, self._tick).is_folder:
+                return False
+            ((one,), (other,)) = (reader.look(root, [b""], self._tick) for root in (real, place))
+        return one.inode == other.inode
+
+    def _trees(self, reading: str) -> Trees:
+        places = (reading, self.destination)
+        return Trees(self.host, places, self._account, self._lanes, self.state, self._report)
+
+    def _begin(self, stage: str, files: int, size: int) -> None:
+        self._progress = Progress(self.pass_name, stage, files_total=files, size_total=size)
+        self._stage_begun = time.monotonic()
+        self._report(0, 0)
+
+    def _report(self, files: int, size: int) -> None:
+        self._progress = replace(self._progress, files=files, size=size)
+        self._tick()
+
+    def _tick(self) -> None:
+        """Show how far it is; raises DomainError where the one who began it is gone."""
+        now = time.monotonic()
+        if self.state.lock_descriptor < 0 or now - self._reported < _REPORT_INTERVAL:
+            return
+        self._reported = now
+        self.state.write_progress(replace(self._progress, seconds=now - self._stage_begun))
+        if self.state.abandoned(_ABANDONED):
+            raise DomainError(plan.abandoned_problem(self.host, _ABANDONED))
+
+    @staticmethod
+    def _raise(problems: list[Problem]) -> None:
+        if problems:
+            raise DomainError(merged(problems))

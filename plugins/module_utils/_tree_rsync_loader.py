@@ -1,0 +1,100 @@
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Running one or several rsyncs and counting what they say that they did."""
+
+from __future__ import annotations
+
+import os
+import re
+import selectors
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import IO
+
+from ansible_collections.rspm.ha.plugins.module_utils._tree_plan import parse_output
+from ansible_collections.rspm.ha.plugins.module_utils._tree_worker_loader import die_with_parent
+
+_SAID_LIMIT = 64 * 1024
+
+
+@dataclass
+class Run:
+    """One rsync. transferred: bytes so far; files, size: finished; said: its standard error. rc: None while it runs."""
+
+    process: subprocess.Popen[bytes]
+    files: int = 0
+    size: int = 0
+    deleted: int = 0
+    changed: int = 0
+    transferred: int = 0
+    said: str = ""
+    rc: int | None = None
+    rest: bytes = field(default=b"", repr=False)
+
+    def take(self, block: bytes) -> None:
+        """Count what a piece of its output says."""
+        *lines, self.rest = re.split(rb"[\r\n]", self.rest + block)
+        found = parse_output(lines)
+        self.files += found.files
+        self.size += found.size
+        self.deleted += found.deleted
+        self.changed += found.changed
+        if found.transferred is not None:
+            self.transferred = found.transferred
+
+
+def run_all(commands: Sequence[list[str]], lock_descriptor: int, report: Callable[[int, int], None]) -> list[Run]:
+    """Run the commands side by side and return what came of them.
+
+    lock_descriptor: they keep it open, so that nobody else starts while one of them is left.
+    report: called at least twice a second with the files and bytes so far; what it raises ends them all.
+    """
+    runs: list[Run] = []
+    with selectors.DefaultSelector() as selector:
+        try:
+            for argv in commands:
+                runs.append(Run(_start(argv, lock_descriptor)))
+                process = runs[-1].process
+                for stream in (process.stdout, process.stderr):
+                    if stream is not None:
+                        os.set_blocking(stream.fileno(), False)
+                        selector.register(stream, selectors.EVENT_READ, runs[-1])
+            while selector.get_map():
+                for key, _events in selector.select(0.5):
+                    _read(selector, key.fileobj, key.data)  # type: ignore[arg-type]
+                report(sum(run.files for run in runs), sum(max(run.size, run.transferred) for run in runs))
+            for run in runs:
+                run.rc = run.process.wait()
+        finally:
+            for run in runs:
+                if run.rc is None:
+                    run.process.terminate()
+                    run.process.wait()
+    return runs
+
+
+def _start(argv: list[str], lock_descriptor: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "LC_ALL": "C"},
+        pass_fds=(lock_descriptor,),
+        # killed with us: nobody would look after it
+        preexec_fn=die_with_parent,
+    )
+
+
+def _read(selector: selectors.BaseSelector, stream: IO[bytes], run: Run) -> None:
+    block = os.read(stream.fileno(), 1 << 16)
+    if not block:
+        selector.unregister(stream)
+        stream.close()
+    elif stream is run.process.stdout:
+        run.take(block)
+    else:
+        run.said = (run.said + block.decode("utf-8", "backslashreplace"))[:_SAID_LIMIT]

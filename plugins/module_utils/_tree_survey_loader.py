@@ -1,0 +1,255 @@
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Looking at both trees: what differs, and what is proved equal. Reads, and writes evidence only."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+
+from ansible_collections.rspm.ha.plugins.module_utils._tree import (
+    Digest,
+    Entry,
+    HardLinks,
+    Mismatch,
+    Pair,
+    Totals,
+    differences,
+    join,
+    judge_digests,
+    proves,
+    shown,
+    written_since,
+)
+from ansible_collections.rspm.ha.plugins.module_utils._tree_plan import Need
+from ansible_collections.rspm.ha.plugins.module_utils._tree_state_loader import State, read_records
+from ansible_collections.rspm.ha.plugins.module_utils._tree_worker_loader import BATCH, Account, Worker
+
+_BATCH_FILES = 256
+_BATCH_SIZE = 64 * 1024 * 1024
+
+
+@dataclass
+class Work:
+    """What is to be done. different: paths to copy. unproved: files of equal size and time whose content is not proved.
+
+    files: path and size of those to copy that have one name. linked: whether one with more names is to be copied.
+    to_copy: how much that is. equal: number of paths that need nothing. used: first path that something else wrote to
+    since the copy was finished.
+    """
+
+    totals: Totals = field(default_factory=Totals)
+    need: Need = field(default_factory=Need)
+    different: list[bytes] = field(default_factory=list)
+    unproved: list[bytes] = field(default_factory=list)
+    unproved_size: int = 0
+    files: list[tuple[bytes, int]] = field(default_factory=list)
+    to_copy: Totals = field(default_factory=Totals)
+    to_delete: int = 0
+    linked: bool = False
+    equal: int = 0
+    used: str = ""
+
+
+@dataclass
+class Result:
+    """What a comparison with contents found. equal: number of paths that are proved equal.
+
+    different: paths that differ, with what. corrupt: paths with equal size and time but another content.
+    """
+
+    equal: int = 0
+    read_bytes: int = 0
+    different: dict[bytes, str] = field(default_factory=dict)
+    corrupt: dict[bytes, str] = field(default_factory=dict)
+
+    @property
+    def clean(self) -> bool:
+        """Return whether nothing differs."""
+        return not self.different and not self.corrupt
+
+    def mismatches(self) -> list[Mismatch]:
+        """Return all that differs, in words."""
+        return [Mismatch(shown(path), what) for path, what in {**self.different, **self.corrupt}.items()]
+
+
+class Trees:
+    """Both trees, and the processes that read them.
+
+    report: called at least twice a second with the files and bytes done so far.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        places: tuple[str, str],
+        account: Account | None,
+        lanes: int,
+        state: State,
+        report: Callable[[int, int], None],
+    ) -> None:
+        """Start the processes. places: folders of source and copy. lanes: files read at a time on each side."""
+        self.source, self.target = places
+        self._state, self._report, self._done = state, report, (0, 0)
+        self._workers: list[Worker] = []
+        try:
+            for _number in range(lanes + 1):
+                self._workers += [Worker("source", host, account), Worker("copy", host, None)]
+        except BaseException:
+            self.close()
+            raise
+        self._walkers = (self._workers[0], self._workers[1])
+        self._lanes: queue.SimpleQueue[tuple[Worker, Worker]] = queue.SimpleQueue()
+        for number in range(2, len(self._workers), 2):
+            self._lanes.put((self._workers[number], self._workers[number + 1]))
+
+    def close(self) -> None:
+        """End the processes."""
+        for worker in self._workers:
+            worker.close()
+
+    def tick(self) -> None:
+        """Show how far it is."""
+        self._report(*self._done)
+
+    def survey(self, target_there: bool, finished_ns: int) -> Work:
+        """Return what is to be done. finished_ns: when the copy was finished by the host's clock, 0 = it was not."""
+        work, links, cover = Work(), HardLinks(), b""
+        self._done = (0, 0)
+        targets: Iterator[Entry] = self._walkers[1].walk(self.target, self.tick) if target_there else iter(())
+        sources = self._walkers[0].walk(self.source, self.tick)
+        for pair in join(sources, targets, read_records(self._state.manifest)):
+            source, target = pair.source, pair.target
+            if finished_ns and not work.used and written_since(pair, finished_ns):
+                work.used = shown(pair.path)
+            if source is None:
+                work.to_delete += 1
+                # what is deleted with its folder is not named
+                if not (cover and pair.path.startswith(cover)):
+                    work.different.append(pair.path)
+                    cover = pair.path + b"/"
+                continue
+            work.totals.add(source)
+            if differences(source, target):
+                self._plan(work, source, target)
+                if target is not None and target.kind == "d" != source.kind:
+                    cover = pair.path + b"/"
+                continue
+            links.add(pair)
+            if target is not None and (source.kind != "f" or not source.size or proves(pair.record, source, target)):
+                work.equal += 1
+            else:
+                work.unproved.append(pair.path)
+                work.unproved_size += source.size
+            self._done = (work.totals.files, work.totals.size)
+        for path in links.conflicts():
+            work.different.append(path)
+            work.linked = True
+        return work
+
+    @staticmethod
+    def _plan(work: Work, source: Entry, target: Entry | None) -> None:
+        """Add a path that has to be copied."""
+        work.different.append(source.path)
+        work.need = work.need.plus(source, target)
+        work.to_copy.add(source)
+        if source.kind != "d" and source.links > 1:
+            work.linked = True
+        elif source.kind == "f":
+            work.files.append((source.path, source.size))
+
+    def _looked(self, side: int, scope: Sequence[bytes]) -> Iterator[Entry]:
+        """Return what is at the paths of the scope on one side (0 = source)."""
+        root = (self.source, self.target)[side]
+        for begin in range(0, len(scope), BATCH):
+            yield from self._walkers[side].look(root, list(scope[begin : begin + BATCH]), self.tick)
+
+    def compare(self, scope: Sequence[bytes] | None) -> Result:
+        """Compare both trees with their contents, reading what is not proved. scope: sorted paths, None for all."""
+        if scope is None:
+            sources = self._walkers[0].walk(self.source, self.tick)
+            targets = self._walkers[1].walk(self.target, self.tick)
+        else:
+            sources, targets = self._looked(0, scope), self._looked(1, scope)
+        result, links = Result(), HardLinks()
+        self._done = (0, 0)
+        lanes = self._lanes.qsize()
+        pool = ThreadPoolExecutor(lanes)
+        pending: deque[tuple[Future[tuple[list[Digest], list[Digest], int]], list[Pair]]] = deque()
+        batch: list[Pair] = []
+        size = 0
+        try:
+            for pair in join(sources, targets, read_records(self._state.manifest)):
+                what = differences(pair.source, pair.target)
+                if what or pair.source is None or pair.target is None:
+                    result.different[pair.path] = ", ".join(what)
+                    continue
+                links.add(pair)
+                if pair.source.kind != "f" or not pair.source.size or proves(pair.record, pair.source, pair.target):
+                    result.equal += 1
+                    if pair.source.kind == "f":
+                        self._count(1, pair.source.size)
+                    continue
+                batch.append(pair)
+                size += pair.source.size
+                if len(batch) >= _BATCH_FILES or size >= _BATCH_SIZE:
+                    pending.append((pool.submit(self._read, batch), batch))
+                    batch, size = [], 0
+                    while len(pending) > 2 * lanes:
+                        self._settle(result, *pending.popleft())
+            if batch:
+                pending.append((pool.submit(self._read, batch), batch))
+            while pending:
+                self._settle(result, *pending.popleft())
+        finally:
+            # evidence is kept, however this ends
+            pool.shutdown(wait=False, cancel_futures=True)
+            self._state.flush()
+        for path, conflict in links.conflicts().items():
+            result.equal -= path not in result.different and path not in result.corrupt
+            result.different.setdefault(path, conflict)
+        return result
+
+    def _count(self, files: int, size: int) -> None:
+        self._done = (self._done[0] + files, self._done[1] + size)
+
+    def _read(self, batch: list[Pair]) -> tuple[list[Digest], list[Digest], int]:
+        """Read both files of each pair and return what they hold, and the clock in ns before that."""
+        now = time.time_ns()
+        source, target = lane = self._lanes.get()
+        try:
+            paths = [pair.path for pair in batch]
+            # both read at the same time
+            source.send("digest", self.source, paths)
+            target.send("digest", self.target, paths)
+            return source.digests(), target.digests(), now
+        finally:
+            self._lanes.put(lane)
+
+    def _settle(
+        self, result: Result, future: Future[tuple[list[Digest], list[Digest], int]], batch: list[Pair]
+    ) -> None:
+        """Wait for a batch and take note of what it proves."""
+        while not future.done():
+            wait([future], timeout=0.5)
+            self.tick()
+        sources, targets, now = future.result()
+        for pair, source, target in zip(batch, sources, targets):
+            for digest in (source, target):
+                result.read_bytes += digest.identity.size if digest.identity else 0
+            verdict = judge_digests(pair, source, target, now)
+            if verdict.what:
+                (result.corrupt if verdict.corrupt else result.different)[pair.path] = verdict.what
+                continue
+            result.equal += 1
+            if pair.source:
+                self._count(1, pair.source.size)
+            if verdict.record:
+                self._state.add(verdict.record)
+        self.tick()

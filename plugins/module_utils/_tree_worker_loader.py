@@ -1,0 +1,303 @@
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Processes that list and read a tree, those of the source with the rights of the account that may read it.
+
+They are forked, so that they need nothing on the disk, and the process that asks them touches no file server itself:
+while that is away only they hang. They speak JSON lines; paths are decoded as UTF-8 with surrogateescape.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import json
+import os
+import select
+import signal
+import socket
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
+from ansible_collections.rspm.ha.plugins.module_utils._tree import Digest, Entry, Identity
+from ansible_collections.rspm.ha.plugins.module_utils._tree_plan import SourceFacts
+
+BATCH = 500
+_READ_SIZE = 1 << 20
+_PR_SET_PDEATHSIG = 1
+_KINDS = {
+    stat.S_IFREG: "f",
+    stat.S_IFDIR: "d",
+    stat.S_IFLNK: "l",
+    stat.S_IFIFO: "p",
+    stat.S_IFSOCK: "s",
+    stat.S_IFCHR: "c",
+    stat.S_IFBLK: "b",
+}
+_libc = ctypes.CDLL(None, use_errno=True)
+Tick = Callable[[], None]
+
+
+def die_with_parent() -> None:
+    """Make the kernel end this process when the one that started it ends; for after a fork."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Account:
+    """Whose rights a worker takes on."""
+
+    name: str
+    uid: int
+    gid: int
+
+
+def _encode(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _decode(path: bytes) -> str:
+    return path.decode("utf-8", "surrogateescape")
+
+
+def _entry(path: bytes, found: os.stat_result) -> list[Any]:
+    """Return the fields of an Entry."""
+    kind, extra = _KINDS.get(stat.S_IFMT(found.st_mode), "f"), ""
+    if kind == "l":
+        extra = _decode(os.readlink(path))
+    elif kind in "cb":
+        extra = f"{os.major(found.st_rdev)}:{os.minor(found.st_rdev)}"
+    return [
+        _decode(path),
+        kind,
+        found.st_size if kind == "f" else 0,
+        stat.S_IMODE(found.st_mode),
+        found.st_uid,
+        found.st_gid,
+        found.st_mtime_ns,
+        found.st_ctime_ns,
+        found.st_ino,
+        found.st_nlink,
+        found.st_blocks * 512,
+        extra,
+    ]
+
+
+def _walk() -> Iterator[list[Any]]:
+    """Return the entries below the current folder in the order of sort_key, without those that vanish meanwhile."""
+    yield ["", *_entry(b".", os.stat(b"."))[1:]]
+    stack = [iter(_scan(b""))]
+    while stack:
+        item = next(stack[-1], None)
+        if item is None:
+            stack.pop()
+            continue
+        path, entry = item
+        try:
+            made = _entry(path, entry.stat(follow_symlinks=False))
+        except FileNotFoundError:
+            continue
+        yield made
+        if made[1] == "d":
+            stack.append(iter(_scan(path)))
+
+
+def _scan(folder: bytes) -> list[tuple[bytes, os.DirEntry[bytes]]]:
+    prefix = folder + b"/" if folder else b""
+    try:
+        with os.scandir(folder or b".") as entries:
+            return sorted([(prefix + entry.name, entry) for entry in entries], key=lambda item: item[0])
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _look(path: bytes) -> list[Any] | None:
+    """Return the entry of one path, None where there is none."""
+    try:
+        return [_decode(path), *_entry(path or b".", os.lstat(path or b"."))[1:]]
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _identity(descriptor: int) -> list[int]:
+    found = os.fstat(descriptor)
+    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
+
+
+def _digest(path: bytes) -> list[Any]:
+    """Return the identity of a file before it was read and its SHA-256, or None and why it can't be read."""
+    try:
+        # opening asks the file server anew, so that neither content nor identity is an old one
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            before, digest = _identity(descriptor), hashlib.sha256()
+            while True:
+                block = os.read(descriptor, _READ_SIZE)
+                if not block:
+                    break
+                digest.update(block)
+            return [before, digest.hexdigest()] if _identity(descriptor) == before else [None, "it changed"]
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        return [None, error.strerror]
+
+
+def _facts(path: bytes) -> list[Any]:
+    """Return the real path, whether it is a folder that can be read, and whether that is empty."""
+    real = os.path.realpath(path)
+    try:
+        with os.scandir(real) as entries:
+            return [_decode(real), True, next(entries, None) is None]
+    except OSError:
+        return [_decode(real), False, True]
+
+
+def _answers(request: dict[str, Any]) -> Iterator[Any]:
+    """Return the parts of the answer to one request."""
+    paths = [_encode(path) for path in request.get("paths", [])]
+    if request["do"] == "facts":
+        yield [_facts(path) for path in paths]
+        return
+    os.chdir(_encode(request["root"]))
+    if request["do"] == "look":
+        yield [_look(path) for path in paths]
+    elif request["do"] == "digest":
+        yield [_digest(path) for path in paths]
+    else:
+        batch = []
+        for entry in _walk():
+            batch.append(entry)
+            if len(batch) >= BATCH:
+                yield batch
+                batch = []
+        yield batch
+
+
+def _serve(channel: socket.socket, account: Account | None) -> None:
+    """Answer until nobody asks any more; the body of a worker."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    if account is not None:
+        os.initgroups(account.name, account.gid)
+        os.setresgid(account.gid, account.gid, account.gid)
+        os.setresuid(account.uid, account.uid, account.uid)
+    die_with_parent()
+    with channel.makefile("rwb") as file:
+        for line in file:
+            try:
+                for part in _answers(json.loads(line)):
+                    file.write(json.dumps({"part": part}).encode("ascii") + b"\n")
+                last: dict[str, Any] = {"end": True}
+            except OSError as error:
+                where = error.filename if error.filename is not None else b""
+                name = _decode(where) if isinstance(where, bytes) else str(where)
+                last = {"error": error.strerror, "path": name}
+            file.write(json.dumps(last).encode("ascii") + b"\n")
+            file.flush()
+
+
+def _alone_with(channel: socket.socket) -> socket.socket:
+    """Close everything that the parent has open but the channel: locks and other workers' channels live by it."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for number in (0, 1, 2):
+        os.dup2(null, number)
+    os.dup2(channel.fileno(), 3)
+    channel.detach()
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 3:
+            try:
+                os.close(int(name))
+            except OSError:
+                continue  # that of the listing itself
+    return socket.socket(fileno=3)
+
+
+class Worker:
+    """One process that answers for one tree."""
+
+    def __init__(self, side: str, host: str, account: Account | None) -> None:
+        """Start it. side: what a person calls the tree. account: None = with the rights of this process."""
+        self.side, self.host = side, host
+        ours, theirs = socket.socketpair()
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                _serve(_alone_with(theirs), account)
+            finally:
+                os._exit(0)
+        theirs.close()
+        self._socket = ours
+        self._buffer = bytearray()
+
+    def send(self, do: str, root: str = "", paths: Iterable[bytes] = ()) -> None:
+        """Ask for something; parts has the answer."""
+        request = {"do": do, "root": root, "paths": [_decode(path) for path in paths]}
+        self._socket.sendall(json.dumps(request).encode("ascii") + b"\n")
+
+    def parts(self, tick: Tick = lambda: None) -> Iterator[Any]:
+        """Return the parts of the answer. tick: called at least twice a second."""
+        while True:
+            answer = json.loads(self._line(tick))
+            if "part" in answer:
+                yield answer["part"]
+            elif "error" in answer:
+                raise DomainError(self._problem(answer["error"], f" at {json.dumps(answer['path'])}"))
+            else:
+                return
+
+    def facts(self, path: str, tick: Tick) -> SourceFacts:
+        """Return what there is at the path."""
+        self.send("facts", paths=[os.fsencode(path)])
+        ((fact,),) = self.parts(tick)
+        return SourceFacts(*fact)
+
+    def walk(self, root: str, tick: Tick) -> Iterator[Entry]:
+        """Return the tree's entries in the order of sort_key."""
+        self.send("walk", root)
+        for part in self.parts(tick):
+            for path, *rest in part:
+                yield Entry(_encode(path), *rest)
+
+    def look(self, root: str, paths: list[bytes], tick: Tick) -> list[Entry]:
+        """Return the entries of those paths that are there."""
+        self.send("look", root, paths)
+        (part,) = self.parts(tick)
+        return [Entry(_encode(entry[0]), *entry[1:]) for entry in part if entry]
+
+    def digests(self) -> list[Digest]:
+        """Return identity and content of each path that a digest was asked of."""
+        (part,) = self.parts()
+        return [Digest(Identity(*identity) if identity else None, text) for identity, text in part]
+
+    def close(self) -> None:
+        """End the process; one that hangs on a file server that is away ends when that is back."""
+        self._socket.close()
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, os.WNOHANG)
+
+    def _line(self, tick: Tick) -> bytes:
+        while True:
+            end = self._buffer.find(b"\n")
+            if end >= 0:
+                line = bytes(self._buffer[:end])
+                del self._buffer[: end + 1]
+                return line
+            if select.select([self._socket], [], [], 0.5)[0]:
+                block = self._socket.recv(1 << 20)
+                if not block:
+                    raise DomainError(self._problem("its reader ended unexpectedly", ""))
+                self._buffer += block
+            tick()
+
+    def _problem(self, text: str, where: str) -> Problem:
+        return Problem(
+            "tree-copy",
+            f"the {self.side} can't be read on {self.host}: {text}{where}",
+            "A copy of which a part can't be read is not a copy",
+            "See that the account that the server runs as may read it, then run the same command again",
+        )
