@@ -1,0 +1,167 @@
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Reading what a database holds, on several sessions at a time. What is asked, _database_copy_catalog knows."""
+
+from __future__ import annotations
+
+import queue
+import socket
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+from ansible_collections.rspm.ha.plugins.module_utils import _database_copy_catalog as catalog
+from ansible_collections.rspm.ha.plugins.module_utils import _database_copy_content as content
+from ansible_collections.rspm.ha.plugins.module_utils._database_copy import Facts
+from ansible_collections.rspm.ha.plugins.module_utils._database_copy_failure import failed
+from ansible_collections.rspm.ha.plugins.module_utils._postgres_login import judge_login
+from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire import ProtocolError, ServerRefused, literal
+from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire_loader import (
+    ConnectFailed,
+    Connection,
+    open_session,
+)
+from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._server_config import Database, merged
+
+_LOGIN_TIMEOUT = 10.0
+# one table may take long; that the server is gone, the keepalives tell
+_STATEMENT_TIMEOUT = 6 * 3600.0
+_KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+
+
+def address_of(database: Database, name: str, schema: str = "") -> str:
+    """Return where a part is, as people write it."""
+    return f"{database.host}:{database.port}/{name}{', schema ' + schema if schema else ''}"
+
+
+def open_side(database: Database, name: str) -> Connection:
+    """Log in to one database with the settings that make two servers comparable. Raises DomainError."""
+    result, connection = open_session(
+        database.host, database.port, name, database.user, database.password, database.sslmode, _LOGIN_TIMEOUT
+    )
+    if connection is None:
+        raise DomainError(merged(judge_login(result)))
+    connection.timeout = _STATEMENT_TIMEOUT
+    connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in _KEEPALIVE.items():
+        connection.sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+    pairs = ", ".join(f"({literal(key)}, {literal(value)})" for key, value in content.SETTINGS.items())
+    ask(
+        connection,
+        address_of(database, name),
+        "SELECT pg_catalog.set_config(s.name, w.value, false) FROM pg_catalog.pg_settings s "
+        f"JOIN (VALUES {pairs}) w (name, value) ON w.name = s.name",
+    )
+    return connection
+
+
+def ask(connection: Connection, address: str, statement: str) -> list[dict[str, str | None]]:
+    """Run a statement and return its rows. Raises DomainError that names the database."""
+    try:
+        return connection.query(statement).as_dicts()
+    except ServerRefused as error:
+        raise DomainError(failed(address, str(error), error.error.sqlstate)) from error
+    except (ProtocolError, ConnectFailed) as error:
+        raise DomainError(failed(address, str(error))) from error
+
+
+def load_facts(database: Database, name: str, schema: str) -> Facts:
+    """Return what kind of database it is. Raises DomainError."""
+    address = address_of(database, name, schema)
+    with closing(open_side(database, name)) as connection:
+        row = ask(connection, address, catalog.facts_query(schema))[0]
+        objects = ask(connection, address, catalog.objects_query(schema))
+        extensions = ask(connection, address, catalog.EXTENSIONS_QUERY)
+        identity = ask(connection, address, catalog.IDENTITY_QUERY)[0]["identity"]
+    return Facts(
+        address=address,
+        version=int(row["version"] or 0),
+        encoding=row["encoding"] or "",
+        identity=f"{identity}/{schema}",
+        bytes=int(row["bytes"] or 0),
+        data_bytes=int(row["data_bytes"] or 0),
+        tables=int(row["tables"] or 0),
+        rows=int(row["rows"] or 0),
+        objects=tuple(found["name"] or "" for found in objects),
+        owner=row["owner"] == "true",
+        comment=row["comment"] or "",
+        schema_exists=row["schema_exists"] == "true",
+        in_recovery=row["in_recovery"] == "true",
+        large_objects=int(row["large_objects"] or 0),
+        extensions=tuple(found["name"] or "" for found in extensions if found["installed"] == "true"),
+        creatable=tuple(found["name"] or "" for found in extensions if found["installed"] == "false"),
+    )
+
+
+def load_hashes(source: Database, source_name: str, target: Database, target_name: str) -> Sequence[str]:
+    """Return the hashes of rows that both servers agree on."""
+    found = []
+    for database, name in ((source, source_name), (target, target_name)):
+        with closing(open_side(database, name)) as connection:
+            found.append(ask(connection, address_of(database, name), content.PROBE_QUERY)[0]["hashes"] or "")
+    return content.row_hashes(*found)
+
+
+def scan(
+    database: Database, name: str, schema: str, hashes: Sequence[str], jobs: int, listed_as: str
+) -> content.Content:
+    """Read all of a part, its tables on jobs sessions at a time. listed_as: name for the rights on the database."""
+    address = address_of(database, name, schema)
+    with closing(open_side(database, name)) as connection:
+        items = content.parse_items(ask(connection, address, catalog.items_query(schema)))
+        grants = content.parse_grants(ask(connection, address, catalog.grants_query(schema, listed_as)))
+        roles = frozenset(row["name"] or "" for row in ask(connection, address, catalog.ROLES_QUERY))
+        named = [row["name"] or "" for row in ask(connection, address, content.sequences_query(schema))]
+        sequences = ask(connection, address, content.sequence_query(named)) if named else []
+        tables = [row["name"] or "" for row in ask(connection, address, content.tables_query(schema))]
+        large: tuple[int, str] = (0, "")
+        if not schema:
+            row = ask(connection, address, content.LARGE_OBJECTS_QUERY)[0]
+            large = (int(row["objects"] or 0), row["digest"] or "")
+    return content.Content(
+        items=items,
+        tables=_scan_tables(database, name, tables, hashes, jobs),
+        sequences={row["name"] or "": row["value"] or "" for row in sequences},
+        large_objects=large,
+        grants=grants,
+        roles=roles,
+    )
+
+
+def _scan_tables(
+    database: Database, name: str, tables: list[str], hashes: Sequence[str], jobs: int
+) -> dict[str, tuple[int, str]]:
+    left: queue.SimpleQueue[str] = queue.SimpleQueue()
+    for table in tables:
+        left.put(table)
+    stop = threading.Event()
+
+    def work() -> dict[str, tuple[int, str]]:
+        found: dict[str, tuple[int, str]] = {}
+        try:
+            with closing(open_side(database, name)) as connection:
+                while not stop.is_set():
+                    try:
+                        table = left.get_nowait()
+                    except queue.Empty:
+                        break
+                    where = f"{address_of(database, name)}, table {table}"
+                    row = ask(connection, where, content.table_query(table, hashes))[0]
+                    found[table] = (int(row["rows"] or 0), row["digest"] or "")
+        except DomainError:
+            stop.set()
+            raise
+        return found
+
+    workers = min(jobs, len(tables))
+    if not workers:
+        return {}
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        merged_tables: dict[str, tuple[int, str]] = {}
+        for one in [pool.submit(work) for _number in range(workers)]:
+            merged_tables.update(one.result())
+    return merged_tables
