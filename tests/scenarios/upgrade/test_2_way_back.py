@@ -45,7 +45,7 @@ def fall(request: pytest.FixtureRequest, lab: Lab) -> Iterator[Fall]:
     support.wait_for("the counts of downloads", lambda: downloads(lab) == counted + len(NODES), 20)
     kept = story.kept(lab)
     with Watch(lab) as watch:
-        run = story.upgrade(MIDDLE, variant=request.param, rspm_health_timeout=60)
+        run = story.upgrade(MIDDLE, variant=request.param, rspm_health_timeout=15)
     yield Fall(request.param, [name], served, kept, run, watch)
 
 
@@ -60,10 +60,13 @@ def test_the_upgrade_fails_by_name(fall: Fall) -> None:
     assert fall.upgrade.code != 0
     said = fall.upgrade.messages()
     assert f"The upgrade from {OLDEST} to {MIDDLE} stopped in phase first." in said
-    assert f"node1: [health] rstudio-pm {MIDDLE} was started and failed, and is stopped and masked again." in said, said
+    assert (
+        f"node1: [node-health] rstudio-pm {MIDDLE} was started and failed, and is stopped and masked again." in said
+    ), said
     assert REASONS[fall.variant] in said
     assert f"To give up and go back to {OLDEST} (what was written since the restore point is lost): " in said
     assert "rspm.ha.rollback" in said
+    assert "it can not be reached any more" not in said
 
 
 def test_no_other_node_was_started(fall: Fall, lab: Lab) -> None:
@@ -87,7 +90,7 @@ def test_status_says_what_is_wrong_and_what_to_type(fall: Fall, tmp_path: Path) 
     status = json.loads((tmp_path / "status.json").read_text("utf-8"))
     assert status["healthy"] is False and status["versions"] == []
     said = json.dumps(status["problems"])
-    assert f"from {OLDEST} to {MIDDLE}" in said
+    assert f"the upgrade to {MIDDLE} has come to phase 'first'" in said
     assert "rspm.ha.upgrade" in said and "rspm.ha.rollback" in said
     assert f"for upgrade to {MIDDLE}, phase 'first'" in status["lock"]
 
@@ -118,7 +121,9 @@ def test_rollback_brings_back_the_version_and_the_data(fall: Fall, lab: Lab, tmp
     assert "Outage at the load balancer: " in run.output
 
 
-def test_rollback_again_changes_nothing(fall: Fall, lab: Lab) -> None:
+def test_rollback_again_changes_nothing(fall: Fall) -> None:
+    if fall.variant != list(REASONS)[-1]:
+        pytest.skip("once is enough")
     before = support.fingerprint(NODES)
     run = support.run_playbook("rollback")
     assert run.code == 0, run.output[-4000:]
