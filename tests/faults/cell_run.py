@@ -174,7 +174,8 @@ class CellRun:
         """A second run has nothing to do, and the cluster takes new packages that every node serves."""
         again = run_playbook(self._cell.typed[-1], timeout=300, **self._variables(faulty=False))
         if again.code or again.changed():
-            self.outcome.wrong.append(f"the second run: {again.code}, changed {again.changed()}: {again.messages()}")
+            said = again.messages() or again.output[-600:]
+            self.outcome.wrong.append(f"the second run: {again.code}, changed {again.changed()}: {said}")
         publish(self._lab, "later", NODES[0])
         for node in NODES:
             if not outside.fetch(f"{self._lab.spec(node).address}:4242", ["later"])["later"]:
