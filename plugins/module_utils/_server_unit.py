@@ -84,7 +84,10 @@ def dropin(storage_path: str, document: Document, key_path: str) -> str:
         "RestartSec=5",
     ]
     if mount:
-        lines.append(f'ExecStartPre=+mountpoint -q "{storage_path}"'.replace("%", "%%"))
+        lines += [
+            "# As the server's account: what root asks of storage with root_squash is refused, now and then a stat too.",
+            f'ExecStartPre=mountpoint -q "{storage_path}"'.replace("%", "%%"),
+        ]
     lines += [
         "# What this start reads, so that a later run knows whether what runs is what is configured.",
         f"ExecStartPre=+-/bin/sh -c 'umask 077; mkdir -p {STARTED_WITH_PATH.rpartition('/')[0]};"
