@@ -327,7 +327,7 @@ def is_out(lab: Lab, node: str, choice: Choice) -> None:
     mount = f"timeout 20 mount -t nfs -o retry=0,soft,timeo=30 {export} /tmp/try"
     tried = lab.ssh(node, f"mkdir -p /tmp/try; {mount} && {{ echo MOUNTED; umount /tmp/try; }}", check=False)
     assert "MOUNTED" not in tried
-    for server in {"infra", TARGET if database == "move" else "infra"}:
+    for server in sorted({"infra", TARGET if database == "move" else "infra"}):
         password = _password(lab, node)
         address = lab.spec(server).address
         psql = f"psql -h {address} -U rstudio_pm -d rstudio_pm -c 'CREATE TABLE x (y int)'"
