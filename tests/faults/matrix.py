@@ -51,7 +51,11 @@ def write(cell: Cell, outcome: dict[str, object]) -> None:
 
 def write_page(matrix: Matrix) -> None:
     """Write what is recorded."""
-    PAGE.write_text(table.render(matrix.cells, records()), encoding="utf-8")
+    page = table.render(matrix.cells, records())
+    # Messages name places of this one machine.
+    for place in (sys.prefix, str(REPOSITORY)):
+        page = page.replace(place, "...")
+    PAGE.write_text(page, encoding="utf-8")
 
 
 def prepared() -> Lab:
