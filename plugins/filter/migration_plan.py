@@ -44,13 +44,15 @@ RETURN = r"""
 _value:
   description:
     - The node that stays, its version, the phases with their steps by host, how far the migration has come
-      (C(record)), and the problems that are in the way, as text.
+      (C(record)), what a migration that is given up may have copied (C(copied)), and the problems that are in the
+      way, as text.
   type: dict
   sample:
     target: node1
     version: 2026.08.0
     phases: [{"name": "lock", "steps": {"": "take_lock"}}]
     record: absent
+    copied: {data_dir: "", databases: false}
     problems: []
 """
 
@@ -69,7 +71,9 @@ def migration_plan(found: Mapping[str, Any], choices: Mapping[str, Any], abort: 
     record = seen.record.state.value
     if isinstance(outcome, Refusal):
         return {**Plan().to_dict(), "record": record, "problems": [str(problem) for problem in outcome.problems]}
-    return {**outcome.to_dict(), "record": record, "problems": []}
+    was = seen.record.options if abort else None
+    copied = {"data_dir": was.data_dir if was and was.move_data else "", "databases": bool(was and was.move_databases)}
+    return {**outcome.to_dict(), "record": record, "copied": copied, "problems": []}
 
 
 class FilterModule:

@@ -103,6 +103,8 @@ def report(run: Mapping[str, Any]) -> dict[str, Any]:
     """
     plan = run["plan"]
     once = {each["name"] for each in plan["phases"] if "" in each["steps"]}
+    # what is given up leaves the old home in use
+    migrated = (run["purpose"], run["outcome"]) == ("migrate", "done")
     result: dict[str, Any] = {
         "purpose": run["purpose"],
         "outcome": run["outcome"],
@@ -115,9 +117,9 @@ def report(run: Mapping[str, Any]) -> dict[str, Any]:
         "data": _counts(run["data"], ("files", "bytes", "copied_files", "copied_bytes", "verified", "read_bytes")),
         "databases": _counts(run["databases"], ("tables", "rows", "bytes", "verified_tables")),
         "failures": dict(run["failures"]),
-        "left": left_behind(run["choices"], run["left"]) if run["outcome"] == "done" else [],
+        "left": left_behind(run["choices"], run["left"]) if migrated else [],
     }
-    result["says"] = _says(result, run["record"])
+    result["says"] = _says(result, run["record"], plan.get("copied", {}))
     result["table"] = _table(result)
     return result
 
@@ -137,9 +139,7 @@ def left_behind(choices: Mapping[str, Any], left: Mapping[str, Any]) -> list[dic
                 "commands": [f"rm -rf --one-file-system {left['data_path']}"],
             }
         )
-        beside = posixpath.join(
-            posixpath.dirname(choices["data_dir"]), f".{posixpath.basename(choices['data_dir'])}.tree_copy"
-        )
+        beside = evidence(choices["data_dir"])
         kept.append({"what": "the evidence of the copy", "where": choices["target"], "commands": [f"rm -rf {beside}"]})
     if choices["database"] == "move":
         kept.append(
@@ -191,13 +191,26 @@ def left_behind(choices: Mapping[str, Any], left: Mapping[str, Any]) -> list[dic
     return kept
 
 
-def _says(result: Mapping[str, Any], record: str) -> list[str]:
-    """Return how the run ended, and what to type next. record: the state that is written down."""
+def evidence(data_dir: str) -> str:
+    """Return the folder in which tree_copy keeps what it knows of a copy."""
+    return posixpath.join(posixpath.dirname(data_dir), f".{posixpath.basename(data_dir)}.tree_copy")
+
+
+def _says(result: Mapping[str, Any], record: str, copied: Mapping[str, Any]) -> list[str]:
+    """Return how the run ended, and what to type next. record: the state that is written down. copied: of the plan."""
     target, phase = result["target"], result["stopped_in"]
     if result["outcome"] == "nothing to do":
         return ["Nothing was to be done."]
     if result["purpose"] == "abort" and result["outcome"] != "stopped":
-        return [f"The migration is given up, and the cluster serves as before: {result['outcome']}."]
+        lines = [f"The migration is given up, and the cluster serves as before: {result['outcome']}."]
+        if copied.get("data_dir"):
+            beside = evidence(copied["data_dir"])
+            lines.append(
+                f"What was copied stays on {target} for another try. To remove it: rm -rf {copied['data_dir']} {beside}"
+            )
+        if copied.get("databases"):
+            lines.append(f"So do the databases on {target}. To remove them: sudo -u postgres dropdb, for each of both")
+        return lines
     if result["outcome"] != "stopped":
         return [f"From HA to {target} alone: {result['outcome']}."]
     where = f"in phase {phase}" if phase else "before its first phase"

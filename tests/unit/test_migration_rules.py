@@ -16,6 +16,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.rspm.ha.plugins.filter.migration_plan import migration_plan
 from ansible_collections.rspm.ha.plugins.module_utils._migration_inventory import (
     inventory_files,
     pinned_names,
@@ -376,3 +377,16 @@ def test_what_is_left_behind_comes_with_the_commands_that_remove_it() -> None:
     text = "\n".join("; ".join(each["commands"]) for each in left_behind(_choices(), theirs))
     assert "take b, c out of /etc/exports" in text and "take b, c out of pg_hba.conf" in text
     assert "umount /shared" in text and "license-manager" not in text
+
+
+def test_a_migration_that_was_given_up_says_what_it_left_on_the_node() -> None:
+    given_up = migration_plan(_found(), {**_choices(), "target": ""}, abort=True)
+    assert given_up["problems"] != []
+    given_up = migration_plan(_found(nodes={"a": _found()["nodes"]["a"]}), {**_choices(), "target": ""}, abort=True)
+    assert given_up["copied"] == {"data_dir": "/var/x/data", "databases": True}
+    run = {"purpose": "abort", "outcome": "done", "plan": given_up, "choices": _choices(), "record": "begun"}
+    empty: dict[str, Any] = {name: {} for name in ("timelines", "failures", "seen", "data", "databases", "left")}
+    done = report({**run, **empty, "began": "", "at": ""})
+    says = " ".join(done["says"])
+    assert done["left"] == []
+    assert "rm -rf /var/x/data /var/x/.data.tree_copy" in says and "dropdb" in says

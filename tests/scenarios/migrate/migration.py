@@ -100,7 +100,8 @@ def prepare(lab: Lab, files: int = 400) -> None:
     for name in PACKAGES:
         support.publish(lab, name, TARGET)
     lab.ssh(TARGET, _SEED % {"files": files}, timeout=300)
-    support.ask_database(lab, _ROWS, "rstudio_pm")
+    for name in ("rstudio_pm", "rstudio_pm_usage"):
+        support.ask_database(lab, _ROWS, name)
     lab.ssh("infra", "sync")
 
 
@@ -131,8 +132,8 @@ def dump(lab: Lab, machine: str, database: str) -> list[str]:
     return lines
 
 
-# What a server writes merely by running: its own row, its log.
-_LIVING = ("public.nodes", "public.audit", "public.events", "public.heartbeats")
+# What a server writes merely by running, and by being asked for a package.
+_LIVING = ("public.nodes", "public.usage_downloads")
 
 
 def _is_living(line: str) -> bool:
@@ -317,7 +318,7 @@ def is_out(lab: Lab, node: str, choice: Choice) -> None:
     """Assert that a node neither runs nor can write to any home, old or new."""
     _balancer, _data, database = choice
     assert not answers(lab, node)
-    assert lab.ssh(node, "pgrep -f /opt/rstudio-pm/bin/rstudio-pm || true").strip() == ""
+    assert lab.ssh(node, "pgrep -f '[/]opt/rstudio-pm/bin/rstudio-pm' || true").strip() == ""
     # a person's start does nothing either
     lab.ssh(node, "systemctl start rstudio-pm", check=False)
     assert lab.ssh(node, "systemctl show rstudio-pm -p MainPID --value").strip() == "0"
