@@ -85,7 +85,7 @@ def dropin(storage_path: str, document: Document, key_path: str) -> str:
     ]
     if mount:
         lines += [
-            "# As the server's account: what root asks of storage with root_squash is refused, now and then a stat too.",
+            "# As the server's account: with root_squash what root asks is refused, now and then a stat too.",
             f'ExecStartPre=mountpoint -q "{storage_path}"'.replace("%", "%%"),
         ]
     lines += [
