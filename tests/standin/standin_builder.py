@@ -10,6 +10,7 @@ import argparse
 import hashlib
 import json
 import os
+import random
 import re
 import shutil
 import subprocess
@@ -54,6 +55,7 @@ class Recipe:
     version: str
     schema: int
     variant: str = "default"
+    payload_mib: int = 0
 
     @property
     def other_version(self) -> str:
@@ -99,6 +101,13 @@ def stage(tree: Path, recipe: Recipe) -> None:
     _put(base / "lib/build.json", json.dumps(facts, indent=2) + "\n")
     _put(tree / "etc/rstudio-pm/rstudio-pm.gcfg.defaults", (HERE / "files/rstudio-pm.gcfg").read_text("utf-8"))
     _put(tree / "usr/lib/systemd/system/rstudio-pm.service", (HERE / "files/rstudio-pm.service").read_text("utf-8"))
+    if recipe.payload_mib:
+        # Another one in each version, and nothing that could be compressed.
+        noise = random.Random(recipe.version)
+        with (base / "lib/payload").open("wb") as payload:
+            for _mib in range(recipe.payload_mib):
+                payload.write(noise.randbytes(1 << 20))
+        (base / "lib/payload").chmod(0o644)
 
 
 def _control(recipe: Recipe, size: int) -> str:
@@ -149,6 +158,7 @@ def main() -> int:
     parser.add_argument("--version", action="append", metavar="V", help=f"default: {' '.join(SCHEMAS)}")
     parser.add_argument("--variant", choices=sorted(VARIANTS), default="default")
     parser.add_argument("--schema", type=int, metavar="N", help="default: the version's, else the newest known")
+    parser.add_argument("--payload", type=int, default=0, metavar="MIB", help="makes the package as big as a real one")
     options = parser.parse_args()
     if not shutil.which("dpkg-deb"):
         parser.error("dpkg-deb is not installed: apt-get install dpkg")
@@ -156,7 +166,7 @@ def main() -> int:
     epoch = int(os.environ.get("SOURCE_DATE_EPOCH", EPOCH))
     newest = max(SCHEMAS.values())
     recipes = [
-        Recipe(version, options.schema or SCHEMAS.get(version, newest), options.variant)
+        Recipe(version, options.schema or SCHEMAS.get(version, newest), options.variant, options.payload)
         for version in options.version or SCHEMAS
     ]
     with ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,7 +41,8 @@ def test_a_downgrade(untouched: dict[str, list[str]]) -> None:
 
 def test_different_versions_in_host_vars(untouched: dict[str, list[str]], tmp_path: Path) -> None:
     overlay = tmp_path / "overlay.yml"
-    overlay.write_text(f"all:\n  hosts:\n    node2:\n      rspm_version: {NEWEST}\n")
+    wanted = {"node1": MIDDLE, "node2": NEWEST, "node3": MIDDLE}
+    overlay.write_text(json.dumps({"all": {"hosts": {node: {"rspm_version": wanted[node]} for node in NODES}}}))
     said = refused(untouched, support.run_playbook("upgrade", "-i", str(overlay)))
     assert f"[one-version] different versions are asked for: {MIDDLE} on node1, node3; {NEWEST} on node2." in said
 
