@@ -188,14 +188,22 @@ def versions(lab: Lab) -> dict[str, str]:
     return told
 
 
+@dataclass(frozen=True)
+class Answer:
+    """One request: when it was made and when it was over (seconds, epoch), and the status, or 0 for no answer."""
+
+    asked: float
+    ended: float
+    code: int
+
+
 class Clients:
-    """Clients that go on asking through the load balancer, and remember every answer that was none."""
+    """Clients that go on asking through the load balancer, and remember what they got."""
 
     def __init__(self, address: str, path: str = "/__api__/status", count: int = 4) -> None:
         self._address, self._path = address, path
         self._stop = threading.Event()
-        self.failures: list[tuple[float, str]] = []
-        self.answered = 0
+        self.answers: list[Answer] = []
         self._lock = threading.Lock()
         self._threads = [
             threading.Thread(target=self._ask, name=f"client {number}", daemon=True) for number in range(count)
@@ -203,13 +211,37 @@ class Clients:
 
     def _ask(self) -> None:
         while not self._stop.is_set():
+            asked = time.time()
             code = get(self._address, self._path, timeout=30)[0]
             with self._lock:
-                if code == 200:
-                    self.answered += 1
-                else:
-                    self.failures.append((time.time(), str(code)))
+                self.answers.append(Answer(asked, time.time(), code))
             time.sleep(0.05)
+
+    @property
+    def answered(self) -> int:
+        """How many requests were served."""
+        return sum(answer.code == 200 for answer in self.answers)
+
+    @property
+    def failures(self) -> list[Answer]:
+        """Every request that was not."""
+        return [answer for answer in self.answers if answer.code != 200]
+
+    def outages(self) -> list[float]:
+        """Return how long each outage was: from the first request that failed to the end of the next that was served.
+
+        A client that is refused asks again after 50 ms, so a second in which all are served is service (seconds).
+        """
+        stretches: list[list[float]] = []
+        down = False
+        for answer in sorted(self.answers, key=lambda each: each.asked):
+            if answer.code != 200:
+                if not down and not (stretches and answer.asked - stretches[-1][1] < 1):
+                    stretches.append([answer.asked, answer.ended])
+                down = True
+            elif down:
+                down, stretches[-1][1] = False, answer.ended
+        return [end - begin for begin, end in stretches]
 
     def __enter__(self) -> Clients:
         for thread in self._threads:

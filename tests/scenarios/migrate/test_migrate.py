@@ -35,6 +35,7 @@ def test_the_whole_story(cluster: Lab) -> None:
     """Refused, predicted, cut off and given up, cut off after the switch and finished, under load."""
     before = look(cluster)
     _what_can_not_be_is_refused()
+    _what_is_away_is_refused_by_name(cluster)
     _a_check_changes_nothing(cluster)
     kill_at("switch", **chosen(MOVED))
     _given_up(cluster, before)
@@ -121,6 +122,15 @@ def _what_can_not_be_is_refused() -> None:
         refused = migrate(**({"target": TARGET} | variables))
         assert refused.run.code != 0
         assert said in refused.run.messages()
+
+
+def _what_is_away_is_refused_by_name(cluster: Lab) -> None:
+    cluster.network.set_link(cluster.spec("node3").number, False)
+    refused = migrate(**chosen(MOVED))
+    cluster.network.set_link(cluster.spec("node3").number, True)
+    assert refused.run.code != 0
+    assert "node3 is unreachable" in refused.run.messages(), refused.run.messages()
+    assert refused.run.changed() == []
 
 
 def _given_up(cluster: Lab, before: Before) -> None:

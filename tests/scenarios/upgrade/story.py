@@ -100,18 +100,6 @@ class Step:
         """The run that went through."""
         return next(run for run in self.runs if run.code == 0)
 
-    def outages(self) -> list[float]:
-        """Return how long each stretch of failing answers lasted that the clients saw (seconds)."""
-        moments = sorted(moment for moment, _code in self.clients.failures)
-        stretches: list[list[float]] = []
-        for moment in moments:
-            # a client that is refused asks again after 50 ms, so a second without a refusal is service
-            if stretches and moment - stretches[-1][1] < 1:
-                stretches[-1][1] = moment
-            else:
-                stretches.append([moment, moment])
-        return [end - begin for begin, end in stretches]
-
 
 def perform(
     lab: Lab, origin: str, target: str, names: list[str], folder: Path, operators: int = 1, **more: Any

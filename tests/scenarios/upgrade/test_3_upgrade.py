@@ -82,7 +82,7 @@ def test_every_node_is_held_enabled_and_not_blocked(step: Step, lab: Lab) -> Non
 
 
 def test_the_outage_is_the_one_that_the_clients_saw(step: Step) -> None:
-    seen, told = step.outages(), step.report["outage"]
+    seen, told = step.clients.outages(), step.report["outage"]
     assert step.clients.answered > 100
     assert len(seen) == 1, seen
     assert told["still_down"] is False
