@@ -10,6 +10,7 @@ time limit: a process that waits for an NFS server can be killed, but does not c
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -216,10 +217,15 @@ def try_access(request: StorageRequest, root: str, device: str, timeout: float, 
 
 def _work_with_a_file(folder: int, uid: int, steps: _Steps) -> None:
     result = steps.result
-    name = f".rspm-probe-{socket.gethostname()}"
+    # two people may look at one node at once
+    prefix = f".rspm-probe-{socket.gethostname()}-"
+    name = f"{prefix}{os.getpid()}"
     result["step"] = "create"
     # one that had to be killed while it waited for the server left its folder behind
-    _remove_probe(folder, name)
+    for left in os.listdir(folder):
+        process = left[len(prefix) :]
+        if left.startswith(prefix) and process.isdigit() and not os.path.exists(f"/proc/{process}"):
+            _remove_probe(folder, left)
     os.mkdir(name, 0o700, dir_fd=folder)
     probe = os.open(name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=folder)
     try:
@@ -249,14 +255,15 @@ def _work_with_a_file(folder: int, uid: int, steps: _Steps) -> None:
 
 
 def _remove_probe(folder: int, name: str) -> None:
-    try:
+    # another one clears the same away
+    with contextlib.suppress(FileNotFoundError):
         probe = os.open(name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=folder)
-    except FileNotFoundError:
-        return
-    for left in os.listdir(probe):
-        os.unlink(left, dir_fd=probe)
-    os.close(probe)
-    os.rmdir(name, dir_fd=folder)
+        try:
+            for left in os.listdir(probe):
+                os.unlink(left, dir_fd=probe)
+        finally:
+            os.close(probe)
+        os.rmdir(name, dir_fd=folder)
 
 
 def make_data_dir(request: StorageRequest, device: str, timeout: float) -> AccessResult:

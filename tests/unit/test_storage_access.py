@@ -12,6 +12,7 @@ import socket
 import stat
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,17 @@ def test_the_account_tries_everything_and_leaves_nothing(local: StorageRequest) 
     assert os.listdir(local.path) == []
 
 
+def test_two_who_look_at_once_are_not_in_each_others_way(local: StorageRequest) -> None:
+    device = device_of(local.path)
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(lambda _number: loader.try_access(local, local.path, device, 30), range(80)))
+    assert {(result.step, result.error) for result in results} == {("done", "")}
+    assert os.listdir(local.path) == []
+
+
 def test_what_a_killed_probe_left_is_cleared_away(local: StorageRequest) -> None:
-    left = Path(local.path) / f".rspm-probe-{socket.gethostname()}"
+    # no process has this number
+    left = Path(local.path) / f".rspm-probe-{socket.gethostname()}-{2**22 + 1}"
     left.mkdir()
     (left / "new").write_text("rspm")
     assert loader.try_access(local, local.path, device_of(local.path), 10).step == "done"
