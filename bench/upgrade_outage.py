@@ -28,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.upgrade_outage_world import Client, WebServer
 from tests.scenarios import support
+from tests.scenarios.support import lab_module
 
 HERE = Path(__file__).resolve().parent
 OLD, NEW = "2025.12.0-14", "2026.04.0"
@@ -61,7 +62,7 @@ class Bench:
             "rspm_package_checksum": f"sha256:{self.digests[version]}",
         }
 
-    def play(self, name: str, *args: str, **variables: str) -> None:
+    def play(self, name: str, *args: str, **variables: Any) -> None:
         """Run a playbook, which has to succeed."""
         run = support.run_playbook(name, *args, timeout=1800, **variables)
         if run.code != 0:
@@ -74,11 +75,11 @@ class Bench:
             self.lab.ssh(node, "apt-get update -qq && apt-get install -y -qq curl > /dev/null", timeout=300)
         for label, args in {"three": [], "six": MORE_NODES}.items():
             self.play("site", *args, **self.package(OLD))
-            support.lab_module.snapshot(self.lab, label)
+            lab_module.snapshot(self.lab, label)
 
     def settle(self, label: str, nodes: list[str]) -> None:
         """Put the machines back to a snapshot and wait until every node serves."""
-        support.lab_module.restore(self.lab, label)
+        lab_module.restore(self.lab, label)
         support.wait_for("the old cluster", lambda: self.versions(nodes) == {OLD}, 120, pause=1)
         for node in nodes:
             self.lab.ssh(node, WARM)
@@ -100,7 +101,7 @@ class Bench:
     def by_hand(self, when: str) -> dict[str, float]:
         """Upgrade as the guide says."""
         argv = [str(HERE / "upgrade_outage_by_hand.sh"), when, self.package(NEW)["rspm_package_url"]]
-        environment = {**os.environ, "SSH": " ".join(["ssh", *support.lab_module.ssh_options(self.lab.folder)])}
+        environment = {**os.environ, "SSH": " ".join(["ssh", *lab_module.ssh_options(self.lab.folder)])}
         addresses = [self.lab.spec(node).address for node in THREE]
         done = subprocess.run([*argv, *addresses], check=True, stdout=subprocess.PIPE, text=True, env=environment)
         return {"download": float(re.findall(r"fetched in ([\d.]+) s", done.stdout)[0])}
@@ -158,6 +159,17 @@ def verdicts(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
+def break_even(rows: list[dict[str, Any]], size: int) -> float:
+    """Return the download link, in megabits a second, up to which ours-3 is at most a third of by-hand.
+
+    By hand the outage has the first node's download in it, and nothing else in either way depends on the link. size:
+    of the package in bytes.
+    """
+    ours = statistics.median(row["outage_s"] for row in rows if row["way"] == "ours-3")
+    rest = statistics.median(row["outage_s"] - row["steps"]["download"] for row in rows if row["way"] == "by-hand")
+    return round(size * 8 / 1e6 / max(3 * ours - rest, 0.001), 1)
+
+
 WAYS = ["ours-3", "bare", "by-hand", "ours-6", "by-hand-early"]
 
 
@@ -177,6 +189,12 @@ def show(rows: list[dict[str, Any]], judged: list[dict[str, Any]]) -> None:
             print(f"{way}, on the first node (medians, s): {', '.join(shown)}")
     for verdict in judged:
         print(f"{'ok    ' if verdict['ok'] else 'MISSED'} {verdict['wanted']}: {verdict['ratio']}")
+
+
+def link_speed(rows: list[dict[str, Any]], size: int) -> float:
+    """Return the median speed of by-hand's download in megabits a second."""
+    seconds = statistics.median(row["steps"]["download"] for row in rows if row["way"] == "by-hand")
+    return round(size * 8 / 1e6 / seconds, 1)
 
 
 def main() -> int:
@@ -201,9 +219,12 @@ def main() -> int:
                 print(json.dumps(rows[-1]), flush=True)
     judged = verdicts(rows)
     show(rows, judged)
+    size = (options.packages / f"rstudio-pm_{NEW}_amd64.deb").stat().st_size
+    speed, enough = link_speed(rows, size), break_even(rows, size)
+    print(f"package {size / 1e6:.0f} MB, came at {speed} Mbit/s; a third of by-hand is reached up to {enough} Mbit/s")
     if options.json:
-        size = (options.packages / f"rstudio-pm_{NEW}_amd64.deb").stat().st_size
-        setting = {"megabits": options.megabits, "package_bytes": size}
+        setting = {"limit_megabits": options.megabits, "package_bytes": size}
+        setting |= {"measured_megabits": speed, "third_reached_at_megabits": enough}
         options.json.write_text(json.dumps({"setting": setting, "verdicts": judged, "runs": rows}, indent=1) + "\n")
     return 0 if all(verdict["ok"] for verdict in judged) else 1
 
