@@ -9,22 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.rspm.ha.plugins.module_utils._cluster_observe import (
+    observe_lock,
+    observe_node,
+    observe_sessions,
+)
 from ansible_collections.rspm.ha.plugins.module_utils._gcfg import flatten
 from ansible_collections.rspm.ha.plugins.module_utils._migration_model import (
-    Balancer,
-    LockObservation,
-    LockView,
     NodeObservation,
     Observations,
     Options,
-    Package,
     Record,
     RecordState,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._migration_record import Written, further, to_record
-
-_PACKAGES = {"installed": Package.WHOLE, "broken": Package.HALF, "absent": Package.ABSENT}
-_MEMBERS = {"ready": Balancer.READY, "drain": Balancer.DRAIN, "maintenance": Balancer.MAINT}
 
 
 def options_of(given: Mapping[str, Any]) -> Options:
@@ -51,14 +49,7 @@ def observe(found: Mapping[str, Any]) -> Observations:
       allow_unlicensed: whether 402 is healthy.
     """
     record = _record(found["records"].values())
-    lock = _lock(found["lock"])
-    answers = {name: result for name, result in found["sessions"].items() if result and "sessions" in result}
-    addresses = {name: answer["own_address"] for name, answer in answers.items()}
-    sessions = [session["client_address"] for session in next(iter(answers.values()), {"sessions": []})["sessions"]]
-    foreign = sorted(set(sessions) - set(addresses.values()))
-    # a command tells nothing of what is; what a run that was cut off drained is brought back
-    told = Balancer.READY if record.state is RecordState.ABSENT else Balancer.DRAIN
-    codes = (200, 402) if found["allow_unlicensed"] else (200,)
+    sessions = observe_sessions(found["sessions"])
     nodes = []
     for name, info in found["nodes"].items():
         if not info:
@@ -66,27 +57,18 @@ def observe(found: Mapping[str, Any]) -> Observations:
             continue
         nodes.append(
             NodeObservation(
-                name=name,
-                package=_PACKAGES[info["package"]["status"]],
-                installed_version=info["package"]["version"],
-                process=info["running"],
-                healthy=info["api"]["health_code"] in codes,
+                **observe_node(name, found, sessions, record.state is not RecordState.ABSENT),
                 blocked_for=info["unit"]["blocked_for"],
-                masked=info["masked"],
-                enabled=info["unit"]["file_state"] == "enabled",
-                busy=bool(info["busy"]),
                 mounted=bool(found["records"].get(name, {}).get("mounted")),
-                sessions=sessions.count(addresses[name]) if name in addresses else 0,
-                balancer=told if found["balancer_command"] else _balancer(name, found["balancers"]),
             )
         )
     return Observations(
         nodes=tuple(nodes),
         record=record,
-        lock=lock,
+        lock=observe_lock(found["lock"]),
         database=found["database"],
-        database_says=_database_says(found["sessions"]),
-        foreign_sessions=tuple(address or "its own socket" for address in foreign),
+        database_says=sessions.says,
+        foreign_sessions=sessions.foreign,
         database_hosts=tuple(found["database_hosts"]),
         storage_hosts=tuple(found["storage_hosts"]),
         balancer_hosts=tuple(found["balancer_hosts"]),
@@ -105,25 +87,6 @@ def _record(results: Iterable[Mapping[str, Any]]) -> Record:
         if result and result.get("record"):
             best = further(best, Written(**result["record"]))
     return to_record(best.to_dict() if best else {})
-
-
-def _lock(result: Mapping[str, Any]) -> LockObservation:
-    if not result or "view" not in result:
-        return LockObservation()
-    return LockObservation(LockView(result["view"]), result["lock"].get("run_id", ""), result["says"])
-
-
-def _balancer(name: str, balancers: Iterable[Mapping[str, Any]]) -> Balancer:
-    """Return what the load balancers do with a node: where they differ, what keeps requests from it."""
-    seen = [_MEMBERS[members[name]["state"]] if name in members else Balancer.UNKNOWN for members in balancers]
-    if not seen:
-        return Balancer.UNMANAGED
-    return next(state for state in (Balancer.UNKNOWN, Balancer.MAINT, Balancer.DRAIN, Balancer.READY) if state in seen)
-
-
-def _database_says(results: Mapping[str, Any]) -> str:
-    silent = [f"{host}: {said['msg']}" for host, said in results.items() if said and "msg" in said]
-    return "; ".join(silent)
 
 
 def _texts(config: Mapping[str, Any]) -> dict[str, Sequence[str]]:

@@ -6,25 +6,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible_collections.rspm.ha.plugins.module_utils._cluster_observe import (
+    Sessions,
+    observe_lock,
+    observe_node,
+    observe_sessions,
+)
 from ansible_collections.rspm.ha.plugins.module_utils._problem import Problem
 from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import (
-    Balancer,
     DatabaseObservation,
-    LockObservation,
     LockView,
     NodeObservation,
     Observations,
-    Package,
     RestorePoint,
     RestoreState,
 )
 
-_PACKAGES = {"installed": Package.WHOLE, "broken": Package.HALF, "absent": Package.ABSENT}
-_MEMBERS = {"ready": Balancer.READY, "drain": Balancer.DRAIN, "maintenance": Balancer.MAINT}
 _MOVED = (RestoreState.IN_USE, RestoreState.RESTORING, RestoreState.RESTORED)
 # what decides which version runs where; the rest may differ as far as the run has come
 _DECISIVE = ("stop", "restore", "first", "rest")
@@ -41,71 +41,36 @@ def observe(found: Mapping[str, Any]) -> Observations:
       database: name of the host. allow_unlicensed: whether 402 is healthy.
       lock, restore_point: the modules' results; {}, or that of a skipped task, where they could not be asked.
     """
-    lock, point = _lock(found["lock"]), _restore_point(found["restore_point"])
-    nodes = found["nodes"]
-    answers = {name: result for name, result in found["sessions"].items() if result and "sessions" in result}
-    addresses = {name: answer["own_address"] for name, answer in answers.items()}
-    sessions = [session["client_address"] for session in next(iter(answers.values()), {"sessions": []})["sessions"]]
-    # a command tells nothing of what is; what a run that was cut off drained is brought back
-    told = Balancer.DRAIN if lock.view is not LockView.FREE and point.state in _MOVED else Balancer.READY
-    seen = []
-    for name, info in nodes.items():
+    lock, point = observe_lock(found["lock"]), _restore_point(found["restore_point"])
+    sessions = observe_sessions(found["sessions"])
+    interrupted = lock.view is not LockView.FREE and point.state in _MOVED
+    nodes = []
+    for name, info in found["nodes"].items():
         if not info:
-            seen.append(NodeObservation(name, reachable=False))
+            nodes.append(NodeObservation(name, reachable=False))
             continue
-        node = _node(name, info, (200, 402) if found["allow_unlicensed"] else (200,))
-        seen.append(
-            replace(
-                node,
+        nodes.append(
+            NodeObservation(
+                **observe_node(name, found, sessions, interrupted),
+                running_version=info["running_version"],
+                held=info["package"]["held"],
                 staged=bool(found["staged"].get(name)),
-                sessions=sessions.count(addresses[name]) if name in addresses else 0,
-                balancer=told if found["balancer_command"] else _balancer(name, found["balancers"]),
                 asked_version=found["asked_versions"].get(name, ""),
                 package_source=found["package_sources"].get(name, ""),
             )
         )
     return Observations(
-        nodes=tuple(seen),
-        database=_database(found["database"], found["sessions"], sorted(set(sessions) - set(addresses.values()))),
+        nodes=tuple(nodes),
+        database=_database(found["database"], sessions),
         lock=lock,
         restore_point=point,
     )
 
 
-def _node(name: str, info: Mapping[str, Any], healthy_codes: Sequence[int]) -> NodeObservation:
-    return NodeObservation(
-        name=name,
-        package=_PACKAGES[info["package"]["status"]],
-        installed_version=info["package"]["version"],
-        process=info["running"],
-        running_version=info["running_version"],
-        masked=info["masked"],
-        enabled=info["unit"]["file_state"] == "enabled",
-        held=info["package"]["held"],
-        healthy=info["api"]["health_code"] in healthy_codes,
-        busy=bool(info["busy"]),
-    )
-
-
-def _balancer(name: str, balancers: Iterable[Mapping[str, Any]]) -> Balancer:
-    """Return what the load balancers do with a node: where they differ, what keeps requests from it."""
-    seen = [_MEMBERS[members[name]["state"]] if name in members else Balancer.UNKNOWN for members in balancers]
-    if not seen:
-        return Balancer.UNMANAGED
-    return next(state for state in (Balancer.UNKNOWN, Balancer.MAINT, Balancer.DRAIN, Balancer.READY) if state in seen)
-
-
-def _database(name: str, results: Mapping[str, Any], foreign: Sequence[str]) -> DatabaseObservation:
-    silent = [f"{host}: {said['msg']}" for host, said in results.items() if said and "msg" in said]
-    if silent:
-        return DatabaseObservation(name, reachable=False, says="; ".join(silent))
-    return DatabaseObservation(name, foreign_sessions=tuple(address or "its own socket" for address in foreign))
-
-
-def _lock(result: Mapping[str, Any]) -> LockObservation:
-    if "view" not in result:
-        return LockObservation()
-    return LockObservation(LockView(result["view"]), result["lock"].get("run_id", ""), result["says"])
+def _database(name: str, sessions: Sessions) -> DatabaseObservation:
+    if sessions.says:
+        return DatabaseObservation(name, reachable=False, says=sessions.says)
+    return DatabaseObservation(name, foreign_sessions=sessions.foreign)
 
 
 def _restore_point(result: Mapping[str, Any]) -> RestorePoint:
