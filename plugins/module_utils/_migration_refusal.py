@@ -9,11 +9,18 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterable
 
+from ansible_collections.rspm.ha.plugins.module_utils._cluster_refusal import (
+    AGAIN,
+    PLAYBOOK,
+    balancer_unknown,
+    foreign_session,
+    node_busy,
+    refuse_lock,
+)
 from ansible_collections.rspm.ha.plugins.module_utils._migration_model import (
     RETIRED,
     VERB,
     Balancer,
-    LockView,
     Observations,
     Options,
     Package,
@@ -22,15 +29,13 @@ from ansible_collections.rspm.ha.plugins.module_utils._migration_model import (
 from ansible_collections.rspm.ha.plugins.module_utils._problem import Problem
 from ansible_collections.rspm.ha.plugins.module_utils._service import BLOCKED_FOR_INSTALL
 
-_AGAIN = "run the same command again"
-_PLAYBOOK = "ansible-playbook -i <inventory> rspm.ha"
-_ABORT = f"{_PLAYBOOK}.{VERB} -e rspm_migration=abort"
+_ABORT = f"{PLAYBOOK}.{VERB} -e rspm_migration=abort"
 
 
 def command(options: Options) -> str:
     """Return what is typed for these choices."""
     words = [
-        f"{_PLAYBOOK}.{VERB} -e rspm_migration_target={options.target}",
+        f"{PLAYBOOK}.{VERB} -e rspm_migration_target={options.target}",
         f"-e rspm_migration_data={'move' if options.move_data else 'keep'}",
         f"-e rspm_migration_database={'move' if options.move_databases else 'keep'}",
         f"-e rspm_migration_load_balancer={'route' if options.route else 'keep'}",
@@ -56,7 +61,7 @@ def refuse_abort(seen: Observations) -> list[Problem]:
     """Return every reason why the old cluster must not be started again; none = it may."""
     if seen.record.state in (RecordState.SWITCHED, RecordState.FINISHED):
         target = seen.record.options.target if seen.record.options else "the node"
-        forward = f"Go on: {command(seen.record.options)}" if seen.record.options else f"Go on: {_PLAYBOOK}.{VERB}"
+        forward = f"Go on: {command(seen.record.options)}" if seen.record.options else f"Go on: {PLAYBOOK}.{VERB}"
         return [
             Problem(
                 check="migration-switched",
@@ -177,7 +182,7 @@ def _refuse_nodes(seen: Observations) -> list[Problem]:
             check="node-reachable",
             found=f"{node.name} is unreachable",
             why="A node that can't be seen may run, and write to the old home after it was copied",
-            fix=f"Bring {node.name} back and {_AGAIN}; if it is gone for good, take it out of the inventory",
+            fix=f"Bring {node.name} back and {AGAIN}; if it is gone for good, take it out of the inventory",
         )
         for node in seen.nodes
         if not node.reachable
@@ -186,38 +191,22 @@ def _refuse_nodes(seen: Observations) -> list[Problem]:
         if not node.reachable:
             continue
         if node.busy:
-            problems.append(
-                Problem(
-                    check="node-busy",
-                    found=f"{node.name} is still at work on a step of an earlier run",
-                    why="Two runs that change one node undo each other",
-                    fix=f"Wait for it to end on {node.name}, and {_AGAIN}",
-                )
-            )
+            problems.append(node_busy(node.name))
         if node.blocked_for not in ("", VERB, RETIRED, BLOCKED_FOR_INSTALL):
             problems.append(
                 Problem(
                     check="node-blocked",
                     found=f"{node.name} is blocked for: {node.blocked_for}",
                     why="Another piece of work is half done there",
-                    fix=f"Finish it first: {_PLAYBOOK}.{node.blocked_for}",
+                    fix=f"Finish it first: {PLAYBOOK}.{node.blocked_for}",
                 )
             )
     return problems
 
 
 def _lock_problems(seen: Observations) -> list[Problem]:
-    if seen.lock.view is not LockView.HELD:
-        return []
-    return [
-        Problem(
-            check="cluster-lock",
-            found=f"the cluster of {_names(node.name for node in seen.nodes)} is "
-            f"{seen.lock.says or 'locked by another run'}",
-            why="Two runs at once would stop and start nodes against each other",
-            fix=f"Wait for it to end; see {_PLAYBOOK}.unlock if its holder is gone",
-        )
-    ]
+    why = "Two runs at once would stop and start nodes against each other"
+    return refuse_lock(seen.lock, (node.name for node in seen.nodes), why)
 
 
 def _refuse_versions(seen: Observations) -> list[Problem]:
@@ -227,7 +216,7 @@ def _refuse_versions(seen: Observations) -> list[Problem]:
             check="package-state",
             found=f"the package on {node.name} is {node.package.value}",
             why="The cluster that is to be left behind has to be a whole one, which could be started again",
-            fix=f"Bring it in order with {_PLAYBOOK}.site or {_PLAYBOOK}.upgrade first",
+            fix=f"Bring it in order with {PLAYBOOK}.site or {PLAYBOOK}.upgrade first",
         )
         for node in known
         if node.package is not Package.WHOLE
@@ -240,7 +229,7 @@ def _refuse_versions(seen: Observations) -> list[Problem]:
                 check="mixed-versions",
                 found=f"the nodes have different versions: {shown}",
                 why="An upgrade is half done, and the schema may be of another version than the node that stays",
-                fix=f"Finish it first: {_PLAYBOOK}.upgrade -e rspm_version={max(versions)}",
+                fix=f"Finish it first: {PLAYBOOK}.upgrade -e rspm_version={max(versions)}",
             )
         )
     return problems
@@ -248,15 +237,9 @@ def _refuse_versions(seen: Observations) -> list[Problem]:
 
 def _refuse_services(seen: Observations) -> list[Problem]:
     """Return what is wrong with the databases and the load balancer while the old cluster is the home."""
+    why = "It is to send the node's users elsewhere before the node stops"
     problems = [
-        Problem(
-            check="load-balancer",
-            found=f"the load balancer doesn't say what it does with {node.name}",
-            why="It is to send the node's users elsewhere before the node stops",
-            fix=f"Start the load balancer, see that it knows {node.name}, and {_AGAIN}",
-        )
-        for node in seen.nodes
-        if node.reachable and node.balancer is Balancer.UNKNOWN
+        balancer_unknown(node.name, why) for node in seen.nodes if node.reachable and node.balancer is Balancer.UNKNOWN
     ]
     if seen.database_says:
         problems.append(
@@ -264,19 +247,11 @@ def _refuse_services(seen: Observations) -> list[Problem]:
                 check="database-reachable",
                 found=f"the databases on {seen.database} can't be reached ({seen.database_says})",
                 why="Without them no node can be proved stopped",
-                fix=f"Start PostgreSQL on {seen.database} and {_AGAIN}",
+                fix=f"Start PostgreSQL on {seen.database} and {AGAIN}",
             )
         )
-    return problems + [
-        Problem(
-            check="foreign-session",
-            found=f"{address} has a session in the database on {seen.database} and is no node of the inventory",
-            why="It may be a node that was forgotten, and would go on writing to what was copied",
-            fix=f"On {address}: systemctl mask --now rstudio-pm, or end whatever else uses the service's database "
-            f"account; then {_AGAIN}",
-        )
-        for address in seen.foreign_sessions
-    ]
+    why = "It may be a node that was forgotten, and would go on writing to what was copied"
+    return problems + [foreign_session(address, seen.database, why) for address in seen.foreign_sessions]
 
 
 def _names(names: Iterable[str]) -> str:

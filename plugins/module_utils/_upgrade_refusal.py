@@ -8,10 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from ansible_collections.rspm.ha.plugins.module_utils._cluster_refusal import (
+    AGAIN,
+    PLAYBOOK,
+    balancer_unknown,
+    foreign_session,
+    node_busy,
+    refuse_lock,
+)
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
 from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import (
     Balancer,
-    LockView,
     NodeObservation,
     Observations,
     Options,
@@ -22,12 +29,9 @@ from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import (
 )
 from ansible_collections.rspm.ha.plugins.module_utils._version import judge_versions, parse_version
 
-_AGAIN = "run the same command again"
-_PLAYBOOK = "ansible-playbook -i <inventory> rspm.ha"
-
 
 def _upgrade(version: str) -> str:
-    return f"{_PLAYBOOK}.upgrade -e rspm_version={version}"
+    return f"{PLAYBOOK}.upgrade -e rspm_version={version}"
 
 
 def continues_run(seen: Observations, target: str) -> bool:
@@ -80,7 +84,7 @@ def refuse_rollback(seen: Observations, options: Options) -> list[Problem]:
             f"{point.to_version} to {point.from_version}",
             why="The restore point isn't of the upgrade that this node took part in",
             fix=f"On {node.name}: systemctl mask --now rstudio-pm, install {point.to_version} or "
-            f"{point.from_version}, and {_AGAIN}",
+            f"{point.from_version}, and {AGAIN}",
         )
         for node in strange
     ]
@@ -93,31 +97,16 @@ def _refuse_unknown(seen: Observations, options: Options) -> list[Problem]:
             check="node-reachable",
             found=f"{node.name} is unreachable",
             why="A node that can't be seen may run the other version against the same database",
-            fix=f"Bring {node.name} back and {_AGAIN}; if it is gone for good: "
-            f"{_PLAYBOOK}.remove_node -e rspm_node={node.name}",
+            fix=f"Bring {node.name} back and {AGAIN}; if it is gone for good: "
+            f"{PLAYBOOK}.remove_node -e rspm_node={node.name}",
         )
         for node in seen.nodes
         if not node.reachable
     ]
+    problems += [node_busy(node.name) for node in seen.nodes if node.busy]
+    why = "A node that it can't drain would be stopped under its users, and might never come back to them"
     problems += [
-        Problem(
-            check="node-busy",
-            found=f"{node.name} is still at work on a step of an earlier run",
-            why="Two runs that change one node undo each other",
-            fix=f"Wait for it to end on {node.name}, and {_AGAIN}",
-        )
-        for node in seen.nodes
-        if node.busy
-    ]
-    problems += [
-        Problem(
-            check="load-balancer",
-            found=f"the load balancer doesn't say what it does with {node.name}",
-            why="A node that it can't drain would be stopped under its users, and might never come back to them",
-            fix=f"Start the load balancer, see that it knows {node.name}, and {_AGAIN}",
-        )
-        for node in seen.nodes
-        if node.reachable and node.balancer is Balancer.UNKNOWN
+        balancer_unknown(node.name, why) for node in seen.nodes if node.reachable and node.balancer is Balancer.UNKNOWN
     ]
     if not seen.nodes:
         problems.append(
@@ -137,7 +126,8 @@ def _refuse_unknown(seen: Observations, options: Options) -> list[Problem]:
                 fix="Set the first node to one of rspm_nodes, or leave it out",
             )
         )
-    return problems + _database_problems(seen) + _lock_problems(seen)
+    why = "Two runs at once would stop, start and upgrade nodes against each other"
+    return problems + _database_problems(seen) + refuse_lock(seen.lock, (node.name for node in seen.nodes), why)
 
 
 def _database_problems(seen: Observations) -> list[Problem]:
@@ -149,32 +139,11 @@ def _database_problems(seen: Observations) -> list[Problem]:
                 found=f"the database on {database.name} can't be reached"
                 + (f" ({database.says})" if database.says else ""),
                 why="Without it no node can be proved stopped, and none can start",
-                fix=f"Start PostgreSQL on {database.name} and {_AGAIN}",
+                fix=f"Start PostgreSQL on {database.name} and {AGAIN}",
             )
         ]
-    return [
-        Problem(
-            check="foreign-session",
-            found=f"{address} has a session in the database on {database.name} and is no node of the inventory",
-            why="It may be a node that was forgotten, and would run its version against the new schema",
-            fix=f"On {address}: systemctl mask --now rstudio-pm, or end whatever else uses the service's database "
-            f"account; then {_AGAIN}",
-        )
-        for address in database.foreign_sessions
-    ]
-
-
-def _lock_problems(seen: Observations) -> list[Problem]:
-    if seen.lock.view is not LockView.HELD:
-        return []
-    return [
-        Problem(
-            check="cluster-lock",
-            found=f"the cluster of {_names(seen.nodes)} is {seen.lock.says or 'locked by another run'}",
-            why="Two runs at once would stop, start and upgrade nodes against each other",
-            fix=f"Wait for it to end; see {_PLAYBOOK}.unlock if its holder is gone",
-        )
-    ]
+    why = "It may be a node that was forgotten, and would run its version against the new schema"
+    return [foreign_session(address, database.name, why) for address in database.foreign_sessions]
 
 
 def _differing_sources(nodes: Iterable[NodeObservation]) -> list[Problem]:
@@ -205,7 +174,7 @@ def _downgrade(seen: Observations, target: str) -> list[Problem]:
                         check="downgrade",
                         found=f"{node.name} {verb} {version}, newer than {target}",
                         why="An older version can't use the schema of a newer one",
-                        fix=f"Ask for {version} or newer, or go back to the restore point: {_PLAYBOOK}.rollback",
+                        fix=f"Ask for {version} or newer, or go back to the restore point: {PLAYBOOK}.rollback",
                     )
                 )
                 break
@@ -216,7 +185,7 @@ def _downgrade(seen: Observations, target: str) -> list[Problem]:
                 check="downgrade",
                 found=f"the schema of the database on {seen.database.name} is of {schema}, newer than {target}",
                 why="An older version can't use the schema of a newer one",
-                fix=f"Ask for {schema} or newer, or go back to the restore point: {_PLAYBOOK}.rollback",
+                fix=f"Ask for {schema} or newer, or go back to the restore point: {PLAYBOOK}.rollback",
             )
         )
     return problems
@@ -234,7 +203,7 @@ def half_done(seen: Observations, target: str) -> list[Problem]:
                 check="unfinished-rollback",
                 found=f"a rollback from {new} to {old} is half done; installed is {_by_version(seen.nodes)}",
                 why="The databases are, or are about to be, those of the restore point, and not of the nodes' version",
-                fix=f"Finish it: {_PLAYBOOK}.rollback",
+                fix=f"Finish it: {PLAYBOOK}.rollback",
             )
         ]
     known = all(node.package is not Package.WHOLE or node.has(old) or node.has(new) for node in seen.nodes)
@@ -246,7 +215,7 @@ def half_done(seen: Observations, target: str) -> list[Problem]:
                 check="unfinished-upgrade",
                 found=f"an upgrade from {old} to {new} is half done; installed is {_by_version(seen.nodes)}",
                 why="The schema may be that of the newer version, so nothing else may start before it is finished",
-                fix=f"Finish it with {_upgrade(new)}, or go back with {_PLAYBOOK}.rollback; a node of neither version "
+                fix=f"Finish it with {_upgrade(new)}, or go back with {PLAYBOOK}.rollback; a node of neither version "
                 f"first gets one of them by hand: systemctl mask --now rstudio-pm, then install {new}",
             )
         ]
@@ -273,9 +242,9 @@ def _refuse_versions(seen: Observations, target: str) -> list[Problem]:
             + (
                 "dpkg --configure -a (or dnf reinstall rstudio-pm)"
                 if node.package is Package.HALF
-                else f"install it with {_PLAYBOOK}.site"
+                else f"install it with {PLAYBOOK}.site"
             )
-            + f"; then {_AGAIN}",
+            + f"; then {AGAIN}",
         )
         for node in seen.nodes
         if node.package is not Package.WHOLE
@@ -293,7 +262,7 @@ def _refuse_versions(seen: Observations, target: str) -> list[Problem]:
                 + _by_version(seen.nodes),
                 why="Whether the schema has moved isn't known, and there is no way back from here",
                 fix=f"Bring {_names(older)} to {newest}: on each, systemctl mask --now rstudio-pm, install {newest}, "
-                f"systemctl unmask rstudio-pm, systemctl start rstudio-pm; then {_AGAIN}",
+                f"systemctl unmask rstudio-pm, systemctl start rstudio-pm; then {AGAIN}",
             )
         ]
     installed = seen.nodes[0].installed_version
@@ -302,7 +271,7 @@ def _refuse_versions(seen: Observations, target: str) -> list[Problem]:
             check="running-version",
             found=f"{node.name} runs {node.running_version}, but has {installed} installed",
             why="Its package was changed outside of this collection; at its next restart two versions would run",
-            fix=f"On each of {_names(seen.nodes)}: systemctl stop rstudio-pm; then {_AGAIN}",
+            fix=f"On each of {_names(seen.nodes)}: systemctl stop rstudio-pm; then {AGAIN}",
         )
         for node in seen.nodes
         if node.runs_other_than(installed)
@@ -315,8 +284,7 @@ def _refuse_versions(seen: Observations, target: str) -> list[Problem]:
                 found=f"the schema of the database on {seen.database.name} is of {schema}, while "
                 f"{_names(seen.nodes)} have {installed}",
                 why="A newer version ran against it, and there is no restore point from before",
-                fix=f"On each of {_names(seen.nodes)}: systemctl mask --now rstudio-pm, install {schema}; then "
-                f"{_AGAIN}",
+                fix=f"On each of {_names(seen.nodes)}: systemctl mask --now rstudio-pm, install {schema}; then {AGAIN}",
             )
         )
     return problems

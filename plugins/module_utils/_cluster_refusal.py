@@ -1,0 +1,60 @@
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Reasons that keep an upgrade as well as a migration from going on; why they matter, each says for itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ansible_collections.rspm.ha.plugins.module_utils._problem import Problem
+from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import LockObservation, LockView
+
+AGAIN = "run the same command again"
+PLAYBOOK = "ansible-playbook -i <inventory> rspm.ha"
+
+
+def node_busy(name: str) -> Problem:
+    """Return the problem of a node that an earlier run is still at work on."""
+    return Problem(
+        check="node-busy",
+        found=f"{name} is still at work on a step of an earlier run",
+        why="Two runs that change one node undo each other",
+        fix=f"Wait for it to end on {name}, and {AGAIN}",
+    )
+
+
+def balancer_unknown(name: str, why: str) -> Problem:
+    """Return the problem of a node of which the load balancer tells nothing."""
+    return Problem(
+        check="load-balancer",
+        found=f"the load balancer doesn't say what it does with {name}",
+        why=why,
+        fix=f"Start the load balancer, see that it knows {name}, and {AGAIN}",
+    )
+
+
+def foreign_session(address: str, database: str, why: str) -> Problem:
+    """Return the problem of a session that is no node's. database: name of its host."""
+    return Problem(
+        check="foreign-session",
+        found=f"{address} has a session in the database on {database} and is no node of the inventory",
+        why=why,
+        fix=f"On {address}: systemctl mask --now rstudio-pm, or end whatever else uses the service's database "
+        f"account; then {AGAIN}",
+    )
+
+
+def refuse_lock(lock: LockObservation, nodes: Iterable[str], why: str) -> list[Problem]:
+    """Return the problem of a lock that another run holds; none = it may be taken. nodes: names of the cluster's."""
+    if lock.view is not LockView.HELD:
+        return []
+    return [
+        Problem(
+            check="cluster-lock",
+            found=f"the cluster of {', '.join(nodes)} is {lock.says or 'locked by another run'}",
+            why=why,
+            fix=f"Wait for it to end; see {PLAYBOOK}.unlock if its holder is gone",
+        )
+    ]
