@@ -11,7 +11,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.rspm.ha.plugins.module_utils._migration_model import VERB
-from ansible_collections.rspm.ha.plugins.module_utils._upgrade_report import _aligned, _outage, _phases, _seen
+from ansible_collections.rspm.ha.plugins.module_utils._phase_report import (
+    done_phases,
+    outage,
+    outage_line,
+    phase_table,
+    plan_lines,
+)
 
 _PLAYBOOK = f"ansible-playbook -i <inventory> rspm.ha.{VERB}"
 _BEFORE_STOP = ("", "lock", "begin", "warm", "serve", "drain")
@@ -63,17 +69,7 @@ def outline(plan: Mapping[str, Any], choices: Mapping[str, Any], found: Mapping[
             f"Likely {_duration(times['before_seconds'])} while the cluster serves, then "
             f"{_duration(times['outage_seconds'])} without service."
         )
-    width = max(len(each["name"]) for each in plan["phases"])
-    for each in plan["phases"]:
-        by_action: dict[str, list[str]] = {}
-        for host, action in each["steps"].items():
-            by_action.setdefault(action, []).append(host)
-        steps = "; ".join(
-            action.replace("_", " ") + (f" on {', '.join(hosts)}" if hosts != [""] else "")
-            for action, hosts in by_action.items()
-        )
-        lines.append(f"{each['name']:<{width}}  {steps}")
-    return lines
+    return [*lines, *plan_lines(plan["phases"])]
 
 
 def known(result: Mapping[str, Any] | None, name: str) -> Mapping[str, Any]:
@@ -102,7 +98,6 @@ def report(run: Mapping[str, Any]) -> dict[str, Any]:
     left: what stays of the old cluster (data: server and path; databases: commands; nodes; balancers; inventory).
     """
     plan = run["plan"]
-    once = {each["name"] for each in plan["phases"] if "" in each["steps"]}
     # what is given up leaves the old home in use
     migrated = (run["purpose"], run["outcome"]) == ("migrate", "done")
     result: dict[str, Any] = {
@@ -112,8 +107,8 @@ def report(run: Mapping[str, Any]) -> dict[str, Any]:
         "choices": dict(run["choices"]),
         "began": run["began"],
         "stopped_in": run["at"] if run["outcome"] == "stopped" else "",
-        "phases": _phases(run["timelines"], once),
-        "outage": _outage(run["seen"]),
+        "phases": done_phases(run["timelines"], plan["phases"]),
+        "outage": outage(run["seen"]),
         "data": _counts(run["data"], ("files", "bytes", "copied_files", "copied_bytes", "verified", "read_bytes")),
         "databases": _counts(run["databases"], ("tables", "rows", "bytes", "verified_tables")),
         "failures": dict(run["failures"]),
@@ -235,18 +230,11 @@ def _says(result: Mapping[str, Any], record: str, copied: Mapping[str, Any]) -> 
 
 
 def _table(result: Mapping[str, Any]) -> list[str]:
-    rows = [("phase", "host", "action", "began (UTC)", "seconds", "of which")]
-    for phase in result["phases"]:
-        rows.append((phase["name"], "", "", phase["from"][11:23], f"{phase['seconds']:.1f}", ""))
-        for host, done in phase["nodes"].items():
-            parts = ", ".join(f"{step['step']} {step['seconds']:.1f}" for step in done["steps"])
-            spent = f"{done['seconds']:.1f}" if parts else ""
-            rows.append(("", host, done["action"].replace("_", " "), "", spent, parts))
-    lines = [*result["says"], "", *([*_aligned(rows), ""] if len(rows) > 1 else [])]
+    lines = [*result["says"], "", *phase_table(result["phases"], "host")]
     if result["data"]:
         lines.append("Data: " + ", ".join(f"{name} {value}" for name, value in result["data"].items()))
     if result["databases"]:
         lines.append("Databases: " + ", ".join(f"{name} {value}" for name, value in result["databases"].items()))
     for kept in result["left"]:
         lines.append(f"Still there on {kept['where']}: {kept['what']}. To remove it: {'; '.join(kept['commands'])}")
-    return [*lines, "", _seen(result)]
+    return [*lines, "", outage_line(result["outage"])]

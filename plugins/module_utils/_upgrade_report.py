@@ -6,9 +6,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Mapping
 from typing import Any
+
+from ansible_collections.rspm.ha.plugins.module_utils._phase_report import (
+    aligned,
+    done_phases,
+    outage,
+    outage_line,
+    phase_table,
+    plan_lines,
+)
 
 _PLAYBOOK = "ansible-playbook -i <inventory> rspm.ha"
 _BEFORE_STOP = ("lock", "stage", "restore_point")
@@ -20,18 +28,7 @@ def outline(plan: Mapping[str, Any]) -> list[str]:
     if not plan["phases"]:
         return [f"Nothing is to be done: every node has and runs {plan['to_version']}."]
     way = f"From {plan['from_version']} to {plan['to_version']}" if plan["from_version"] else f"To {plan['to_version']}"
-    lines = [f"{way}; {plan['first']} goes first."]
-    width = max(len(each["name"]) for each in plan["phases"])
-    for each in plan["phases"]:
-        by_action: dict[str, list[str]] = {}
-        for host, action in each["steps"].items():
-            by_action.setdefault(action, []).append(host)
-        steps = "; ".join(
-            action.replace("_", " ") + (f" on {', '.join(hosts)}" if hosts != [""] else "")
-            for action, hosts in by_action.items()
-        )
-        lines.append(f"{each['name']:<{width}}  {steps}")
-    return lines
+    return [f"{way}; {plan['first']} goes first.", *plan_lines(plan["phases"])]
 
 
 def report(run: Mapping[str, Any]) -> dict[str, Any]:
@@ -54,8 +51,8 @@ def report(run: Mapping[str, Any]) -> dict[str, Any]:
             name: {"before": _versions(before), "after": _versions(run["after"].get(name, {}))}
             for name, before in run["before"].items()
         },
-        "phases": _phases(run["timelines"], {each["name"] for each in plan["phases"] if "" in each["steps"]}),
-        "outage": _outage(run["seen"]),
+        "phases": done_phases(run["timelines"], plan["phases"]),
+        "outage": outage(run["seen"]),
         "failures": dict(run["failures"]),
     }
     result["says"] = _says(result)
@@ -67,44 +64,6 @@ def _versions(node: Mapping[str, Any]) -> dict[str, str]:
     if not node:
         return {"installed": "?", "runs": "?"}
     return {"installed": node["package"]["version"], "runs": node["running_version"]}
-
-
-def _seconds(start: str, end: str) -> float:
-    first, last = (datetime.fromisoformat(text.replace("Z", "+00:00")) for text in (start, end))
-    return round((last - first).total_seconds(), 3)
-
-
-def _phases(timelines: Mapping[str, Sequence[Mapping[str, Any]]], once: Collection[str]) -> list[dict[str, Any]]:
-    """Return each phase once, with what each node did in it, in the order of time.
-
-    once: names of the phases whose step is done once for the cluster, or is every node's part of one.
-    """
-    phases: dict[str, dict[str, Any]] = {}
-    for host, entries in timelines.items():
-        for entry in entries:
-            phase = phases.setdefault(
-                entry["phase"], {"name": entry["phase"], "from": entry["from"], "to": entry["to"], "nodes": {}}
-            )
-            phase["from"], phase["to"] = min(phase["from"], entry["from"]), max(phase["to"], entry["to"])
-            if entry["action"]:
-                steps = [dict(step) for step in entry["steps"]]
-                spent = round(sum(step["seconds"] for step in steps), 3)
-                if entry["phase"] not in once or steps:
-                    phase["nodes"][host] = {"action": entry["action"], "seconds": spent, "steps": steps}
-                else:
-                    phase["nodes"].setdefault("cluster", {"action": entry["action"], "seconds": spent, "steps": []})
-    ordered = sorted(phases.values(), key=lambda phase: str(phase["from"]))
-    return [{**phase, "seconds": _seconds(phase["from"], phase["to"])} for phase in ordered]
-
-
-def _outage(seen: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return what a client saw; None where nobody asked, or where it never was served at all."""
-    if not seen.get("samples") or seen["failures"] == seen["samples"]:
-        return None
-    return {
-        name: seen[name]
-        for name in ("samples", "failures", "longest_seconds", "total_seconds", "outages", "still_down", "from", "to")
-    }
 
 
 def _says(result: Mapping[str, Any]) -> list[str]:
@@ -131,35 +90,10 @@ def _says(result: Mapping[str, Any]) -> list[str]:
 
 
 def _table(result: Mapping[str, Any]) -> list[str]:
-    rows = [("phase", "node", "action", "began (UTC)", "seconds", "of which")]
-    for phase in result["phases"]:
-        rows.append((phase["name"], "", "", phase["from"][11:23], f"{phase['seconds']:.1f}", ""))
-        for host, done in phase["nodes"].items():
-            parts = ", ".join(f"{step['step']} {step['seconds']:.1f}" for step in done["steps"])
-            spent = f"{done['seconds']:.1f}" if parts else ""
-            rows.append(("", host, done["action"].replace("_", " "), "", spent, parts))
     nodes: list[tuple[str, ...]] = [("node", "had", "ran", "has", "runs")]
     for name, node in result["nodes"].items():
         before, after = node["before"], node["after"]
         shown = (before["installed"], before["runs"], after["installed"], after["runs"])
         nodes.append((name, *(text or "nothing" for text in shown)))
-    return [*result["says"], "", *([*_aligned(rows), ""] if len(rows) > 1 else []), *_aligned(nodes), "", _seen(result)]
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(text.ljust(width) for text, width in zip(row, widths)).rstrip() for row in rows]
-
-
-def _seen(result: Mapping[str, Any]) -> str:
-    outage = result["outage"]
-    if outage is None:
-        return "Outage at the load balancer: not measured."
-    if not outage["outages"]:
-        return f"Outage at the load balancer: none in {outage['samples']} requests."
-    ended = ", and it lasts" if outage["still_down"] else ""
-    return (
-        f"Outage at the load balancer: {outage['total_seconds']:.1f} s in {len(outage['outages'])} part(s), the "
-        f"longest {outage['longest_seconds']:.1f} s{ended}; {outage['failures']} of {outage['samples']} requests "
-        "failed."
-    )
+    table = phase_table(result["phases"], "node")
+    return [*result["says"], "", *table, *aligned(nodes), "", outage_line(result["outage"])]

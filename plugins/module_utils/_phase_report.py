@@ -1,0 +1,104 @@
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The phases of a run, planned or done, and the outage that clients saw: what every report shows in the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+
+def plan_lines(phases: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return one line for each phase. phases: at least one, as Plan.to_dict() has them."""
+    width = max(len(each["name"]) for each in phases)
+    lines = []
+    for each in phases:
+        by_action: dict[str, list[str]] = {}
+        for host, action in each["steps"].items():
+            by_action.setdefault(action, []).append(host)
+        steps = "; ".join(
+            action.replace("_", " ") + (f" on {', '.join(hosts)}" if hosts != [""] else "")
+            for action, hosts in by_action.items()
+        )
+        lines.append(f"{each['name']:<{width}}  {steps}")
+    return lines
+
+
+def done_phases(
+    timelines: Mapping[str, Sequence[Mapping[str, Any]]], plan: Iterable[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return each phase once, with what each node did in it, in the order of time.
+
+    timelines: by name, a list of phase, from, to, action, steps. plan: its phases, as Plan.to_dict() has them.
+    """
+    # their step is done once for the cluster, or is every node's part of one
+    once = {each["name"] for each in plan if "" in each["steps"]}
+    phases: dict[str, dict[str, Any]] = {}
+    for host, entries in timelines.items():
+        for entry in entries:
+            phase = phases.setdefault(
+                entry["phase"], {"name": entry["phase"], "from": entry["from"], "to": entry["to"], "nodes": {}}
+            )
+            phase["from"], phase["to"] = min(phase["from"], entry["from"]), max(phase["to"], entry["to"])
+            if entry["action"]:
+                steps = [dict(step) for step in entry["steps"]]
+                spent = round(sum(step["seconds"] for step in steps), 3)
+                if entry["phase"] not in once or steps:
+                    phase["nodes"][host] = {"action": entry["action"], "seconds": spent, "steps": steps}
+                else:
+                    phase["nodes"].setdefault("cluster", {"action": entry["action"], "seconds": spent, "steps": []})
+    ordered = sorted(phases.values(), key=lambda phase: str(phase["from"]))
+    return [{**phase, "seconds": _seconds(phase["from"], phase["to"])} for phase in ordered]
+
+
+def _seconds(start: str, end: str) -> float:
+    first, last = (datetime.fromisoformat(text.replace("Z", "+00:00")) for text in (start, end))
+    return round((last - first).total_seconds(), 3)
+
+
+def phase_table(phases: Iterable[Mapping[str, Any]], who: str) -> list[str]:
+    """Return done_phases as a table with an empty line after it; nothing for none. who: what takes part in them."""
+    rows = [("phase", who, "action", "began (UTC)", "seconds", "of which")]
+    for phase in phases:
+        rows.append((phase["name"], "", "", phase["from"][11:23], f"{phase['seconds']:.1f}", ""))
+        for host, done in phase["nodes"].items():
+            parts = ", ".join(f"{step['step']} {step['seconds']:.1f}" for step in done["steps"])
+            spent = f"{done['seconds']:.1f}" if parts else ""
+            rows.append(("", host, done["action"].replace("_", " "), "", spent, parts))
+    return [*aligned(rows), ""] if len(rows) > 1 else []
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the rows as lines with their columns below each other."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(text.ljust(width) for text, width in zip(row, widths)).rstrip() for row in rows]
+
+
+def outage(seen: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what a client saw; None where nobody asked, or where it never was served at all.
+
+    seen: what service_probe measured, {} for nothing.
+    """
+    if not seen.get("samples") or seen["failures"] == seen["samples"]:
+        return None
+    return {
+        name: seen[name]
+        for name in ("samples", "failures", "longest_seconds", "total_seconds", "outages", "still_down", "from", "to")
+    }
+
+
+def outage_line(found: Mapping[str, Any] | None) -> str:
+    """Return an outage as a line for a person."""
+    if found is None:
+        return "Outage at the load balancer: not measured."
+    if not found["outages"]:
+        return f"Outage at the load balancer: none in {found['samples']} requests."
+    ended = ", and it lasts" if found["still_down"] else ""
+    return (
+        f"Outage at the load balancer: {found['total_seconds']:.1f} s in {len(found['outages'])} part(s), the "
+        f"longest {found['longest_seconds']:.1f} s{ended}; {found['failures']} of {found['samples']} requests "
+        "failed."
+    )
