@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Union
 
-from ansible_collections.rspm.ha.plugins.module_utils._problem import Problem
 from ansible_collections.rspm.ha.plugins.module_utils._service import BLOCKED_FOR_GOOD
 from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import (
     CLUSTER,
@@ -18,6 +17,11 @@ from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import (
     LockObservation,
     LockView,
     Package,
+    Phase,
+    Refusal,
+    Step,
+    once,
+    to_data,
 )
 
 VERB = "migrate_to_single_node"
@@ -210,48 +214,18 @@ class Observations:
 
 
 @dataclass(frozen=True)
-class Step:
-    """One action on one host (CLUSTER = once)."""
-
-    host: str
-    action: Action
-
-
-@dataclass(frozen=True)
-class Phase:
-    """Steps that may run in parallel; all are done before the next phase begins."""
-
-    name: PhaseName
-    steps: tuple[Step, ...]
-
-
-@dataclass(frozen=True)
 class Plan:
     """The phases that remain, in order; none where nothing is to be done."""
 
-    phases: tuple[Phase, ...] = ()
+    phases: tuple[Phase[PhaseName, Action], ...] = ()
     target: str = ""
     version: str = ""
 
     def to_dict(self) -> dict[str, object]:
-        """Return the plan as plain data: phases as a list of {name, steps: {host: action}}."""
-        return {
-            "target": self.target,
-            "version": self.version,
-            "phases": [
-                {"name": each.name.value, "steps": {step.host: step.action.value for step in each.steps}}
-                for each in self.phases
-            ],
-        }
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """Why nothing may be done now; every problem names its host and what to type."""
-
-    problems: tuple[Problem, ...]
+        """Return the plan as plain data."""
+        return {"target": self.target, "version": self.version, "phases": to_data(self.phases)}
 
 
 Outcome = Union[Plan, Refusal]
 
-__all__ = ["CLUSTER", "Balancer", "LockObservation", "LockView", "Package"]
+__all__ = ["CLUSTER", "Balancer", "LockObservation", "LockView", "Package", "Phase", "Refusal", "Step", "once"]

@@ -20,7 +20,6 @@ from collections.abc import Iterable, Sequence
 from typing import Optional
 
 from ansible_collections.rspm.ha.plugins.module_utils._migration_model import (
-    CLUSTER,
     VERB,
     Action,
     Balancer,
@@ -35,10 +34,12 @@ from ansible_collections.rspm.ha.plugins.module_utils._migration_model import (
     RecordState,
     Refusal,
     Step,
+    once,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._migration_refusal import refuse_abort, refuse_migration
 
-_Phases = list[Optional[Phase]]
+_Phase = Optional[Phase[PhaseName, Action]]
+_Phases = list[_Phase]
 
 
 def plan_migration(seen: Observations, options: Options) -> Outcome:
@@ -69,7 +70,7 @@ def plan_abort(seen: Observations) -> Outcome:
     phases: _Phases = [
         _on(PhaseName.START_AGAIN, Action.START_AGAIN, down),
         _on(PhaseName.READY, Action.LB_READY, ready if begun or ours else []),
-        _once(PhaseName.FORGET, Action.FORGET) if begun else None,
+        once(PhaseName.FORGET, Action.FORGET) if begun else None,
     ]
     return _finish(seen, phases, seen.record.options or Options(""), [])
 
@@ -82,7 +83,7 @@ def _before_switch(seen: Observations, options: Options) -> _Phases:
     # while nothing runs, the last copy does it all
     warm = options.move_data and any(node.process for node in seen.nodes)
     return [
-        _once(PhaseName.BEGIN, Action.BEGIN) if seen.record.state is RecordState.ABSENT else None,
+        once(PhaseName.BEGIN, Action.BEGIN) if seen.record.state is RecordState.ABSENT else None,
         _on(PhaseName.WARM, Action.WARM_COPY, target if warm else []),
         _on(PhaseName.SERVE, Action.SERVE_DATABASES, target if options.move_databases else []),
         _on(PhaseName.DRAIN, Action.LB_DRAIN, serving),
@@ -117,7 +118,7 @@ def _after_switch(seen: Observations, options: Options) -> _Phases:
             *(Action.CLOSE_STORAGE, seen.storage_hosts, Action.PROTECT_DATA),
             options.target if options.move_data else "",
         ),
-        _once(PhaseName.INVENTORY, Action.WRITE_INVENTORY),
+        once(PhaseName.INVENTORY, Action.WRITE_INVENTORY),
         _on(PhaseName.FINISH, Action.FINISH, target),
     ]
 
@@ -133,15 +134,15 @@ def _leave(seen: Observations, options: Options) -> _Phases:
     ]
 
 
-def _on(name: PhaseName, action: Action, nodes: Iterable[NodeObservation]) -> Phase | None:
+def _on(name: PhaseName, action: Action, nodes: Iterable[NodeObservation]) -> _Phase:
     return _at(name, action, [node.name for node in nodes])
 
 
-def _at(name: PhaseName, action: Action, hosts: Sequence[str]) -> Phase | None:
+def _at(name: PhaseName, action: Action, hosts: Sequence[str]) -> _Phase:
     return Phase(name, tuple(Step(host, action) for host in hosts)) if hosts else None
 
 
-def _close(name: PhaseName, action: Action, hosts: Sequence[str], leaving: Action, target: str) -> Phase | None:
+def _close(name: PhaseName, action: Action, hosts: Sequence[str], leaving: Action, target: str) -> _Phase:
     """Return the phase in which hosts of ours let nobody else in, and the target what it has left behind be."""
     steps = [Step(host, action) for host in hosts]
     if target and target not in hosts:
@@ -149,17 +150,13 @@ def _close(name: PhaseName, action: Action, hosts: Sequence[str], leaving: Actio
     return Phase(name, tuple(steps)) if steps else None
 
 
-def _once(name: PhaseName, action: Action) -> Phase:
-    return Phase(name, (Step(CLUSTER, action),))
-
-
 def _finish(seen: Observations, phases: _Phases, options: Options, afterwards: _Phases) -> Plan:
     """Return the plan with the lock around its phases; no work and no lock left over is no plan."""
     work = [each for each in phases if each is not None]
     if work or seen.lock.view is not LockView.FREE:
         if seen.lock.view is not LockView.OURS:
-            work.insert(0, _once(PhaseName.LOCK, Action.TAKE_LOCK))
-        work.append(_once(PhaseName.UNLOCK, Action.RELEASE_LOCK))
+            work.insert(0, once(PhaseName.LOCK, Action.TAKE_LOCK))
+        work.append(once(PhaseName.UNLOCK, Action.RELEASE_LOCK))
     work += [each for each in afterwards if each is not None]
     versions = [node.installed_version for node in seen.nodes if node.name == options.target]
     return Plan(tuple(work), options.target, versions[0] if versions else "")

@@ -6,16 +6,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
-from typing import Union
+from typing import Generic, TypeVar, Union
 
 from ansible_collections.rspm.ha.plugins.module_utils._problem import Problem
 from ansible_collections.rspm.ha.plugins.module_utils._version import parse_version, reports_version, same_version
 
 CLUSTER = ""
 """The host of a step that is done once for the whole cluster."""
+
+# the phases and actions of an upgrade, or those of other work
+NameT = TypeVar("NameT", bound=Enum)
+ActionT = TypeVar("ActionT", bound=Enum)
 
 # a plan compares the same few versions many times
 same = cache(same_version)
@@ -247,40 +252,44 @@ DEFAULT_OPTIONS = Options()
 
 
 @dataclass(frozen=True)
-class Step:
+class Step(Generic[ActionT]):
     """One action on one host (CLUSTER = once)."""
 
     host: str
-    action: Action
+    action: ActionT
 
 
 @dataclass(frozen=True)
-class Phase:
+class Phase(Generic[NameT, ActionT]):
     """Steps that may run in parallel; all are done before the next phase begins."""
 
-    name: PhaseName
-    steps: tuple[Step, ...]
+    name: NameT
+    steps: tuple[Step[ActionT], ...]
+
+
+def to_data(phases: Iterable[Phase[NameT, ActionT]]) -> list[dict[str, object]]:
+    """Return phases as plain data: a list of {name, steps: {host: action}}."""
+    return [
+        {"name": each.name.value, "steps": {step.host: step.action.value for step in each.steps}} for each in phases
+    ]
 
 
 @dataclass(frozen=True)
 class Plan:
     """The phases that remain, in order; none where nothing is to be done. first: the node that goes first, or ""."""
 
-    phases: tuple[Phase, ...] = ()
+    phases: tuple[Phase[PhaseName, Action], ...] = ()
     first: str = ""
     from_version: str = ""
     to_version: str = ""
 
     def to_dict(self) -> dict[str, object]:
-        """Return the plan as plain data for a module result: phases as a list of {name, steps: {host: action}}."""
+        """Return the plan as plain data for a module result."""
         return {
             "first": self.first,
             "from_version": self.from_version,
             "to_version": self.to_version,
-            "phases": [
-                {"name": phase.name.value, "steps": {step.host: step.action.value for step in phase.steps}}
-                for phase in self.phases
-            ],
+            "phases": to_data(self.phases),
         }
 
 
@@ -294,12 +303,12 @@ class Refusal:
 Outcome = Union[Plan, Refusal]
 
 
-def phase(name: PhaseName, action: Action, nodes: list[NodeObservation]) -> Phase | None:
+def phase(name: PhaseName, action: Action, nodes: list[NodeObservation]) -> Phase[PhaseName, Action] | None:
     """Return the phase in which all these nodes do the same, or None for no node."""
     return Phase(name, tuple(Step(node.name, action) for node in nodes)) if nodes else None
 
 
-def once(name: PhaseName, action: Action) -> Phase:
+def once(name: NameT, action: ActionT) -> Phase[NameT, ActionT]:
     """Return the phase of a step that is done once for the cluster."""
     return Phase(name, (Step(CLUSTER, action),))
 

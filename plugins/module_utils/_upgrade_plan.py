@@ -49,7 +49,8 @@ from ansible_collections.rspm.ha.plugins.module_utils._upgrade_refusal import (
 )
 
 _Nodes = list[NodeObservation]
-_Phases = list[Optional[Phase]]
+_Phase = Optional[Phase[PhaseName, Action]]
+_Phases = list[_Phase]
 
 
 def plan_upgrade(seen: Observations, target: str, options: Options = DEFAULT_OPTIONS) -> Outcome:
@@ -250,13 +251,13 @@ def _is_settled(node: NodeObservation, version: str) -> bool:
     return node.runs(version) and node.healthy and node.enabled and not node.masked
 
 
-def _back(name: PhaseName, changed: _Nodes, unchanged: _Nodes) -> Phase | None:
+def _back(name: PhaseName, changed: _Nodes, unchanged: _Nodes) -> _Phase:
     """Return the phase in which nodes come back into the load balancer: those just started, and leftovers."""
     left = [node for node in unchanged if node.balancer in (Balancer.DRAIN, Balancer.MAINT)]
     return phase(name, Action.LB_READY, [node for node in changed if node.balancer is not Balancer.UNMANAGED] + left)
 
 
-def _hold(nodes: Iterable[NodeObservation], installed: _Nodes) -> Phase | None:
+def _hold(nodes: Iterable[NodeObservation], installed: _Nodes) -> _Phase:
     """Return the phase in which packages are held: those just installed, and those that lost it."""
     return phase(PhaseName.HOLD, Action.HOLD, [node for node in nodes if node in installed or not node.held])
 
