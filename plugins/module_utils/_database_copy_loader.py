@@ -34,7 +34,6 @@ from ansible_collections.rspm.ha.plugins.module_utils._database_copy_scan_loader
     open_side,
     scan,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_sessions import judge_sessions
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
 from ansible_collections.rspm.ha.plugins.module_utils._restore_point import (
     SCHEMAS_QUERY,
@@ -44,7 +43,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._restore_point import (
 )
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner
 from ansible_collections.rspm.ha.plugins.module_utils._server_config import Database, merged
-from ansible_collections.rspm.ha.plugins.module_utils._stop_loader import Timeline, open_watch
+from ansible_collections.rspm.ha.plugins.module_utils._stop_loader import Timeline, load_left_sessions
 
 _SESSION_TIMEOUT = 30.0
 _LEFTOVER_TIMEOUT = 60.0
@@ -305,17 +304,7 @@ class Copier:
         problems = []
         with self.timeline.step(step):
             for database, why in sides:
-                watched = {
-                    "host": database.host,
-                    "port": database.port,
-                    "databases": [database.name, database.usage_name],
-                    "user": database.user,
-                    "password": database.password,
-                    "sslmode": database.sslmode,
-                    "timeout": _SESSION_TIMEOUT,
-                }
-                with closing(open_watch(watched)) as watch:
-                    found = judge_sessions(watch.wait(_SESSION_TIMEOUT), watch.where)
-                problems += [replace(problem, why=why) for problem in found]
+                left = load_left_sessions(database, _SESSION_TIMEOUT)
+                problems += [replace(problem, why=why) for problem in left]
         if problems:
             raise DomainError(merged(problems))

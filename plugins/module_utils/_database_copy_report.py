@@ -20,23 +20,10 @@ from ansible_collections.rspm.ha.plugins.module_utils._database_copy import (
     state_of,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy_content import Content, missing_roles
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_login import SSLMODES
 from ansible_collections.rspm.ha.plugins.module_utils._problem import Problem
 
 # Source and target by the name of the part.
 Contents = dict[str, tuple[Content, Content]]
-
-DATABASE_SPEC: dict[str, Any] = {
-    "host": {"type": "str", "required": True},
-    "port": {"type": "int", "default": 5432},
-    "name": {"type": "str", "required": True},
-    "usage_name": {"type": "str", "required": True},
-    "user": {"type": "str", "required": True},
-    "password": {"type": "str", "required": True, "no_log": True},
-    "sslmode": {"type": "str", "choices": list(SSLMODES), "default": "require"},
-    "schema": {"type": "str", "default": ""},
-    "usage_schema": {"type": "str", "default": ""},
-}
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -28,7 +27,6 @@ from ansible_collections.rspm.ha.plugins.module_utils._package_loader import (
     sha256_of,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_login import judge_login
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_sessions import judge_sessions
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire import APPLICATION, ProtocolError, ServerRefused
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire_loader import (
     ConnectFailed,
@@ -51,7 +49,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._service_loader import (
     load_document,
     read_text,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._stop_loader import open_watch
+from ansible_collections.rspm.ha.plugins.module_utils._stop_loader import load_left_sessions
 from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import RestoreState
 
 _QUICK = 60.0
@@ -266,17 +264,7 @@ class Store:
             ) from error
 
     def _prove_no_session(self, database: Database) -> None:
-        watched: Mapping[str, Any] = {
-            "host": database.host,
-            "port": database.port,
-            "databases": [database.name, database.usage_name],
-            "user": database.user,
-            "password": database.password,
-            "sslmode": database.sslmode,
-            "timeout": _SESSION_TIMEOUT,
-        }
-        with closing(open_watch(watched)) as watch:
-            problems = judge_sessions(watch.wait(_SESSION_TIMEOUT), watch.where)
+        problems = load_left_sessions(database, _SESSION_TIMEOUT)
         if problems:
             raise DomainError(merged(problems))
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.rspm.ha.plugins.module_utils._gcfg import flatten, value_text
+from ansible_collections.rspm.ha.plugins.module_utils._postgres_login import SSLMODES
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
 
 KEY_PATH = "/etc/rstudio-pm/rstudio-pm.key"
@@ -64,6 +65,16 @@ DATABASE_OPTIONS: dict[str, dict[str, Any]] = {
     "sslmode": {"type": "str", "default": "require"},
     "schema": {"type": "str", "default": ""},
     "usage_schema": {"type": "str", "default": ""},
+}
+# The same where its data is read or written, which no default may decide.
+REQUIRED_DATABASE_OPTIONS: dict[str, dict[str, Any]] = {
+    **DATABASE_OPTIONS,
+    "host": {"type": "str", "required": True},
+    "name": {"type": "str", "required": True},
+    "usage_name": {"type": "str", "required": True},
+    "user": {"type": "str", "required": True},
+    "password": {"type": "str", "required": True, "no_log": True},
+    "sslmode": {"type": "str", "choices": list(SSLMODES), "default": "require"},
 }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
@@ -29,7 +29,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire_loader impo
 )
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner
-from ansible_collections.rspm.ha.plugins.module_utils._server_config import merged
+from ansible_collections.rspm.ha.plugins.module_utils._server_config import Database, merged
 from ansible_collections.rspm.ha.plugins.module_utils._server_unit import UNIT
 from ansible_collections.rspm.ha.plugins.module_utils._service_loader import block, load_document, load_unit
 from ansible_collections.rspm.ha.plugins.module_utils._stop import (
@@ -147,6 +147,21 @@ def open_watch(database: Mapping[str, Any]) -> SessionWatch:
         raise DomainError(merged(judge_login(result)))
     where = f"{database['host']}:{database['port']}"
     return SessionWatch(connection, where, names, database["user"], database["timeout"])
+
+
+def load_left_sessions(database: Database, timeout: float) -> list[Problem]:
+    """Return the problem of the role's sessions that have not ended in its databases after timeout seconds."""
+    watched = {
+        "host": database.host,
+        "port": database.port,
+        "databases": [database.name, database.usage_name],
+        "user": database.user,
+        "password": database.password,
+        "sslmode": database.sslmode,
+        "timeout": timeout,
+    }
+    with closing(open_watch(watched)) as watch:
+        return judge_sessions(watch.wait(timeout), watch.where)
 
 
 def _raise(problems: list[Problem]) -> None:

@@ -316,10 +316,10 @@ from ansible_collections.rspm.ha.plugins.module_utils._database_copy import (
     removal_commands,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy_loader import Copier
-from ansible_collections.rspm.ha.plugins.module_utils._database_copy_report import DATABASE_SPEC, report
+from ansible_collections.rspm.ha.plugins.module_utils._database_copy_report import report
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import module_runner
-from ansible_collections.rspm.ha.plugins.module_utils._server_config import Database
+from ansible_collections.rspm.ha.plugins.module_utils._server_config import REQUIRED_DATABASE_OPTIONS, Database
 from ansible_collections.rspm.ha.plugins.module_utils._stop_loader import Timeline
 
 
@@ -368,8 +368,8 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "state": {"type": "str", "choices": ["observed", "copied", "retired", "revived"], "default": "copied"},
-            "source": {"type": "dict", "required": True, "options": DATABASE_SPEC},
-            "target": {"type": "dict", "options": DATABASE_SPEC},
+            "source": {"type": "dict", "required": True, "options": REQUIRED_DATABASE_OPTIONS},
+            "target": {"type": "dict", "options": REQUIRED_DATABASE_OPTIONS},
             "work_path": {"type": "path", "default": "/var/tmp"},
             "jobs": {"type": "int"},
         },

@@ -193,12 +193,15 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_login import SSLMODES
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._restore_point import Metadata, judge_move, must_create
 from ansible_collections.rspm.ha.plugins.module_utils._restore_point_loader import Store
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import module_runner
-from ansible_collections.rspm.ha.plugins.module_utils._server_config import Database, merged
+from ansible_collections.rspm.ha.plugins.module_utils._server_config import (
+    REQUIRED_DATABASE_OPTIONS,
+    Database,
+    merged,
+)
 from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import RestoreState
 from ansible_collections.rspm.ha.plugins.module_utils._work_loader import node_work
 
@@ -261,17 +264,6 @@ def run(module: AnsibleModule) -> dict[str, Any]:
 
 def main() -> None:
     """Run the module."""
-    database = {
-        "host": {"type": "str", "required": True},
-        "port": {"type": "int", "default": 5432},
-        "name": {"type": "str", "required": True},
-        "usage_name": {"type": "str", "required": True},
-        "user": {"type": "str", "required": True},
-        "password": {"type": "str", "required": True, "no_log": True},
-        "sslmode": {"type": "str", "choices": list(SSLMODES), "default": "require"},
-        "schema": {"type": "str", "default": ""},
-        "usage_schema": {"type": "str", "default": ""},
-    }
     module = AnsibleModule(
         argument_spec={
             "path": {"type": "path", "required": True},
@@ -283,7 +275,7 @@ def main() -> None:
             "run_id": {"type": "str"},
             "from_version": {"type": "str"},
             "to_version": {"type": "str"},
-            "database": {"type": "dict", "options": database},
+            "database": {"type": "dict", "options": REQUIRED_DATABASE_OPTIONS},
         },
         required_if=[
             ("state", "created", ["run_id", "from_version", "to_version", "database"]),
