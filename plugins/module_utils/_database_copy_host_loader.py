@@ -18,9 +18,9 @@ from dataclasses import dataclass
 
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy import Tools, parse_major
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy_failure import CHECK, tool_failed
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire import APPLICATION
+from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire_loader import load_issuers
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
-from ansible_collections.rspm.ha.plugins.module_utils._restore_point import password_file
+from ansible_collections.rspm.ha.plugins.module_utils._restore_point import password_file, tool_environment
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner
 from ansible_collections.rspm.ha.plugins.module_utils._server_config import Database
 from ansible_collections.rspm.ha.plugins.module_utils._service_loader import write_file
@@ -33,8 +33,6 @@ _QUICK = 60.0
 _TOOLS = ("pg_dump", "pg_restore", "timeout")
 # where distributions and PostgreSQL's own packages put the tools of each version
 _TOOL_FOLDERS = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/usr/lib/postgresql*/bin", "/usr/bin")
-# libpq has no default of the machine's own, and python's does not exist everywhere
-_ISSUERS = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem")
 # a server that lost its power must not be waited for
 _KEEPALIVE = "keepalives_idle=30 keepalives_interval=10 keepalives_count=3 tcp_user_timeout=60000"
 
@@ -79,27 +77,14 @@ class Workshop:
 
     def _run(self, tools: Tools, tool: str, database: Database, name: str, words: list[str], address: str) -> None:
         text = password_file(database.user, database.password)
-        write_file(f"{RUN_FOLDER}/pgpass", text, 0o600, os.geteuid(), os.getegid())
+        secret = f"{RUN_FOLDER}/pgpass"
+        write_file(secret, text, 0o600, os.geteuid(), os.getegid())
         quoted = name.replace("\\", "\\\\").replace("'", "\\'")
         argv = [f"{tools.folder}/{tool}", f"--dbname=dbname='{quoted}' {_KEEPALIVE}", *words]
-        done = self.runner(argv, timeout=_TIMEOUT, env=_environment(database))
+        environment = tool_environment(database, secret, load_issuers())
+        done = self.runner(argv, timeout=_TIMEOUT, env=environment)
         if done.rc != 0:
             raise DomainError(tool_failed(tool, done.rc, done.stderr, self.work_path, self.host, address))
-
-
-def _environment(database: Database) -> dict[str, str]:
-    issuers = next((path for path in _ISSUERS if os.path.exists(path)), "")
-    return {
-        "PGHOST": database.host,
-        "PGPORT": str(database.port),
-        "PGUSER": database.user,
-        "PGSSLMODE": database.sslmode,
-        "PGPASSFILE": f"{RUN_FOLDER}/pgpass",
-        "PGAPPNAME": APPLICATION,
-        "PGCONNECT_TIMEOUT": "10",
-        # with it, sslmode require would check the issuer too
-        **({"PGSSLROOTCERT": issuers} if issuers and database.sslmode.startswith("verify") else {}),
-    }
 
 
 def load_tools(runner: Runner) -> list[Tools]:

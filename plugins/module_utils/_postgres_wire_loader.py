@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import socket
 import ssl
@@ -19,6 +20,9 @@ from ansible_collections.rspm.ha.plugins.module_utils import _postgres_login as 
 from ansible_collections.rspm.ha.plugins.module_utils import _postgres_wire as wire
 
 Result = TypeVar("Result")
+
+# libpq has no default of the machine's own, and python's does not exist everywhere
+_ISSUERS = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem")
 
 
 class ConnectFailed(Exception):
@@ -224,3 +228,8 @@ def _context(sslmode: str, ca_file: str) -> ssl.SSLContext:
         # An sslmode of these encrypts without asking who the server is; that is what it means.
         context.verify_mode = ssl.CERT_NONE
     return context
+
+
+def load_issuers() -> str:
+    """Return the file with the issuers that this host trusts, for libpq; "" where there is none."""
+    return next((path for path in _ISSUERS if os.path.exists(path)), "")

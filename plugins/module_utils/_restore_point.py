@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire import literal
+from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire import APPLICATION, literal
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
 from ansible_collections.rspm.ha.plugins.module_utils._server_config import Database
 from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import RestoreState
@@ -150,6 +150,24 @@ def dumps_of(database: Database) -> tuple[Dump, Dump]:
         Dump("main.dump", database.name, database.schema),
         Dump("usage.dump", database.usage_name, database.usage_schema),
     )
+
+
+def tool_environment(database: Database, password_path: str, issuers: str) -> dict[str, str]:
+    """Return what PostgreSQL's tools need for a login, without a secret.
+
+    password_path: of the password file. issuers: file with those that this host trusts, "" where it has none.
+    """
+    return {
+        "PGHOST": database.host,
+        "PGPORT": str(database.port),
+        "PGUSER": database.user,
+        "PGSSLMODE": database.sslmode,
+        "PGPASSFILE": password_path,
+        "PGAPPNAME": APPLICATION,
+        "PGCONNECT_TIMEOUT": "10",
+        # with it, sslmode require would check the issuer too
+        **({"PGSSLROOTCERT": issuers} if issuers and database.sslmode.startswith("verify") else {}),
+    }
 
 
 def password_file(user: str, password: str) -> str:

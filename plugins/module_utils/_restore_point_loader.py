@@ -27,10 +27,11 @@ from ansible_collections.rspm.ha.plugins.module_utils._package_loader import (
     sha256_of,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_login import judge_login
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire import APPLICATION, ProtocolError, ServerRefused
+from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire import ProtocolError, ServerRefused
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire_loader import (
     ConnectFailed,
     Connection,
+    load_issuers,
     open_session,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
@@ -229,17 +230,9 @@ class Store:
     def _postgres(self, database: Database, name: str, argv: list[str]) -> None:
         """Run a tool of PostgreSQL; the password is in a file that only the account reads, gone afterwards."""
         with Candidate(ACCOUNT, self._ids()) as private:
-            environment = {
-                "PGHOST": database.host,
-                "PGPORT": str(database.port),
-                "PGUSER": database.user,
-                "PGDATABASE": name,
-                "PGSSLMODE": database.sslmode,
-                "PGPASSFILE": private.put("pgpass", point.password_file(database.user, database.password), 0o600),
-                "PGAPPNAME": APPLICATION,
-                "PGCONNECT_TIMEOUT": "10",
-            }
-            self._do(argv, timeout=_DUMP_TIMEOUT, env=environment)
+            secret = private.put("pgpass", point.password_file(database.user, database.password), 0o600)
+            environment = point.tool_environment(database, secret, load_issuers())
+            self._do(argv, timeout=_DUMP_TIMEOUT, env={**environment, "PGDATABASE": name})
 
     def _login(self, database: Database, name: str) -> Connection:
         result, connection = open_session(

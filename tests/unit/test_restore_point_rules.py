@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.rspm.ha.plugins.module_utils._postgres_login import SSLMODES
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._restore_point import (
     ABSENT,
@@ -27,6 +28,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._restore_point import (
     quote_pattern,
     render,
     restore_list,
+    tool_environment,
     tool_failed,
     wipe_statement,
 )
@@ -109,6 +111,16 @@ def test_dumps() -> None:
     assert [(dump.database, dump.schema) for dump in dumps_of(one)] == [("pm", "a"), ("pm", "b")]
     assert quote_pattern('a"*') == '"a""*"'
     assert "n.nspname = E'a''b'" in wipe_statement("a'b") and "DROP SCHEMA" not in wipe_statement("a'b")
+
+
+@pytest.mark.parametrize("sslmode", SSLMODES)
+@pytest.mark.parametrize("issuers", ["/etc/issuers.pem", ""])
+def test_only_who_verifies_names_the_issuers(sslmode: str, issuers: str) -> None:
+    database = Database("db1", 5433, "pm", "usage", "u", "canary", sslmode)
+    wanted = {"PGHOST": "db1", "PGPORT": "5433", "PGUSER": "u", "PGSSLMODE": sslmode, "PGPASSFILE": "/run/x"}
+    given = tool_environment(database, "/run/x", issuers)
+    assert wanted.items() <= given.items() and "canary" not in given.values()
+    assert given.get("PGSSLROOTCERT", "") == (issuers if sslmode in ("verify-ca", "verify-full") else "")
 
 
 def unescaped(line: str) -> list[str]:

@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
+from ansible_collections.rspm.ha.plugins.module_utils import _postgres_wire_loader as wire_loader
 from ansible_collections.rspm.ha.plugins.module_utils import _restore_point as point
 from ansible_collections.rspm.ha.plugins.module_utils import _restore_point_loader as loader
 from ansible_collections.rspm.ha.plugins.module_utils import _service_loader as service_loader
@@ -159,8 +160,11 @@ def binaries() -> Iterator[tuple[Path, int]]:
     data, tools = str(folder / "data"), BINARIES[-1].parent
     try:
         postgres(str(tools / "initdb"), "-D", data, "-U", "postgres", "-A", "trust", "--no-sync")
+        request = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
+        request += ["-addext", "subjectAltName=IP:127.0.0.1"]
+        postgres(*request, "-keyout", f"{data}/server.key", "-out", f"{data}/server.crt")
         Path(data, "pg_hba.conf").write_text("local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
-        options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
+        options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off -c ssl=on"
         postgres(str(tools / "pg_ctl"), "-D", data, "-w", "-l", str(folder / "log"), "-o", options, "start")
         try:
             yield folder, port
@@ -249,6 +253,14 @@ def test_two_schemas_in_one_database(server: Server, node: Path) -> None:
     server.sql('SET ROLE pm; DROP TABLE a.t; CREATE TABLE "B b".new (v int); DELETE FROM "B b".t', "one")
     store.restore(made)
     assert server.schema("one") == before and "others" in before
+
+
+def test_the_tools_trust_whom_the_host_trusts(server: Server, node: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    certificate = f"{server.folder}/data/server.crt"
+    monkeypatch.setattr(wire_loader, "_ISSUERS", (certificate,))
+    monkeypatch.setenv("SSL_CERT_FILE", certificate)
+    store = store_of(server, node, sslmode="verify-full")
+    assert store.restore(create(store)).state is RestoreState.RESTORED
 
 
 def test_a_changed_file_is_found_before_anything_is_dropped(server: Server, node: Path) -> None:
