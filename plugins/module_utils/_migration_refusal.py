@@ -28,6 +28,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._migration_model import (
 )
 from ansible_collections.rspm.ha.plugins.module_utils._problem import Problem
 from ansible_collections.rspm.ha.plugins.module_utils._service import BLOCKED_FOR_INSTALL
+from ansible_collections.rspm.ha.plugins.module_utils._version import parse_version
 
 _ABORT = f"{PLAYBOOK}.{VERB} -e rspm_migration=abort"
 
@@ -229,7 +230,7 @@ def _refuse_versions(seen: Observations) -> list[Problem]:
                 check="mixed-versions",
                 found=f"the nodes have different versions: {shown}",
                 why="An upgrade is half done, and the schema may be of another version than the node that stays",
-                fix=f"Finish it first: {PLAYBOOK}.upgrade -e rspm_version={max(versions)}",
+                fix=f"Finish it first: {PLAYBOOK}.upgrade -e rspm_version={max(versions, key=parse_version)}",
             )
         )
     return problems

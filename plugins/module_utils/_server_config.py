@@ -20,7 +20,6 @@ from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainErro
 
 KEY_PATH = "/etc/rstudio-pm/rstudio-pm.key"
 
-SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _CHOICES = {
     "Database.Provider": ("postgres", "sqlite"),
     "Storage.Default": ("file", "s3"),
@@ -269,13 +268,13 @@ def _judge_database(cluster: ClusterSettings, given: _Given) -> list[Problem]:
                 "Put a host into the group rspm_database, or set rspm_database_host to your own server",
             )
         )
-    if database.sslmode not in SSL_MODES:
+    if database.sslmode not in SSLMODES:
         problems.append(
             _problem(
                 "database-sslmode",
                 f"rspm_database_sslmode is {database.sslmode!r}",
-                "PostgreSQL does not know that mode",
-                f"Choose one of {', '.join(SSL_MODES)}",
+                "Nodes and upgrades reach PostgreSQL in the same way, and know no such one",
+                f"Choose one of {', '.join(SSLMODES)}",
             )
         )
     if (database.name, database.schema) == (database.usage_name, database.usage_schema):

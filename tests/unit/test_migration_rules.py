@@ -111,6 +111,13 @@ def test_what_can_not_be_is_refused_with_what_to_type(seen: Observations, option
     assert isinstance(outcome, Refusal) and all(each.found and each.why and each.fix for each in outcome.problems)
 
 
+def test_mixed_versions_are_brought_to_the_newest_and_not_to_the_last_of_the_alphabet() -> None:
+    older, newer = (replace(NODE, installed_version=version) for version in ("1.9.0-3", "1.10.0-1"))
+    outcome = plan_migration(replace(SEEN, nodes=(older, newer)), MOVE)
+    assert isinstance(outcome, Refusal)
+    assert "rspm_version=1.10.0-1" in str(outcome.problems[0])
+
+
 def test_sqlite_is_refused_with_the_reason() -> None:
     outcome = plan_migration(SEEN, options_of(_choices("sqlite")))
     assert isinstance(outcome, Refusal)
