@@ -2,7 +2,7 @@
 LAB := tests/lab/lab
 RSPM_LAB ?= lab
 RSPM_TEST_PACKAGES := $(CURDIR)/.cache/packages
-SCENARIOS := external cluster mirror
+SCENARIOS := external cluster mirror upgrade
 export RSPM_LAB RSPM_TEST_PACKAGES
 
 # Molecule looks for pytest and ansible-playbook on the path.

@@ -38,7 +38,7 @@ def test_the_cluster_is_upgraded_once(step: Step, lab: Lab) -> None:
     assert set(support.versions(lab).values()) == {step.target}
     assert step.watch.starts(step.target) == dict.fromkeys(NODES, 1)
     for node in NODES:
-        # the stories before this one ended with a way back
+        # the story before this one ended with a way back
         log = lab.ssh(node, "cat /var/log/dpkg.log").rpartition(f" {step.target} {step.origin}\n")[2]
         assert len(re.findall(rf" upgrade rstudio-pm:amd64 \S+ {re.escape(step.target)}\n", log)) == 1
 
