@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+import traceback
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -46,7 +48,7 @@ class Outcome:
 
 
 class CellRun:
-    """A cell on a lab that stands at its snapshot."""
+    """A cell on a lab whose nodes are watched."""
 
     def __init__(self, lab: Lab, cell: Cell) -> None:
         self._lab, self._cell = lab, cell
@@ -62,38 +64,39 @@ class CellRun:
         folder = PACKAGES / self._cell.faulty if faulty else PACKAGES
         return {**_TARGETS, "rspm_package_file": str(folder / f"rstudio-pm_{NEW}_amd64.deb")}
 
-    def run(self) -> None:
-        """Run all of it; what is wrong is in the outcome. AssertionError where it could not be judged."""
-        cell, wrong = self._cell, self.outcome.wrong
-        digests = wait_until_served(self._lab)
+    def break_it(self, sampler: Sampler) -> None:
+        """Bring the fault about, see how the run ends, and undo it; what is wrong is in the outcome."""
+        cell = self._cell
         for act in cell.before:
             do(self._lab, act)
         self._took("ready")
-        with Sampler(self._lab) as sampler:
-            wait_for("samples of every node", lambda: all(sampler.samples.values()), 30)
-            before = outside.node_views(self._lab)
-            if not cell.place:
-                self._act(None)
-            run = Controller(cell.verb, f"before_{cell.phase}" if cell.place == "hook" else "", **self._with_fault())
-            try:
-                said = self._faulty_run(run)
-            finally:
-                run.close()
-            self._judge_ended(said, before, sampler)
-            self._took("run with the fault")
-            if self.outcome.ended != "upgraded":
-                self._ask_status()
-            if not cell.undo_after:
-                for act in cell.undo:
-                    do(self._lab, act)
-            self._took("status and repair")
-            self._type_what_it_says()
-            wrong += outside.judge(self._lab, cell.end, digests)
-            self._took("judged")
-            self._run_again_and_publish()
-            wrong += sampler.mixed()
-            if cell.end == NEW:
-                wrong += sampler.older_after_newer(OLD, NEW)
+        before = outside.node_views(self._lab)
+        if not cell.place:
+            self._act(None)
+        run = Controller(cell.verb, f"before_{cell.phase}" if cell.place == "hook" else "", **self._with_fault())
+        try:
+            said = self._faulty_run(run)
+        finally:
+            run.close()
+        self._judge_ended(said, before, sampler)
+        self._took("run with the fault")
+        if self.outcome.ended != "upgraded":
+            self._ask_status()
+        if not cell.undo_after:
+            for act in cell.undo:
+                do(self._lab, act)
+        self._took("status and repair")
+
+    def end_it(self, sampler: Sampler, digests: dict[str, str]) -> None:
+        """Do what the run said, and judge the end. digests: of what was published before."""
+        cell, wrong = self._cell, self.outcome.wrong
+        self._type_what_it_says()
+        wrong += outside.judge(self._lab, cell.end, digests)
+        self._took("judged")
+        self._run_again_and_publish()
+        wrong += sampler.mixed()
+        if cell.end == NEW:
+            wrong += sampler.older_after_newer(OLD, NEW)
         self.outcome.end = "upgraded" if cell.end == NEW else "as before"
 
     def _with_fault(self) -> dict[str, Any]:
@@ -181,6 +184,34 @@ class CellRun:
             if not outside.fetch(f"{self._lab.spec(node).address}:4242", ["later"])["later"]:
                 self.outcome.wrong.append(f"{node} does not serve what was published afterwards")
         self._took("second run")
+
+
+def run_cells(lab: Lab, cells: Sequence[Cell]) -> list[Outcome]:
+    """Bring about the faults of one cell, or of several one after the other, on a lab that stands at its snapshot.
+
+    Each of several meets the run that goes on after the one before; the end of the last is the end of all. None comes
+    after one that was not as it should be, and what keeps one from being judged is wrong with it too.
+    """
+    outcomes: list[Outcome] = []
+    try:
+        digests = wait_until_served(lab)
+        with Sampler(lab) as sampler:
+            wait_for("samples of every node", lambda: all(sampler.samples.values()), 30)
+            for cell in cells:
+                run = CellRun(lab, cell)
+                outcomes.append(run.outcome)
+                run.break_it(sampler)
+                if cell is cells[-1]:
+                    run.end_it(sampler, digests)
+                if run.outcome.wrong:
+                    break
+    except Exception as error:  # whatever it is, the matrix goes on, and the record says it
+        if not outcomes:
+            outcomes.append(CellRun(lab, cells[0]).outcome)
+        outcomes[-1].wrong.append(f"{type(error).__name__}: {error}")
+        if not isinstance(error, AssertionError):
+            outcomes[-1].seen.append(traceback.format_exc())
+    return outcomes
 
 
 def wait_until_served(lab: Lab) -> dict[str, str]:

@@ -4,7 +4,3 @@ faults-run = PYTHONPATH=tests/lab $(lab-environment) $(VENV_BIN)/python -m tests
 .PHONY: test-faults
 test-faults: venv lab-tools packages ## every fault at every phase (hours; goes on where it was, writes docs/fault-matrix.md)
 	@$(faults-run) $(if $(FAULT),--only '$(FAULT)') $(if $(FRESH),--fresh)
-
-.PHONY: test-faults-short
-test-faults-short: venv lab-tools packages ## one fault of each family, always anew
-	@$(faults-run) --short --fresh

@@ -1,4 +1,4 @@
-"""Runs the fault matrix: `python -m tests.faults.matrix [--short] [--only TEXT] [--fresh] [--list]`.
+"""Runs the fault matrix: `python -m tests.faults.matrix [--only TEXT] [--fresh] [--list]`.
 
 A cell that ended right is recorded in .cache/faults and not run again. The lab is brought up, converged once and kept
 as a snapshot, from which every cell starts.
@@ -11,7 +11,6 @@ import json
 import signal
 import sys
 import time
-import traceback
 from typing import Any
 
 from rspm_lab import lab as lab_module
@@ -19,7 +18,7 @@ from rspm_lab.lab import Lab
 from rspm_lab.shell import LabError
 
 from tests.faults import outside, table
-from tests.faults.cell_run import CellRun, wait_until_served
+from tests.faults.cell_run import run_cells, wait_until_served
 from tests.faults.cells import OLD, Cell, Matrix
 from tests.scenarios.support import LAB_NAME, PACKAGES, REPOSITORY, publish, run_playbook
 
@@ -72,25 +71,23 @@ def prepared() -> Lab:
         made = run_playbook(playbook, rspm_version=OLD, rspm_package_file=package)
         if made.code:
             raise LabError(f"{playbook} failed:\n{made.output[-3000:]}")
+    keep_snapshot(lab)
+    return lab
+
+
+def keep_snapshot(lab: Lab) -> None:
+    """Publish what is not to be lost, and keep the lab's cluster as the snapshot."""
     for number, name in enumerate(outside.KEPT):
         publish(lab, name, f"node{number % 3 + 1}")
     wait_until_served(lab)
     lab_module.snapshot(lab, SNAPSHOT)
-    return lab
 
 
 def run_cell(lab: Lab, cell: Cell) -> dict[str, object]:
     """Run one cell from the snapshot and return its record."""
     begun = time.monotonic()
     lab_module.restore(lab, SNAPSHOT)
-    cell_run = CellRun(lab, cell)
-    outcome = cell_run.outcome
-    try:
-        cell_run.run()
-    except Exception as error:  # whatever it is, the matrix goes on, and the record says it
-        outcome.wrong.append(f"{type(error).__name__}: {error}")
-        if not isinstance(error, AssertionError):
-            outcome.seen.append(traceback.format_exc())
+    (outcome,) = run_cells(lab, [cell])
     outcome.seconds = round(time.monotonic() - begun, 1)
     outcome.date = time.strftime("%Y-%m-%d", time.gmtime())
     return outcome.to_dict()
@@ -99,7 +96,6 @@ def run_cell(lab: Lab, cell: Cell) -> dict[str, object]:
 def main() -> int:
     """Run what the command line asks for; 1 where a cell ended wrong."""
     parser = argparse.ArgumentParser(prog="tests.faults.matrix")
-    parser.add_argument("--short", action="store_true", help="one cell of each family; the page is not written")
     parser.add_argument("--only", default="", help="only cells with this in their name")
     parser.add_argument("--fresh", action="store_true", help="run also what ended right before")
     parser.add_argument("--list", action="store_true", help="print the names of the cells")
@@ -107,7 +103,7 @@ def main() -> int:
     # Ended in whatever way, it leaves no run behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     matrix = Matrix()
-    chosen = matrix.choose(given.only, short=given.short)
+    chosen = matrix.choose(given.only)
     if given.list:
         print("\n".join(cell.name for cell in chosen))
         return 0
@@ -128,10 +124,8 @@ def main() -> int:
         say(f"{number}/{len(todo)} {cell.name}: {outcome['ended']} -> {end} ({outcome['seconds']} s)")
         for text in outcome["wrong"] if isinstance(outcome["wrong"], list) else []:
             print("    " + str(text).replace("\n", "\n    "), flush=True)
-        if not given.short:
-            write_page(matrix)
-    if not given.short:
         write_page(matrix)
+    write_page(matrix)
     return 1 if wrong else 0
 
 
