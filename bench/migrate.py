@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -18,6 +19,7 @@ from tests.scenarios import support
 from tests.scenarios.support import Lab, lab_module
 
 TARGET = "node1"
+HAND, OURS = "by hand", "rspm.ha"
 # name: number of files, bytes of each
 SHAPES = {"10,000 small files": (10_000, 3000), "100,000 small files": (100_000, 3000), "8 large files": (8, 64 << 20)}
 
@@ -105,8 +107,25 @@ def with_us() -> dict[str, float]:
     return {"outage": report["outage"]["total_seconds"], "total": total, "copy": warm["seconds"]}
 
 
-def main() -> None:
-    """Print a table for a person, and the same as JSON lines."""
+def verdicts(rows: list[dict[str, Any]]) -> list[tuple[str, float, bool]]:
+    """Return what is wanted of the shapes that were measured, the ratio that was seen, and whether it is right."""
+    seen = {(row["shape"], row["way"]): row for row in rows}
+    few, many = list(SHAPES)[:2]
+    judged = []
+    if {few, many} <= {shape for shape, _way in seen}:
+        ratio = seen[many, OURS]["outage"] / seen[few, OURS]["outage"]
+        judged.append((f"outage with {many} at most 1.5 of that with {few}", ratio, ratio <= 1.5))
+    if (many, OURS) in seen:
+        ratio = seen[many, OURS]["outage"] / seen[many, HAND]["outage"]
+        judged.append((f"outage with {many} at most a fifth of that by hand", ratio, ratio <= 0.2))
+    for shape in dict.fromkeys(shape for shape, _way in seen):
+        ratio = seen[shape, OURS]["mb_s"] / seen[shape, HAND]["mb_s"]
+        judged.append((f"{shape} copied at least as fast as by cp -a", ratio, ratio >= 1))
+    return judged
+
+
+def main() -> int:
+    """Print a table for a person, the same as JSON lines, and what is wanted; 1 where something was missed."""
     shapes = sys.argv[1:] or list(SHAPES)
     for playbook in (str(support.REPOSITORY / "tests/lab/ntp.yml"), "site"):
         prepared = support.run_playbook(playbook, timeout=1800)
@@ -114,16 +133,16 @@ def main() -> None:
             sys.exit(prepared.output)
     lab = support.current_lab()
     lab_module.snapshot(lab, "bench-empty")
-    rows = []
+    rows: list[dict[str, Any]] = []
     for shape in shapes:
         number, size = SHAPES[shape]
         lab_module.restore(lab, "bench-empty")
         support.run(lab.ssh_argv("infra", "python3", "-"), text_in=_FILL % (number, size), timeout=1800)
         lab_module.snapshot(lab, "bench-full")
-        for way in ("by hand", "rspm.ha"):
+        for way in (HAND, OURS):
             lab_module.restore(lab, "bench-full")
             support.wait_for("the cluster", lambda: all(serves(lab, node) for node in support.NODES), 180)
-            cost = by_hand(lab) if way == "by hand" else with_us()
+            cost = by_hand(lab) if way == HAND else with_us()
             rate = number * size / cost["copy"] / 1e6
             rows.append(
                 {"shape": shape, "way": way, **{k: round(v, 1) for k, v in cost.items()}, "mb_s": round(rate, 2)}
@@ -133,7 +152,11 @@ def main() -> None:
     for row in rows:
         numbers = "".join(f" {row[name]:>9}" for name in ("outage", "total", "copy", "mb_s"))
         print(f"{row['shape']:<22} {row['way']:<10}{numbers}")
+    judged = verdicts(rows)
+    for wanted, ratio, right in judged:
+        print(f"{'ok    ' if right else 'MISSED'} {wanted}: {ratio:.2f}")
+    return 0 if all(right for _wanted, _ratio, right in judged) else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,0 +1,116 @@
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Run molecule scenarios two at a time, each on a lab of its own; say how every test ended, and how long it all took.
+
+Usage: scenarios.py NAME... All are run, in this order, also after one has failed. What each said is in .cache/logs; of
+those that fail the end is shown.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+LOGS = ROOT / ".cache" / "logs"
+# More than two have each other's tests run into their time limits on two cores.
+LABS = 2
+SHOWN_LINES = 250
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+# molecule wraps the lines of pytest, so that a test's name and its end may stand on two
+_TEST = re.compile(r"(\S+\.py::\S+) (PASSED|FAILED|ERROR|SKIPPED)")
+_SUMMARY = re.compile(r"=+ (\d+ (?:passed|failed).* in [\d.]+s)")
+_ACTION = re.compile(r"INFO +\S+ ➜ (\w+): Executing$")
+
+
+def say(text: str) -> None:
+    """Tell the person who waits."""
+    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+
+
+def progress(line: str) -> str:
+    """Return what a line of molecule tells a person who waits, "" for nothing."""
+    text = _COLOUR.sub("", line)
+    if found := _TEST.search(text):
+        return f"{found[1].rpartition('/')[2]} {found[2].lower()}"
+    found = _SUMMARY.search(text) or _ACTION.search(text.strip())
+    return found[1] if found else ""
+
+
+def run(scenario: str, lab: str) -> bool:
+    """Run one scenario on a new lab and return whether it passed."""
+    environment = {
+        **os.environ,
+        "RSPM_LAB": lab,
+        # it keeps here whether there are machines, of which each lab has its own
+        "MOLECULE_EPHEMERAL_DIRECTORY": str(ROOT / ".cache" / "molecule" / lab),
+    }
+    # a run that was killed left its lab, and molecule's belief that there is one
+    shutil.rmtree(environment["MOLECULE_EPHEMERAL_DIRECTORY"], ignore_errors=True)
+    subprocess.run([str(ROOT / "tests" / "lab" / "lab"), "down"], env=environment, capture_output=True, check=True)
+    log = LOGS / f"{scenario}.log"
+    begun = time.monotonic()
+    say(f"{scenario}: begins on lab {lab}")
+    argv = ["molecule", "test", "--scenario-name", scenario]
+    with (
+        log.open("w", encoding="utf-8") as kept,
+        subprocess.Popen(
+            argv, env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process,
+    ):
+        assert process.stdout
+        for line in process.stdout:
+            kept.write(line)
+            kept.flush()
+            if told := progress(line):
+                say(f"{scenario}: {told}")
+    minutes, seconds = divmod(round(time.monotonic() - begun), 60)
+    say(f"{scenario}: {'FAILED' if process.returncode else 'passed'} in {minutes} min {seconds} s")
+    if process.returncode:
+        lines = log.read_text(encoding="utf-8").splitlines()[-SHOWN_LINES:]
+        print("\n".join([f"---- the end of {log.relative_to(ROOT)}", *lines, "----"]), flush=True)
+    return process.returncode == 0
+
+
+def main(scenarios: list[str]) -> int:
+    """Run them all; 1 where one failed."""
+    LOGS.mkdir(parents=True, exist_ok=True)
+    waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
+    for scenario in scenarios:
+        waiting.put(scenario)
+    passed: dict[str, bool] = {}
+
+    def work(lab: str) -> None:
+        while True:
+            try:
+                scenario = waiting.get_nowait()
+            except queue.Empty:
+                return
+            passed[scenario] = False
+            passed[scenario] = run(scenario, lab)
+
+    base = os.environ.get("RSPM_LAB", "lab")
+    workers = [threading.Thread(target=work, args=(base + "2" * number,)) for number in range(LABS)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    failed = [scenario for scenario in scenarios if not passed.get(scenario)]
+    say(
+        f"{len(scenarios) - len(failed)} of {len(scenarios)} scenarios passed"
+        + (f"; not {', '.join(failed)}" if failed else "")
+    )
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
