@@ -4,3 +4,4 @@ faults-run = PYTHONPATH=tests/lab $(lab-environment) $(VENV_BIN)/python -m tests
 .PHONY: test-faults
 test-faults: venv lab-tools packages ## every fault at every phase (hours; goes on where it was, writes docs/fault-matrix.md)
 	@$(faults-run) $(if $(FAULT),--only '$(FAULT)') $(if $(FRESH),--fresh)
+	@$(if $(FAULT),,RSPM_MIGRATE=all RSPM_FRESH=$(FRESH) $(MAKE) --no-print-directory scenario-migrate)

@@ -11,6 +11,7 @@ import json
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from rspm_lab import lab as lab_module
@@ -40,12 +41,12 @@ def records() -> dict[str, dict[str, Any]]:
     return found
 
 
-def write(cell: Cell, outcome: dict[str, object]) -> None:
+def write(name: str, outcome: Mapping[str, object]) -> None:
     """Record a cell."""
     RECORDS.mkdir(parents=True, exist_ok=True)
-    part = RECORDS / f".{cell.name}.part"
+    part = RECORDS / f".{name}.part"
     part.write_text(json.dumps(outcome, indent=1) + "\n", encoding="utf-8")
-    part.rename(RECORDS / f"{cell.name}.json")
+    part.rename(RECORDS / f"{name}.json")
 
 
 def write_page(matrix: Matrix) -> None:
@@ -118,7 +119,7 @@ def main() -> int:
     for number, cell in enumerate(todo, 1):
         assert lab
         outcome = run_cell(lab, cell)
-        write(cell, outcome)
+        write(cell.name, outcome)
         wrong += bool(outcome["wrong"])
         end = "WRONG" if outcome["wrong"] else outcome["end"]
         say(f"{number}/{len(todo)} {cell.name}: {outcome['ended']} -> {end} ({outcome['seconds']} s)")

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from tests.faults.cells import PHASES, Cell
+from tests.faults.migration_cells import FAMILIES, name_of
 
 _HEAD = """# The fault matrix
+
+## Upgrade
 
 What happens to an upgrade of three nodes from 2025.12.0-14 to 2026.04.0 when something breaks at a given place, and
 what it takes to come to the right end. `make test-faults` runs all of it on the lab, goes on where it was interrupted,
@@ -20,6 +23,14 @@ failures. After the end a second run changes nothing, the lock is free, and a ne
 
 *at its begin* is where the phase has begun and its first step has not.
 """
+_MIGRATION = """## From HA to one node
+
+What happens to a migration of a cluster full of data when something breaks, or is chosen, and the same command is typed
+again. Every end is judged from outside: a walk of our own over every file, a dump of our own of both databases, the
+packages as clients get them, and attempts of the old nodes to start, mount and log in. *choice* is load balancer, data
+and database, kept or moved; *kill* is the controller at the begin of a phase; `make test` has the story with one of
+each family.
+"""
 
 
 def render(cells: tuple[Cell, ...], records: dict[str, dict[str, Any]]) -> str:
@@ -32,10 +43,28 @@ def render(cells: tuple[Cell, ...], records: dict[str, dict[str, Any]]) -> str:
     for family in dict.fromkeys(cell.family for cell in cells):
         lines += _family([cell for cell in cells if cell.family == family], family, records)
     if failed:
-        lines += ["## What was wrong", ""]
+        lines += ["### What was wrong", ""]
         lines += [f"- {cell.name}: {_flat('; '.join(records[cell.name]['wrong']))[:300]}" for cell in failed]
         lines.append("")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_migration(records)])
+
+
+def _migration(records: dict[str, dict[str, Any]]) -> list[str]:
+    names = [name_of(family, text) for family, texts in FAMILIES.items() for text in texts]
+    known = [records[name] for name in names if name in records]
+    wrong = sum(bool(record["wrong"]) for record in known)
+    left = len(names) - len(known)
+    count = f"{len(names)} cells: {len(known) - wrong} ended right, {wrong} did not, {left} were not run."
+    lines = [_MIGRATION, count, "", "| family | cell | end | seconds | date |", "| --- | --- | --- | --- | --- |"]
+    for family, texts in FAMILIES.items():
+        for text in texts:
+            found = records.get(name_of(family, text))
+            shown = ["not run", "", ""]
+            if found:
+                end = f"**wrong**: {_flat(found['wrong'][0])[:200]}" if found["wrong"] else "right"
+                shown = [end, f"{found['seconds']:.0f}", found["date"]]
+            lines.append(f"| {family} | {text.replace('_', ' ')} | {' | '.join(shown)} |")
+    return [*lines, ""]
 
 
 def _overview(cells: tuple[Cell, ...], records: dict[str, dict[str, Any]]) -> list[str]:
@@ -53,7 +82,7 @@ def _overview(cells: tuple[Cell, ...], records: dict[str, dict[str, Any]]) -> li
 
 
 def _family(cells: list[Cell], family: str, records: dict[str, dict[str, Any]]) -> list[str]:
-    lines = [f"## {family}", "", "| phase | fault | the run | then | end | seconds | date |"]
+    lines = [f"### {family}", "", "| phase | fault | the run | then | end | seconds | date |"]
     lines.append("| --- | --- | --- | --- | --- | --- | --- |")
     for cell in cells:
         found = records.get(cell.name)

@@ -31,10 +31,6 @@ scenario-%: venv lab-tools packages
 	@$(lab-environment) molecule destroy --scenario-name default > /dev/null 2>&1 || $(LAB) down
 	@$(lab-environment) molecule test --scenario-name $*
 
-.PHONY: scenario-migrate-all
-scenario-migrate-all: ## every choice of the migration, and every fault in it (hours)
-	@RSPM_MIGRATE=all $(MAKE) --no-print-directory scenario-migrate
-
 .PHONY: lab-up
 lab-up: venv lab-tools ## five new lab machines, with a time server
 	@$(LAB) down && $(LAB) up

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.faults.cells import PHASES, Cell, Matrix
+from tests.faults.migration_cells import FAMILIES, name_of
 from tests.faults.table import render
 
 CELLS = Matrix().cells
@@ -47,5 +48,15 @@ def test_the_page_tells_how_each_cell_ended(wrong: tuple[str, ...], shown: str) 
     page = render(CELLS, {CELLS[0].name: record(CELLS[0], *wrong)})
     rows = [line for line in page.splitlines() if line.startswith(f"| {CELLS[0].phase} | {CELLS[0].fault} |")]
     assert rows[0].split("|")[3:7] == [" stopped ", " upgrade ", f" {shown} ", " 99 "]
-    assert page.count("not run |") == len(CELLS) - 1
+    assert page.count("not run |") == len(CELLS) - 1 + sum(len(texts) for texts in FAMILIES.values())
     assert (f"- {CELLS[0].name}: lost" in page) == bool(wrong)
+
+
+def test_the_page_tells_how_each_cell_of_the_migration_ended() -> None:
+    names = [name_of(family, text) for family, texts in FAMILIES.items() for text in texts]
+    assert len(set(names)) == len(names)
+    found = {"seconds": 9.6, "date": "D"}
+    page = render(CELLS, {names[0]: {**found, "wrong": []}, names[1]: {**found, "wrong": ["a row\nis | lost"]}})
+    assert f"{len(names)} cells: 1 ended right, 1 did not, {len(names) - 2} were not run." in page
+    assert "| choice | keep-keep-keep | right | 10 | D |" in page
+    assert "| choice | keep-keep-move | **wrong**: a row is / lost | 10 | D |" in page

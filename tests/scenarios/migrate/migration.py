@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import os
 import signal
@@ -14,8 +13,6 @@ import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable
-
-import pytest
 
 from tests.scenarios import support
 from tests.scenarios.support import Lab, Run, run_playbook
@@ -270,10 +267,7 @@ def settled(lab: Lab, machine: str, seconds: float = 60) -> None:
     raise AssertionError(f"{machine} does not come up")
 
 
-# The matrix takes hours; `make scenario-migrate` runs the story, which has one of each family.
-everything = pytest.mark.skipif(os.environ.get("RSPM_MIGRATE") != "all", reason="make scenario-migrate-all")
 Choice = tuple[str, str, str]
-CHOICES: list[Choice] = list(itertools.product(("keep", "route"), ("keep", "move"), ("keep", "move")))
 MOVED: Choice = ("keep", "move", "move")
 
 

@@ -8,6 +8,7 @@ from typing import Callable
 import pytest
 from rspm_lab import lab as lab_module
 
+from tests.faults.migration_cells import FAULTS
 from tests.scenarios import support
 from tests.scenarios.migrate.migration import (
     LOCAL,
@@ -17,7 +18,6 @@ from tests.scenarios.migrate.migration import (
     TARGET,
     answers,
     chosen,
-    everything,
     has_it_all,
     is_out,
     look,
@@ -56,23 +56,24 @@ def full_disk(lab: Lab) -> None:
     lab_module.fill_disk(lab, TARGET, 2)
 
 
-CUTS: dict[str, tuple[str, Fault]] = {
-    "power cut of the target in the warm copy": ("warm", cut(TARGET)),
-    "power cut of the target while PostgreSQL is made ready": ("serve", cut(TARGET)),
-    "power cut of the target in the last pass": ("data", cut(TARGET)),
-    "power cut of the target in the database restore": ("databases", cut(TARGET)),
-    "power cut of the target at its start": ("start", cut(TARGET)),
-    "power cut of a node that is retired": ("retire", cut("node2")),
-    "power cut of the server of files and databases": ("data", cut("infra")),
-    "the server of files is away for 30 s in the warm copy": ("warm", cable("infra", 30)),
-    "the server of files is away for 30 s in the last pass": ("data", cable("infra", 30)),
-    "the target's disk is full when the data is copied": ("begin", full_disk),
-    "the target's disk is full when the databases are copied": ("data", full_disk),
-}
+# In the order of FAULTS: the phase in which each comes about, and how.
+WHERE: tuple[tuple[str, Fault], ...] = (
+    ("warm", cut(TARGET)),
+    ("serve", cut(TARGET)),
+    ("data", cut(TARGET)),
+    ("databases", cut(TARGET)),
+    ("start", cut(TARGET)),
+    ("retire", cut("node2")),
+    ("data", cut("infra")),
+    ("warm", cable("infra", 30)),
+    ("data", cable("infra", 30)),
+    ("begin", full_disk),
+    ("data", full_disk),
+)
 
 
-@everything
-@pytest.mark.parametrize(("phase", "fault"), CUTS.values(), ids=CUTS)
+@pytest.mark.cell("fault")
+@pytest.mark.parametrize(("phase", "fault"), WHERE, ids=FAULTS)
 def test_the_same_command_ends_it_right(cluster: Lab, phase: str, fault: Fault) -> None:
     before = look(cluster)
     code, said = migrate_meanwhile(phase, lambda: fault(cluster), **chosen(MOVED))
@@ -87,7 +88,7 @@ def test_the_same_command_ends_it_right(cluster: Lab, phase: str, fault: Fault) 
         is_out(cluster, node, MOVED)
 
 
-@everything
+@pytest.mark.cell("content", "files change between the warm copy and the last pass")
 def test_what_changes_between_warm_and_last_pass_is_in_the_copy(cluster: Lab) -> None:
     def change() -> None:
         cluster.ssh(
@@ -102,7 +103,7 @@ def test_what_changes_between_warm_and_last_pass_is_in_the_copy(cluster: Lab) ->
     has_it_all(cluster, MOVED, look(cluster))
 
 
-@everything
+@pytest.mark.cell("content", "a byte of the copy is corrupt")
 def test_a_corrupt_byte_in_the_copy_is_found(cluster: Lab) -> None:
     before = look(cluster)
 
@@ -120,7 +121,7 @@ def test_a_corrupt_byte_in_the_copy_is_found(cluster: Lab) -> None:
     has_it_all(cluster, MOVED, before)
 
 
-@everything
+@pytest.mark.cell("content", "the target has a database of somebody else's")
 def test_a_foreign_database_on_the_target_is_refused_and_the_cluster_goes_on(cluster: Lab) -> None:
     cluster.ssh(TARGET, "systemctl start postgresql")
     cluster.ssh(

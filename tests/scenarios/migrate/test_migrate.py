@@ -7,9 +7,9 @@ import json
 import pytest
 from rspm_lab import lab as lab_module
 
+from tests.faults.migration_cells import CHOICES, PHASES
 from tests.scenarios import support
 from tests.scenarios.migrate.migration import (
-    CHOICES,
     LOCAL,
     MOVED,
     OTHERS,
@@ -19,7 +19,6 @@ from tests.scenarios.migrate.migration import (
     Migration,
     answers,
     chosen,
-    everything,
     has_it_all,
     is_out,
     kill_at,
@@ -58,7 +57,7 @@ def test_the_whole_story(cluster: Lab) -> None:
     _another_run_changes_nothing(MOVED, done)
 
 
-@everything
+@pytest.mark.cell("choice")
 @pytest.mark.parametrize("choice", CHOICES, ids="-".join)
 def test_one_node_has_it_all_and_the_others_are_out(cluster: Lab, choice: Choice) -> None:
     before = look(cluster)
@@ -154,12 +153,8 @@ def _given_up(cluster: Lab, before: Before) -> None:
     assert again.run.code == 0 and again.run.changed() == []
 
 
-PHASES = "lock begin warm serve drain stop_others stop_target data databases switch configure start route retire"
-LATE = "close_databases close_storage inventory finish unlock withdraw leave"
-
-
-@everything
-@pytest.mark.parametrize("phase", f"{PHASES} {LATE}".split())
+@pytest.mark.cell("kill")
+@pytest.mark.parametrize("phase", PHASES)
 def test_the_same_command_goes_on_after_the_controller_was_killed(cluster: Lab, phase: str) -> None:
     before = look(cluster)
     kill_at(phase, **chosen(MOVED))
