@@ -9,12 +9,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
-import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +21,9 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.rspm.ha.plugins.module_utils import _database_copy_host_loader as host_loader
 from ansible_collections.rspm.ha.plugins.module_utils import _database_copy_loader as loader
 from ansible_collections.rspm.ha.plugins.modules import database_copy
+from tests.unit import postgres_server
+from tests.unit.postgres_server import SECRET, postgres
 
-BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
-needs_server = pytest.mark.skipif(
-    not BINARIES or os.geteuid() != 0, reason="needs root and a PostgreSQL server: apt-get install postgresql"
-)
-
-SECRET = "canary:pass\\word 'x'"
 NAMES = ("main", "usage", "one")
 ROLES = "SET password_encryption = 'scram-sha-256'; CREATE ROLE pm LOGIN PASSWORD '{}';"
 DATABASES = """\
@@ -98,22 +91,8 @@ INSERT INTO "B b".t (v) VALUES ('two');
 """
 
 
-def postgres(*argv: str, text: str | None = None) -> str:
-    """Run a command of the server's, which refuses to run as root."""
-    words = ["runuser", "-u", "postgres", "--", *argv]
-    return subprocess.run(words, input=text, text=True, check=True, stdout=subprocess.PIPE, cwd="/").stdout
-
-
-@dataclass
-class Server:
-    """A running cluster with its socket in a folder."""
-
-    port: int
-    folder: Path
-
-    def sql(self, text: str, database: str = "postgres") -> str:
-        argv = ("psql", "-qXAt", "-v", "ON_ERROR_STOP=1", "-h", str(self.folder), "-p", str(self.port), "-d", database)
-        return postgres(*argv, text=text).strip()
+class Server(postgres_server.Server):
+    """A server whose databases are copied, or are a copy."""
 
     def dump(self, database: str) -> str:
         """Return everything in the database as text, rows sorted, without what differs between two dumps."""
@@ -134,20 +113,9 @@ class Server:
 @contextmanager
 def two_clusters() -> Iterator[tuple[Server, Server]]:
     """Give two servers without databases, which are slow to make."""
-    folder = Path(tempfile.mkdtemp(prefix="rspm-copy-"))
-    shutil.chown(folder, "postgres", "postgres")
-    servers, tools = [], BINARIES[-1].parent
-    try:
-        for name in ("source", "target"):
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                port = int(probe.getsockname()[1])
-            data = str(folder / name)
-            postgres(str(tools / "initdb"), "-D", data, "-U", "postgres", "-A", "trust", "--no-sync")
-            Path(data, "pg_hba.conf").write_text("local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
-            options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off -c autovacuum=off"
-            postgres(str(tools / "pg_ctl"), "-D", data, "-w", "-l", str(folder / f"{name}.log"), "-o", options, "start")
-            servers.append(Server(port, folder))
+    with ExitStack() as stack:
+        made = [stack.enter_context(postgres_server.running_server(["autovacuum=off"])) for _side in range(2)]
+        servers = [Server(server.port, server.folder) for server in made]
         # whatever the text of a row depends on is another on this one
         servers[1].sql(
             "ALTER SYSTEM SET timezone = 'Asia/Tokyo'; ALTER SYSTEM SET datestyle = 'SQL, DMY';"
@@ -156,11 +124,6 @@ def two_clusters() -> Iterator[tuple[Server, Server]]:
             "ALTER SYSTEM SET synchronous_commit = off; SELECT pg_reload_conf()".replace(";", ";\n")
         )
         yield servers[0], servers[1]
-    finally:
-        for name in ("source", "target"):
-            if (folder / name / "postmaster.pid").exists():
-                postgres(str(tools / "pg_ctl"), "-D", str(folder / name), "-m", "immediate", "stop")
-        shutil.rmtree(folder)
 
 
 @contextmanager

@@ -23,7 +23,8 @@ from ansible_collections.rspm.ha.plugins.module_utils import _database_copy_host
 from ansible_collections.rspm.ha.plugins.module_utils import _database_copy_loader as loader
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire import Credentials
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire_loader import connect
-from tests.unit.database_copy_servers import SECRET, Server, filled, needs_server, run_module, succeed, two_clusters
+from tests.unit.database_copy_servers import Server, filled, run_module, succeed, two_clusters
+from tests.unit.postgres_server import SECRET, needs_server
 
 pytestmark = needs_server
 

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from ansible_collections.rspm.ha.plugins.module_utils import _database_copy_host_loader as host_loader
-from tests.unit.database_copy_servers import BINARIES, Server, filled, needs_server, run_module, succeed, two_clusters
+from tests.unit.database_copy_servers import Server, filled, run_module, succeed, two_clusters
+from tests.unit.postgres_server import BINARIES, needs_server
 
 pytestmark = needs_server
 

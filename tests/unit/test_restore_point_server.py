@@ -10,12 +10,11 @@ import json
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +32,10 @@ from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Comp
 from ansible_collections.rspm.ha.plugins.module_utils._server_config import Database
 from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import RestoreState
 from ansible_collections.rspm.ha.plugins.modules import restore_point
+from tests.unit import postgres_server
+from tests.unit.postgres_server import ACCOUNT, SECRET, needs_server, postgres
 
-BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-pytestmark = pytest.mark.skipif(
-    not BINARIES or os.geteuid() != 0 or not shutil.which("pg_dump"),
-    reason="needs root and a PostgreSQL server: apt-get install postgresql",
-)
-
-SECRET = "canary:pass\\word 'x'"
-ACCOUNT = "postgres"
+pytestmark = needs_server
 
 # one database of the role's own, one where it only may use public, and one with a schema for each kind of data
 SETUP = """\
@@ -98,23 +92,8 @@ CREATE TABLE downloads (name text);
 """
 
 
-def postgres(*argv: str, text: str | None = None) -> str:
-    """Run a command of the server's, which refuses to run as root."""
-    words = ["runuser", "-u", "postgres", "--", *argv]
-    done = subprocess.run(words, input=text, text=True, check=True, stdout=subprocess.PIPE, cwd="/")
-    return done.stdout
-
-
-@dataclass
-class Server:
-    """A running cluster with its socket in a folder."""
-
-    port: int
-    folder: Path
-
-    def sql(self, text: str, database: str = "postgres") -> str:
-        argv = ("psql", "-qXAt", "-v", "ON_ERROR_STOP=1", "-h", str(self.folder), "-p", str(self.port), "-d", database)
-        return postgres(*argv, text=text)
+class Server(postgres_server.Server):
+    """A server with what is saved."""
 
     def schema(self, database: str) -> str:
         """Return everything in the database as text, without what differs between two dumps of the same."""
@@ -150,36 +129,16 @@ class Commands(list[list[str]]):
 
 
 @pytest.fixture(scope="module")
-def binaries() -> Iterator[tuple[Path, int]]:
-    """Give a server without databases, which is slow to make."""
-    folder = Path(tempfile.mkdtemp(prefix="rspm-restore-"))
-    shutil.chown(folder, ACCOUNT, ACCOUNT)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    data, tools = str(folder / "data"), BINARIES[-1].parent
-    try:
-        postgres(str(tools / "initdb"), "-D", data, "-U", "postgres", "-A", "trust", "--no-sync")
-        request = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
-        request += ["-addext", "subjectAltName=IP:127.0.0.1"]
-        postgres(*request, "-keyout", f"{data}/server.key", "-out", f"{data}/server.crt")
-        Path(data, "pg_hba.conf").write_text("local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
-        options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off -c ssl=on"
-        postgres(str(tools / "pg_ctl"), "-D", data, "-w", "-l", str(folder / "log"), "-o", options, "start")
-        try:
-            yield folder, port
-        finally:
-            postgres(str(tools / "pg_ctl"), "-D", data, "-m", "immediate", "stop")
-    finally:
-        shutil.rmtree(folder)
+def bare_server() -> Iterator[Server]:
+    with postgres_server.running_server(certificate=True) as made:
+        yield Server(made.port, made.folder)
 
 
 @pytest.fixture
-def server(binaries: tuple[Path, int]) -> Iterator[Server]:
-    server = Server(binaries[1], binaries[0])
-    server.sql(SETUP.format(secret=SECRET.replace("'", "''")))
-    yield server
-    server.sql(
+def server(bare_server: Server) -> Iterator[Server]:
+    bare_server.sql(SETUP.format(secret=SECRET.replace("'", "''")))
+    yield bare_server
+    bare_server.sql(
         "".join(f"DROP DATABASE IF EXISTS {name} WITH (FORCE);\n" for name in ("main", "usage", "one"))
         + "DROP ROLE pm;\nDROP ROLE monitor;\n"
     )
@@ -237,7 +196,7 @@ def test_what_was_there_before_is_there_again_and_nothing_else(server: Server, n
     assert store.read() == done and done.state is RestoreState.RESTORED
     assert {name: server.schema(name) for name in before} == before
     assert (node / "data/rstudio-pm.key").read_text() == "the key"
-    assert server.sql("SELECT obj_description('public'::regnamespace)", "usage").strip() == "of the administrator"
+    assert server.sql("SELECT obj_description('public'::regnamespace)", "usage") == "of the administrator"
     # again, as after a restore that was cut off
     server.sql(MOVED)
     store.restore(store.mark(done, RestoreState.RESTORING))
