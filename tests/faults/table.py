@@ -28,8 +28,7 @@ _MIGRATION = """## From HA to one node
 What happens to a migration of a cluster full of data when something breaks, or is chosen, and the same command is typed
 again. Every end is judged from outside: a walk of our own over every file, a dump of our own of both databases, the
 packages as clients get them, and attempts of the old nodes to start, mount and log in. *choice* is load balancer, data
-and database, kept or moved; *kill* is the controller at the begin of a phase; `make test` has the story with one of
-each family.
+and database, kept or moved; *kill* is the controller's; `make test` has a story with one of each family.
 """
 
 
@@ -63,7 +62,7 @@ def _migration(records: dict[str, dict[str, Any]]) -> list[str]:
             if found:
                 end = f"**wrong**: {_flat(found['wrong'][0])[:200]}" if found["wrong"] else "right"
                 shown = [end, f"{found['seconds']:.0f}", found["date"]]
-            lines.append(f"| {family} | {text.replace('_', ' ')} | {' | '.join(shown)} |")
+            lines.append(f"| {family} | {text} | {' | '.join(shown)} |")
     return [*lines, ""]
 
 

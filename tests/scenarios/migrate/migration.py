@@ -186,7 +186,7 @@ def kill_at(phase: str, **variables: Any) -> str:
         assert process.stdout is not None
         for line in process.stdout:
             said.append(line)
-            if line.startswith("TASK") and f"Its step is done - {phase}]" in line:
+            if _begins(line, phase):
                 break
         time.sleep(1)
         os.killpg(process.pid, signal.SIGKILL)
@@ -194,8 +194,11 @@ def kill_at(phase: str, **variables: Any) -> str:
     return "".join(said)
 
 
-def migrate_meanwhile(phase: str, act: Callable[[], None], **variables: Any) -> tuple[int, str]:
-    """Do something as soon as a migration says that a phase has begun; return its exit code and what it said."""
+def migrate_meanwhile(phase: str, act: Callable[[], None], until: str = "", **variables: Any) -> tuple[int, str]:
+    """Do something as soon as a migration says that a phase has begun; return its exit code and what it said.
+
+    until: the phase at whose begin the controller is killed, where it comes so far.
+    """
     argv = support.playbook_argv(
         "migrate_to_single_node",
         rspm_migration_inventory=tempfile.mkdtemp(prefix="migrate-"),
@@ -205,17 +208,29 @@ def migrate_meanwhile(phase: str, act: Callable[[], None], **variables: Any) -> 
     said: list[str] = []
     acted = False
     with subprocess.Popen(
-        argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, cwd=support.REPOSITORY
+        argv,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+        cwd=support.REPOSITORY,
+        start_new_session=True,
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:
             said.append(line)
-            if not acted and line.startswith("TASK") and f"Its step is done - {phase}]" in line:
+            if not acted and _begins(line, phase):
                 time.sleep(2)
                 act()
                 acted = True
+            elif until and _begins(line, until):
+                os.killpg(process.pid, signal.SIGKILL)
     assert acted, "".join(said[-40:])
     return process.returncode, "".join(said)
+
+
+def _begins(line: str, phase: str) -> bool:
+    return line.startswith("TASK") and f"Its step is done - {phase}]" in line
 
 
 def run_single_node(inventory: Path) -> Run:

@@ -7,7 +7,7 @@ import json
 import pytest
 from rspm_lab import lab as lab_module
 
-from tests.faults.migration_cells import CHOICES, PHASES
+from tests.faults.migration_cells import CHOICES, FAMILIES, PHASES
 from tests.scenarios import support
 from tests.scenarios.migrate.migration import (
     LOCAL,
@@ -153,13 +153,14 @@ def _given_up(cluster: Lab, before: Before) -> None:
     assert again.run.code == 0 and again.run.changed() == []
 
 
-@pytest.mark.cell("kill")
-@pytest.mark.parametrize("phase", PHASES)
-def test_the_same_command_goes_on_after_the_controller_was_killed(cluster: Lab, phase: str) -> None:
+@pytest.mark.cell("kill", FAMILIES["kill"][0])
+def test_the_same_command_goes_on_however_often_the_controller_is_killed(cluster: Lab) -> None:
     before = look(cluster)
-    kill_at(phase, **chosen(MOVED))
+    for phase in PHASES:
+        kill_at(phase, **chosen(MOVED))
     done = migrate(**chosen(MOVED))
     assert done.run.code == 0, done.run.output[-4000:]
     has_it_all(cluster, MOVED, before)
     for node in OTHERS:
         is_out(cluster, node, MOVED)
+    _the_new_inventory_changes_nothing(done)
