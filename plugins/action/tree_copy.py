@@ -88,7 +88,7 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible has no types
                 # asking for the result costs more than for the progress, of which there is none before and after
                 began = bool(seen) or now - begun > _START
                 if (began and not text.strip()) or now - changed > _SILENT:
-                    ended = self._ended(started, task_vars)
+                    ended = self._ended(started, host, task_vars)
                     if ended is not None:
                         return ended
             except AnsibleConnectionFailure:
@@ -101,12 +101,9 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible has no types
                 display.display(progress_line(host, found))
                 shown = now
             if now - changed > _GONE:
-                return {
-                    "failed": True,
-                    "msg": f"tree_copy on {host} ended without a result. Run the same command again.",
-                }
+                return _gone(host)
 
-    def _ended(self, started: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any] | None:
+    def _ended(self, started: dict[str, Any], host: str, task_vars: dict[str, Any] | None) -> dict[str, Any] | None:
         """Return the result, None while there is none."""
         arguments = {"jid": started["ansible_job_id"], "_async_dir": started["results_file"].rpartition("/")[0]}
         status = self._execute_module(
@@ -114,5 +111,17 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible has no types
         )
         if not status.get("finished"):
             return None
+        # a restart of the machine empties the folder of the results
+        if status.get("msg") == "could not find job":
+            return _gone(host)
         self._low_level_execute_command(f"rm -f {shlex.quote(started['results_file'])}")
         return {key: value for key, value in status.items() if key not in ("ansible_job_id", "started", "finished")}
+
+
+def _gone(host: str) -> dict[str, Any]:
+    """Return the result of a copy that will never tell its own."""
+    return {
+        "failed": True,
+        "msg": f"tree_copy on {host} ended without a result: {host} was restarted, or the copy was killed. What it "
+        "copied is kept. Run the same command again.",
+    }

@@ -1,0 +1,46 @@
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the action of tree_copy makes of the end of the copy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.rspm.ha.plugins.action.tree_copy import ActionModule
+
+STARTED = {"ansible_job_id": "j1.2", "results_file": "/root/.ansible_async/j1.2"}
+
+
+@pytest.fixture
+def action(monkeypatch: pytest.MonkeyPatch) -> ActionModule:
+    made = object.__new__(ActionModule)
+    monkeypatch.setattr(made, "_low_level_execute_command", lambda *_args, **_more: {"stdout": ""})
+    return made
+
+
+def ended(action: ActionModule, monkeypatch: pytest.MonkeyPatch, status: dict[str, Any]) -> dict[str, Any] | None:
+    monkeypatch.setattr(action, "_execute_module", lambda **_more: status)
+    return action._ended(STARTED, "node1", None)
+
+
+def test_a_copy_that_a_restart_ended_is_told_with_its_cause(
+    action: ActionModule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # what ansible-core 2.19 answers where the folder of the results is empty
+    lost = {"failed": True, "finished": True, "started": True, "msg": "could not find job", "ansible_job_id": "j1.2"}
+    result = ended(action, monkeypatch, lost)
+    assert result and result["failed"] is True
+    assert "node1 was restarted" in result["msg"] and "Run the same command again" in result["msg"]
+
+
+def test_a_copy_at_work_has_no_result_yet(action: ActionModule, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ended(action, monkeypatch, {"finished": False, "started": True}) is None
+
+
+def test_the_result_is_the_modules_own(action: ActionModule, monkeypatch: pytest.MonkeyPatch) -> None:
+    status = {"finished": True, "started": True, "ansible_job_id": "j1.2", "changed": True, "files": 7}
+    assert ended(action, monkeypatch, status) == {"changed": True, "files": 7}
