@@ -28,6 +28,10 @@ options:
     description: The result of M(rspm.ha.restore_point), empty where it could not be asked.
     type: dict
     default: {}
+  reasons:
+    description: Why a node could not be asked, by its name.
+    type: dict
+    default: {}
 author:
   - rspm.ha authors (@rspm-ha)
 """
@@ -61,9 +65,10 @@ def cluster_status(
     lock: str = "",
     restore_point: Mapping[str, Any] = MappingProxyType({}),
     held: Mapping[str, str] = MappingProxyType({}),
+    reasons: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Return the summary with its table."""
-    summary = summarise(nodes, lock, restore_point, held)
+    summary = summarise(nodes, lock, restore_point, held, reasons)
     return {**summary, "table": table(summary)}
 
 

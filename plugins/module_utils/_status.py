@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from ansible_collections.rspm.ha.plugins.module_utils._cluster import judge_cluster
@@ -117,20 +118,26 @@ def _judge_upgrade(reached: Mapping[str, Any], restore_point: Mapping[str, Any])
 
 
 def summarise(
-    nodes: Mapping[str, Mapping[str, Any]], lock: str, restore_point: Mapping[str, Any], held: Mapping[str, str]
+    nodes: Mapping[str, Mapping[str, Any]],
+    lock: str,
+    restore_point: Mapping[str, Any],
+    held: Mapping[str, str],
+    reasons: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Return the cluster's state.
 
-    nodes: NodeState.to_dict() of each node, {} for one that could not be reached. lock: what the lock says.
+    nodes: NodeState.to_dict() of each node, {} for one that could not be asked. lock: what the lock says.
     restore_point: the module's result, {} where it could not be asked. held: the lock, {} while it is free.
+    reasons: by name, why a node could not be asked.
     """
     reached = {name: node for name, node in nodes.items() if node}
     problems = [
         Problem(
             "unreachable",
-            f"{name} can't be reached",
+            f"{name} can't be reached" + (f": {reasons[name]}" if reasons.get(name) else ""),
             "Nobody knows what it runs",
-            f"Bring it back, or take it out of the inventory; then run rspm.ha.status again: ping {name}",
+            f"Bring it back, or take it out of the inventory; then run rspm.ha.status again: ping {name}; "
+            f"ssh {name} df -h",
         )
         for name, node in nodes.items()
         if not node

@@ -75,6 +75,12 @@ def test_a_node_that_is_away_is_told_and_the_others_are_shown() -> None:
     assert "Lock: locked by anna" in lines
 
 
+def test_why_a_node_can_not_be_asked_is_told() -> None:
+    nodes = {"node1": NODE, "node2": {}}
+    summary = summarise(nodes, "", {}, {}, {"node1": "", "node2": "no module can run there (No space left on device)"})
+    assert "node2 can't be reached: no module can run there (No space left on device)" in str(summary["problems"])
+
+
 def point(state: str) -> dict[str, Any]:
     """Return a restore point of an upgrade to the version that NODE has."""
     made = {"from_version": "2026.04.0", "to_version": "2026.08.0", "run_id": "r", "created": "2026-11-24T05:50:01Z"}
