@@ -14,7 +14,6 @@ from tests.scenarios.migrate.migration import (
     LOCAL,
     MOVED,
     OTHERS,
-    SHARED,
     TARGET,
     answers,
     chosen,
@@ -92,10 +91,11 @@ def test_the_same_command_goes_on_after_every_fault(cluster: Lab) -> None:
 @pytest.mark.cell("content", "files change between the warm copy and the last pass")
 def test_what_changes_between_warm_and_last_pass_is_in_the_copy(cluster: Lab) -> None:
     def change() -> None:
+        # by another node, as the service does it
         cluster.ssh(
-            "infra",
-            f"cd {SHARED}/awkward && echo more >> d5/f5 && rm d6/f6 && mv d7 d7.new && ln -s x link && chmod 600 d8/f8"
-            " && chown -h 940:940 link && mkdir -p new/deep && chown -R 940:940 new && truncate -s 100 d9/f9",
+            "node2",
+            "runuser -u rstudio-pm -- sh -c 'cd /mnt/rstudio-pm/data/awkward && echo more >> d5/f5 && rm d6/f6"
+            " && mv d7 d7.new && ln -s x link && chmod 600 d8/f8 && mkdir -p new/deep && truncate -s 100 d9/f9'",
         )
 
     # PostgreSQL is made ready after the warm copy
