@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+# what python says on a disk without room
+_FULL = ("No space left on device", "No usable temporary directory found")
+
 
 def failure_reason(result: Mapping[str, Any]) -> str:
     """Return the reason of a task's failure from its result, "" where it has none.
@@ -18,5 +21,6 @@ def failure_reason(result: Mapping[str, Any]) -> str:
     """
     lines = [line.strip() for line in str(result.get("module_stderr") or "").splitlines() if line.strip()]
     if lines:
-        return f"no module can run there ({lines[-1]})"
+        full = any(sign in lines[-1] for sign in _FULL)
+        return f"no module can run there{', since its disk is full' if full else ''} ({lines[-1]})"
     return str(result.get("msg") or "")

@@ -186,7 +186,7 @@ def _disks() -> Iterator[Cell]:
         yield Cell(
             *("upgrade", "disk", phase, "full at install", (Act("fill_disk", machine, "0"),), _STOPPED),
             undo=(Act("free_disk", machine),),
-            says=(machine, "rspm.ha.upgrade", "No space left on device"),
+            says=(machine, "rspm.ha.upgrade", "its disk is full"),
         )
 
 

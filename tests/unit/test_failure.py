@@ -25,7 +25,7 @@ OSError: [Errno 28] No space left on device: '/x'
         ({"msg": "[node-health] it does not start"}, "[node-health] it does not start"),
         (
             {"msg": "Module result deserialization failed: No start of json char found", "module_stderr": FULL},
-            "no module can run there (OSError: [Errno 28] No space left on device: '/x')",
+            "no module can run there, since its disk is full (OSError: [Errno 28] No space left on device: '/x')",
         ),
         ({"msg": "Failed to connect", "unreachable": True}, "Failed to connect"),
         ({"msg": "x", "module_stderr": "\n"}, "x"),
