@@ -30,7 +30,7 @@ RETURN = r"""
 _value:
   description: The reason, empty where the result has none.
   type: str
-  sample: "no module can run there, since its disk is full (OSError: [Errno 28] No space left on device: '/tmp/ansible_x')"
+  sample: "no module can run there, since its disk is full (OSError: [Errno 28] No space left on device: '/x')"
 """
 
 from collections.abc import Callable
