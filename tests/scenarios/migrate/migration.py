@@ -165,16 +165,15 @@ def migrate(*args: str, inventory: Path | None = None, **variables: Any) -> Migr
     return Migration(run, json.loads(report.read_text()) if report.exists() else {}, out)
 
 
-def kill_at(phase: str, **variables: Any) -> str:
-    """Kill the controller of a migration as soon as it says that a phase has begun, and return what it said."""
+def _begin(variables: dict[str, Any]) -> subprocess.Popen[str]:
+    """Begin a migration in a session of its own, all of which can be killed at once."""
     argv = support.playbook_argv(
         "migrate_to_single_node",
         rspm_migration_inventory=tempfile.mkdtemp(prefix="migrate-"),
         **{f"rspm_migration_{name}": value for name, value in variables.items()},
     )
     environment = support.run_environment("/dev/null") | {"PYTHONUNBUFFERED": "1"}
-    said: list[str] = []
-    with subprocess.Popen(
+    return subprocess.Popen(
         argv,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -182,7 +181,13 @@ def kill_at(phase: str, **variables: Any) -> str:
         env=environment,
         cwd=support.REPOSITORY,
         start_new_session=True,
-    ) as process:
+    )
+
+
+def kill_at(phase: str, **variables: Any) -> str:
+    """Kill the controller of a migration as soon as it says that a phase has begun, and return what it said."""
+    said: list[str] = []
+    with _begin(variables) as process:
         assert process.stdout is not None
         for line in process.stdout:
             said.append(line)
@@ -199,23 +204,9 @@ def migrate_meanwhile(phase: str, act: Callable[[], None], until: str = "", **va
 
     until: the phase at whose begin the controller is killed, where it comes so far.
     """
-    argv = support.playbook_argv(
-        "migrate_to_single_node",
-        rspm_migration_inventory=tempfile.mkdtemp(prefix="migrate-"),
-        **{f"rspm_migration_{name}": value for name, value in variables.items()},
-    )
-    environment = support.run_environment("/dev/null") | {"PYTHONUNBUFFERED": "1"}
     said: list[str] = []
     acted = False
-    with subprocess.Popen(
-        argv,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=environment,
-        cwd=support.REPOSITORY,
-        start_new_session=True,
-    ) as process:
+    with _begin(variables) as process:
         assert process.stdout is not None
         for line in process.stdout:
             said.append(line)
