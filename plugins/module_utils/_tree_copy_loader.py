@@ -230,7 +230,14 @@ class TreeCopy:
                     self._rsync(
                         trees, outcome, [self._listed(trees, number, paths) for number, paths in enumerate(lists)]
                     )
-                self._rsync(trees, outcome, [plan.rsync_argv(trees.source, self.destination, self._account_words())])
+                done = {path for paths in lists for path in paths}
+                if done and not work.linked:
+                    # all that is left are folders, links, and what is to be deleted
+                    rest = [path for path in self._scope(different) if path not in done]
+                    self._rsync(trees, outcome, [self._listed(trees, 0, rest)])
+                else:
+                    command = plan.rsync_argv(trees.source, self.destination, self._account_words())
+                    self._rsync(trees, outcome, [command])
             elif different:
                 self._rsync(trees, outcome, [self._listed(trees, 0, self._scope(different))])
         with self.timeline.step("sync"):

@@ -47,7 +47,7 @@ def rsync_argv(
     reread: copies also what has the right size and time.
     ACLs and extended attributes are not copied: what NFS has of them is not what rsync knows.
     """
-    argv = ["rsync", "-aHSW", "--numeric-ids", "--secluded-args", "--force"]
+    argv = ["rsync", "-aHSWs", "--numeric-ids", "--force"]
     # whole seconds are too coarse for a file that is written twice in one
     argv += ["--modify-window=-1", "--outbuf=L", "--info=progress2", "--out-format=%i %l"]
     argv += ["--files-from", listed, "--from0", "--delete-missing-args"] if listed else ["--delete"]
