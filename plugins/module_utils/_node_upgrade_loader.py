@@ -20,7 +20,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._node_upgrade import (
     plan_node,
     start_undone,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._package_loader import PackageTool, make_whole
+from ansible_collections.rspm.ha.plugins.module_utils._package_loader import PackageTool, make_whole, read_ahead
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner
 from ansible_collections.rspm.ha.plugins.module_utils._server_unit import UNIT
@@ -45,6 +45,8 @@ from ansible_collections.rspm.ha.plugins.module_utils._stop_loader import (
 
 _HEALTH_INTERVAL = 0.2
 _BEGIN_SECONDS = 2.0
+# Each look costs the processor that the service needs to start
+_BEGIN_INTERVAL = 0.1
 
 
 @dataclass(frozen=True)
@@ -86,12 +88,22 @@ class NodeUpgrade:
         plan = seen.plan
         # logged in before anything stops: an unreachable database is found now, and the outage has no login in it
         watch = open_watch(self.database) if self.database and plan.prove else None
+        if plan.install:
+            # staged perhaps days ago, and not to be waited for while the node is down
+            read_ahead(self.request.path)
         with closing(watch) if watch else nullcontext():
             self._prove(seen, watch, timeline)
         if plan.install:
             with timeline.step("install"):
                 # the dry run of the staging found the dependencies to be there
-                make_whole(self.tool, self.request.path, self.request.version, repair=plan.repair, quick=True)
+                make_whole(
+                    self.tool,
+                    self.request.path,
+                    self.request.version,
+                    repair=plan.repair,
+                    quick=True,
+                    before=seen.service.package,
+                )
         return self._start(seen, timeline)
 
     def _prove(self, seen: Observed, watch: SessionWatch | None, timeline: Timeline) -> None:
@@ -152,7 +164,7 @@ class NodeUpgrade:
             unit = load_unit(self.runner)
             if unit.running or unit.active_state == "failed":
                 return
-            time.sleep(0.02)
+            time.sleep(_BEGIN_INTERVAL)
 
     def _undo(self, timeline: Timeline) -> bool:
         """Mask and stop a node that was started in vain; return whether nothing is left of it."""

@@ -43,6 +43,18 @@ def sha256_of(path: str) -> str:
     return digest.hexdigest()
 
 
+def read_ahead(path: str) -> None:
+    """Have the kernel read a file into memory meanwhile; one that is not there is found missing by whoever needs it."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
+    finally:
+        os.close(descriptor)
+
+
 def free_bytes(path: str) -> int:
     """Return what can still be written below path, or below its nearest existing parent; for local disks only."""
     while not os.path.exists(path):
@@ -153,18 +165,28 @@ class PackageTool:
             time.sleep(2)
 
 
-def make_whole(tool: PackageTool, path: str, wanted: str, *, repair: bool, quick: bool = False) -> package.PackageState:
+def make_whole(
+    tool: PackageTool,
+    path: str,
+    wanted: str,
+    *,
+    repair: bool,
+    quick: bool = False,
+    before: package.PackageState | None = None,
+) -> package.PackageState:
     """Install the staged file, finishing first what was cut off, and prove that the wanted version is whole.
 
-    The caller has blocked the unit. quick: as for PackageTool.install. Returns the new state; raises DomainError where
-    it is not the wanted one.
+    The caller has blocked the unit. quick: as for PackageTool.install. before: what is installed, where the caller has
+    just looked. Returns the new state; raises DomainError where it is not the wanted one.
     """
     said = ""
     if repair:
         tool.repair()
+        before = None
     # after a cut-off dpkg wants the file itself before apt goes on
     for quickly in (quick or repair, False):
-        state = tool.state()
+        state = before or tool.state()
+        before = None
         if not package.judge_installed_as(state, wanted, said):
             return state
         done = tool.install(path, quick=quickly)
