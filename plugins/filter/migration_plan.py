@@ -16,10 +16,11 @@ options:
   _input:
     description:
       - What was found. By node C(nodes) (RV(rspm.ha.node_info#module:node), empty where it could not be reached),
-        C(records) and C(sessions) (the results of M(rspm.ha.migration_record) and M(rspm.ha.database_sessions)).
-        C(balancers), a list of RV(rspm.ha.lb_member#module:members); C(balancer_command); C(lock), the result of
-        M(rspm.ha.cluster_lock); C(database), the name of its host; C(database_hosts), C(storage_hosts) and
-        C(balancer_hosts), those of the inventory; C(storage_path), C(data_dir), C(config), C(allow_unlicensed).
+        C(silent) (why it could not), C(records) and C(sessions) (the results of M(rspm.ha.migration_record) and
+        M(rspm.ha.database_sessions)). C(balancers), a list of RV(rspm.ha.lb_member#module:members);
+        C(balancer_command); C(lock), the result of M(rspm.ha.cluster_lock); C(database), the name of its host;
+        C(database_hosts), C(storage_hosts) and C(balancer_hosts), those of the inventory; C(storage_path),
+        C(data_dir), C(config), C(allow_unlicensed).
     type: dict
     required: true
   choices:

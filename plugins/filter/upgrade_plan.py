@@ -16,9 +16,9 @@ options:
   _input:
     description:
       - What was found. By node C(nodes) (RV(rspm.ha.node_info#module:node), empty where it could not be reached),
-        C(sessions) (the results of M(rspm.ha.database_sessions)), C(asked_versions), C(package_sources) and C(staged)
-        (RV(rspm.ha.package_stage#module:path) of this run). C(balancers), a list of
-        RV(rspm.ha.lb_member#module:members); C(balancer_command); C(database), the name of its host;
+        C(silent) (why it could not), C(sessions) (the results of M(rspm.ha.database_sessions)), C(asked_versions),
+        C(package_sources) and C(staged) (RV(rspm.ha.package_stage#module:path) of this run). C(balancers), a list
+        of RV(rspm.ha.lb_member#module:members); C(balancer_command); C(database), the name of its host;
         C(allow_unlicensed); C(lock) and C(restore_point), the results of M(rspm.ha.cluster_lock) and
         M(rspm.ha.restore_point).
     type: dict

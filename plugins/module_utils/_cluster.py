@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ansible_collections.rspm.ha.plugins.module_utils._problem import Problem
+from ansible_collections.rspm.ha.plugins.module_utils._problem import PLAYBOOK, Problem
 
 _Value = Callable[[Mapping[str, Any]], str]
 
@@ -27,7 +27,7 @@ _SAME: tuple[tuple[str, str, _Value, str, str], ...] = (
         "versions",
         lambda node: node["running_version"] or "none",
         "Two versions on one schema are the error that the guide warns of",
-        "Run ansible-playbook rspm.ha.status, and then rspm.ha.upgrade for the version that is wanted",
+        f"Run {PLAYBOOK}.status, and then rspm.ha.upgrade for the version that is wanted",
     ),
     (
         "one-configuration",

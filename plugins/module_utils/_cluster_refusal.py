@@ -8,11 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ansible_collections.rspm.ha.plugins.module_utils._problem import Problem
+from ansible_collections.rspm.ha.plugins.module_utils._problem import PLAYBOOK, Problem
 from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import LockObservation, LockView
 
 AGAIN = "run the same command again"
-PLAYBOOK = "ansible-playbook -i <inventory> rspm.ha"
+
+
+def node_unknown(name: str, says: str, why: str, gone: str) -> Problem:
+    """Return the problem of a node of which nothing is known.
+
+    says: what Ansible said of it, "" where it said nothing. gone: what to do where it never comes back.
+    """
+    return Problem(
+        check="node-reachable",
+        found=f"{name} is unreachable{': ' if says else ''}{says}",
+        why=why,
+        fix=f"Bring {name} back and {AGAIN}; if it is gone for good, {gone}",
+    )
 
 
 def node_busy(name: str) -> Problem:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, fields, replace
 
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
+from ansible_collections.rspm.ha.plugins.module_utils._problem import PLAYBOOK, DomainError, Problem
 from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import LockView
 
 # what may follow a run whose holder is gone, beside the same verb: the way back from an upgrade
@@ -124,7 +124,7 @@ def describe(record: LockRecord) -> str:
     return (
         f"locked by {record.operator} since {_readable(record.since)} for {_work(record)}, phase '{record.phase}' "
         f"(last sign {_readable(record.updated)}, on {record.node}); to break it: "
-        f"ansible-playbook -i <inventory> rspm.ha.unlock -e rspm_unlock_run_id={record.run_id}"
+        f"{PLAYBOOK}.unlock -e rspm_unlock_run_id={record.run_id}"
     )
 
 

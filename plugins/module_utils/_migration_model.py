@@ -146,7 +146,8 @@ class Options:
 class NodeObservation:
     """One node, as it is now.
 
-    name: inventory name. reachable: False means that nothing else here is known.
+    name: inventory name.
+    reachable: False means that nothing else here is known; says: then why, as far as it is known.
     package, installed_version: of the package manager. process: one of the service is there, whatever its unit says.
     blocked_for: why the collection keeps it from starting, "" where it does not. masked: whether nothing can start it.
     busy: a step of an earlier run is still at work on it. mounted: whether the shared storage is.
@@ -155,6 +156,7 @@ class NodeObservation:
 
     name: str
     reachable: bool = True
+    says: str = ""
     package: Package = Package.WHOLE
     installed_version: str = ""
     process: bool = False

@@ -41,7 +41,8 @@ def observe(found: Mapping[str, Any]) -> Observations:
     """Return the observations.
 
     found: plain data, as the modules return it; what is by node has the inventory's names as keys.
-      nodes: node_info's node, {} for one that could not be reached. records: migration_record's results, {} likewise.
+      nodes: node_info's node, {} for one that could not be reached. silent: why it could not, by node.
+      records: migration_record's results, {} likewise.
       sessions: database_sessions' results. balancers: of each load balancer lb_member's members, {} for no answer.
       balancer_command: whether the team's own command does that instead. lock: the module's result.
       database: name of its host. database_hosts, storage_hosts, balancer_hosts: of our groups.
@@ -53,7 +54,7 @@ def observe(found: Mapping[str, Any]) -> Observations:
     nodes = []
     for name, info in found["nodes"].items():
         if not info:
-            nodes.append(NodeObservation(name, reachable=False))
+            nodes.append(NodeObservation(name, reachable=False, says=found["silent"].get(name, "")))
             continue
         nodes.append(
             NodeObservation(

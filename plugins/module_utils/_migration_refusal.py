@@ -11,10 +11,10 @@ from collections.abc import Iterable
 
 from ansible_collections.rspm.ha.plugins.module_utils._cluster_refusal import (
     AGAIN,
-    PLAYBOOK,
     balancer_unknown,
     foreign_session,
     node_busy,
+    node_unknown,
     refuse_lock,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._migration_model import (
@@ -26,7 +26,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._migration_model import (
     Package,
     RecordState,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._problem import Problem
+from ansible_collections.rspm.ha.plugins.module_utils._problem import PLAYBOOK, Problem
 from ansible_collections.rspm.ha.plugins.module_utils._service import BLOCKED_FOR_INSTALL
 from ansible_collections.rspm.ha.plugins.module_utils._version import parse_version
 
@@ -179,11 +179,11 @@ def _choices(options: Options) -> tuple[object, ...]:
 def _refuse_nodes(seen: Observations) -> list[Problem]:
     """Return what keeps a node from being known or from being this run's to change."""
     problems = [
-        Problem(
-            check="node-reachable",
-            found=f"{node.name} is unreachable",
-            why="A node that can't be seen may run, and write to the old home after it was copied",
-            fix=f"Bring {node.name} back and {AGAIN}; if it is gone for good, take it out of the inventory",
+        node_unknown(
+            node.name,
+            node.says,
+            "A node that can't be seen may run, and write to the old home after it was copied",
+            "take it out of the inventory",
         )
         for node in seen.nodes
         if not node.reachable

@@ -18,8 +18,8 @@ from ansible_collections.rspm.ha.plugins.module_utils._phase_report import (
     phase_table,
     plan_lines,
 )
+from ansible_collections.rspm.ha.plugins.module_utils._problem import PLAYBOOK
 
-_PLAYBOOK = f"ansible-playbook -i <inventory> rspm.ha.{VERB}"
 _BEFORE_STOP = ("", "lock", "begin", "warm", "serve", "drain")
 _BEFORE_SWITCH = (*_BEFORE_STOP, "stop_others", "stop_target", "data", "databases", "switch")
 
@@ -211,7 +211,7 @@ def _says(result: Mapping[str, Any], record: str, copied: Mapping[str, Any]) -> 
     where = f"in phase {phase}" if phase else "before its first phase"
     lines = [f"The {'way back' if result['purpose'] == 'abort' else 'migration'} stopped {where}."]
     lines += [f"{host}: {text}" for host, text in result["failures"].items()]
-    abort = f"{_PLAYBOOK} -e rspm_migration=abort"
+    abort = f"{PLAYBOOK}.{VERB} -e rspm_migration=abort"
     if result["purpose"] == "abort":
         return [*lines, f"To go on, once the cause is gone: {abort}."]
     if phase in _BEFORE_STOP:

@@ -13,11 +13,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ansible_collections.rspm.ha.plugins.module_utils._package import PackageState
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
+from ansible_collections.rspm.ha.plugins.module_utils._problem import PLAYBOOK, DomainError, Problem
 from ansible_collections.rspm.ha.plugins.module_utils._service import ApiState, UnitState
-from ansible_collections.rspm.ha.plugins.module_utils._version import UPGRADE_COMMAND, reports_version, same_version
-
-ROLLBACK_COMMAND = "ansible-playbook -i <inventory> rspm.ha.rollback"
+from ansible_collections.rspm.ha.plugins.module_utils._version import reports_version, same_version
 
 
 @dataclass(frozen=True)
@@ -132,8 +130,8 @@ def start_undone(cause: Problem, host: str, request: UpgradeRequest, stopped: bo
         "Run the same command again once the cause is repaired"
         if request.purpose != "upgrade"
         else (
-            f"Go back with {ROLLBACK_COMMAND}. Or repair the cause (where the schema needed longer, raise "
-            f"rspm_health_timeout) and go on with {UPGRADE_COMMAND}"
+            f"Go back with {PLAYBOOK}.rollback. Or repair the cause (where the schema needed longer, raise "
+            f"rspm_health_timeout) and go on with {PLAYBOOK}.upgrade"
         )
     )
     return Problem(

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ansible_collections.rspm.ha.plugins.module_utils._gcfg import hide
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
-from ansible_collections.rspm.ha.plugins.module_utils._version import UPGRADE_COMMAND, same_version
+from ansible_collections.rspm.ha.plugins.module_utils._problem import PLAYBOOK, DomainError, Problem
+from ansible_collections.rspm.ha.plugins.module_utils._version import same_version
 
 NAME = "rstudio-pm"
 DEBIAN, REDHAT, SUSE = "debian", "redhat", "suse"
@@ -294,7 +294,7 @@ def plan_install(state: PackageState, wanted: str) -> InstallPlan:
             "live-version",
             f"{NAME} {version} is installed, rspm_version is {wanted}",
             "A version change of a live cluster is upgrade.yml's job, since the database schema moves with it",
-            f"Run {UPGRADE_COMMAND}, or set rspm_version to {version}",
+            f"Run {PLAYBOOK}.upgrade, or set rspm_version to {version}",
         )
     if state.installed:
         return InstallPlan(repair=False, install=False, hold=not state.held)

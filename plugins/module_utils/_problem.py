@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+# What a person types, up to the playbook's name
+PLAYBOOK = "ansible-playbook -i <inventory> rspm.ha"
+
 
 @dataclass(frozen=True)
 class Problem:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire import APPLICATION, literal
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
+from ansible_collections.rspm.ha.plugins.module_utils._problem import PLAYBOOK, DomainError, Problem
 from ansible_collections.rspm.ha.plugins.module_utils._server_config import Database
 from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import RestoreState
 from ansible_collections.rspm.ha.plugins.module_utils._version import same_version
@@ -98,13 +98,13 @@ def must_create(now: Metadata, run_id: str, from_version: str, to_version: str) 
         raise _refused(
             f"a restore to {now.from_version} has begun and is not finished",
             "Until then the databases are of no version, and a copy of them is worth nothing",
-            "Run ansible-playbook -i <inventory> rspm.ha.rollback, which finishes it",
+            f"Run {PLAYBOOK}.rollback, which finishes it",
         )
     if now.state is RestoreState.IN_USE and not ours and not same_version(now.to_version, from_version):
         raise _refused(
             f"the restore point of the upgrade from {now.from_version} to {now.to_version} is in use",
             "That upgrade is not finished, and only its restore point leads back",
-            f"Finish it: set rspm_version to {now.to_version} and run ansible-playbook -i <inventory> rspm.ha.upgrade, "
+            f"Finish it: set rspm_version to {now.to_version} and run {PLAYBOOK}.upgrade, "
             "or go back with rspm.ha.rollback",
         )
     return not (now.state is RestoreState.IN_USE and ours and same_version(now.from_version, from_version))
@@ -128,9 +128,9 @@ def judge_move(now: RestoreState, wanted: RestoreState) -> list[Problem]:
             "restore-point",
             f"the restore point is {now.value}",
             "There is nothing whole that would lead back",
-            "Finish the rollback that has begun: ansible-playbook -i <inventory> rspm.ha.rollback"
+            f"Finish the rollback that has begun: {PLAYBOOK}.rollback"
             if now is RestoreState.RESTORING
-            else "Run ansible-playbook -i <inventory> rspm.ha.upgrade, which makes it first",
+            else f"Run {PLAYBOOK}.upgrade, which makes it first",
         )
     ]
 

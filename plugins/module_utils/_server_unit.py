@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 
 from ansible_collections.rspm.ha.plugins.module_utils._gcfg import Document, last
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
+from ansible_collections.rspm.ha.plugins.module_utils._problem import PLAYBOOK, DomainError, Problem
 from ansible_collections.rspm.ha.plugins.module_utils._server_config import KEY_PATH, LISTENERS, port_of
 
 UNIT = "rstudio-pm.service"
@@ -38,7 +38,7 @@ def account_missing(account: str) -> Problem:
         "service-account",
         f"there is no user and group {account}",
         "The configuration and the key belong to the account that the server runs as",
-        "Run ansible-playbook -i <inventory> rspm.ha.site, which makes it before it installs the package",
+        f"Run {PLAYBOOK}.site, which makes it before it installs the package",
     )
 
 

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 
 from ansible_collections.rspm.ha.plugins.module_utils._gcfg import Document, last
 from ansible_collections.rspm.ha.plugins.module_utils._package import PackageState
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
+from ansible_collections.rspm.ha.plugins.module_utils._problem import PLAYBOOK, DomainError, Problem
 from ansible_collections.rspm.ha.plugins.module_utils._server_config import port_of
 from ansible_collections.rspm.ha.plugins.module_utils._server_unit import DROPIN_FOLDER, UNIT, changed_since_start
-from ansible_collections.rspm.ha.plugins.module_utils._version import UPGRADE_COMMAND, reports_version, same_version
+from ansible_collections.rspm.ha.plugins.module_utils._version import reports_version, same_version
 
 BINARY = "/opt/rstudio-pm/bin/rstudio-pm"
 # A drop-in that keeps the unit from starting. `systemctl mask` is not safe while the package is being installed: it
@@ -256,13 +256,13 @@ def decide_start(
         raise _refused(
             f"rstudio-pm is {'not installed' if package.absent else 'only half installed'}",
             "There is nothing to start",
-            "Run ansible-playbook -i <inventory> rspm.ha.site",
+            f"Run {PLAYBOOK}.site",
         )
     if not same_version(package.version, wanted):
         raise _refused(
             f"installed is {package.version}, rspm_version is {wanted}",
             "Starting it would run a version that the cluster is not meant to have",
-            f"Run {UPGRADE_COMMAND}, or set rspm_version to {package.version}",
+            f"Run {PLAYBOOK}.upgrade, or set rspm_version to {package.version}",
         )
     if unit.masked:
         raise _refused(
@@ -280,8 +280,7 @@ def decide_start(
         raise _refused(
             f"the unit rstudio-pm is blocked for: {unit.blocked_for} ({BLOCK_PATH})",
             "A run that did not finish keeps this node from starting",
-            f"Finish it with the command that it was started with: ansible-playbook -i <inventory> "
-            f"rspm.ha.{unit.blocked_for}",
+            f"Finish it with the command that it was started with: {PLAYBOOK}.{unit.blocked_for}",
         )
     reasons = restart_reasons(package, unit, api, config)
     if planning and predicted and not reasons:

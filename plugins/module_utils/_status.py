@@ -11,13 +11,12 @@ from types import MappingProxyType
 from typing import Any
 
 from ansible_collections.rspm.ha.plugins.module_utils._cluster import judge_cluster
-from ansible_collections.rspm.ha.plugins.module_utils._problem import Problem
+from ansible_collections.rspm.ha.plugins.module_utils._problem import PLAYBOOK, Problem
 from ansible_collections.rspm.ha.plugins.module_utils._service import BLOCKED_FOR_GOOD
 from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import RestoreState
 from ansible_collections.rspm.ha.plugins.module_utils._upgrade_observe import observe
 from ansible_collections.rspm.ha.plugins.module_utils._upgrade_refusal import half_done
 
-_COMMAND = "ansible-playbook -i <inventory> rspm.ha"
 _PLAYBOOKS = {"install": "site", "migrate": "migrate_to_single_node"}
 _COLUMNS = ("node", "package", "runs", "held", "unit", "health", "clock", "data directory")
 
@@ -25,11 +24,11 @@ _COLUMNS = ("node", "package", "runs", "held", "unit", "health", "clock", "data 
 def _go_on(held: Mapping[str, str]) -> str:
     """Return the command that goes on with the work that the lock is held for."""
     version = f" -e rspm_version={held['target']}" if held["verb"] == "upgrade" else ""
-    return f"{_COMMAND}.{_PLAYBOOKS.get(held['verb'], held['verb'])}{version}"
+    return f"{PLAYBOOK}.{_PLAYBOOKS.get(held['verb'], held['verb'])}{version}"
 
 
 def _unfinished(held: Mapping[str, str]) -> Problem:
-    back = f", or go back with {_COMMAND}.rollback" if held["verb"] == "upgrade" else ""
+    back = f", or go back with {PLAYBOOK}.rollback" if held["verb"] == "upgrade" else ""
     return Problem(
         "unfinished",
         f"the {held['verb']}{' to ' + held['target'] if held['verb'] == 'upgrade' else ''} has come to phase "
@@ -47,7 +46,7 @@ def _judge_node(name: str, node: Mapping[str, Any], held: Mapping[str, str]) -> 
     def found(check: str, text: str, why: str, fix: str) -> None:
         problems.append(Problem(check, f"{name}: {text}", why, fix))
 
-    again = f"Run {_COMMAND}.site, which finishes what an earlier run left"
+    again = f"Run {PLAYBOOK}.site, which finishes what an earlier run left"
     if held:
         again = f"Run {_go_on(held)}, which goes on from here"
     if not package["version"]:
@@ -68,7 +67,7 @@ def _judge_node(name: str, node: Mapping[str, Any], held: Mapping[str, str]) -> 
             "masked",
             f"the service can't be started, blocked for: {purpose}" if purpose else "the unit is masked",
             "A run that changes the cluster goes on, or was interrupted" if purpose else "Somebody else did that",
-            (again if held else f"Unless it still runs: {_COMMAND}.{_PLAYBOOKS.get(purpose, purpose)}, which goes on")
+            (again if held else f"Unless it still runs: {PLAYBOOK}.{_PLAYBOOKS.get(purpose, purpose)}, which goes on")
             if purpose
             else "If the reason is over, on the node: systemctl unmask rstudio-pm",
         )
@@ -110,8 +109,8 @@ def _judge_upgrade(reached: Mapping[str, Any], restore_point: Mapping[str, Any])
                 "unfinished-upgrade",
                 f"an upgrade from {old} to {new} has stopped nodes, and changed none",
                 "The nodes that are stopped don't serve",
-                f"Finish it: {_COMMAND}.upgrade -e rspm_version={new}; or give it up, and "
-                f"lose nothing: {_COMMAND}.rollback",
+                f"Finish it: {PLAYBOOK}.upgrade -e rspm_version={new}; or give it up, and "
+                f"lose nothing: {PLAYBOOK}.rollback",
             )
         )
     return problems

@@ -146,8 +146,7 @@ class PhaseName(Enum):
 class NodeObservation:
     """One node, as it is now.
 
-    name: inventory name.
-    reachable: False means that nothing else here is known.
+    name: inventory name. reachable: False means that nothing else here is known; says: then why, as far as it is known.
     package, installed_version: of the package manager; the version is "" where there is none.
     process: a process of the service is there, whatever its unit says.
     running_version: what that process is: by its API, else by its executable when that is still the installed file;
@@ -162,6 +161,7 @@ class NodeObservation:
 
     name: str
     reachable: bool = True
+    says: str = ""
     package: Package = Package.WHOLE
     installed_version: str = ""
     process: bool = False

@@ -34,7 +34,8 @@ def observe(found: Mapping[str, Any]) -> Observations:
     """Return the observations.
 
     found: plain data, as the modules return it; what is by node has the inventory's names as keys.
-      nodes: node_info's node, {} for one that could not be reached. sessions: database_sessions' results.
+      nodes: node_info's node, {} for one that could not be reached. silent: why it could not, by node.
+      sessions: database_sessions' results.
       asked_versions, package_sources: texts. staged: paths of the files that this run has verified.
       balancers: of each load balancer lb_member's members, {} for one that did not answer.
       balancer_command: whether the team's own command does that instead.
@@ -47,7 +48,7 @@ def observe(found: Mapping[str, Any]) -> Observations:
     nodes = []
     for name, info in found["nodes"].items():
         if not info:
-            nodes.append(NodeObservation(name, reachable=False))
+            nodes.append(NodeObservation(name, reachable=False, says=found["silent"].get(name, "")))
             continue
         nodes.append(
             NodeObservation(

@@ -10,13 +10,13 @@ from collections.abc import Iterable, Sequence
 
 from ansible_collections.rspm.ha.plugins.module_utils._cluster_refusal import (
     AGAIN,
-    PLAYBOOK,
     balancer_unknown,
     foreign_session,
     node_busy,
+    node_unknown,
     refuse_lock,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
+from ansible_collections.rspm.ha.plugins.module_utils._problem import PLAYBOOK, DomainError, Problem
 from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import (
     Balancer,
     NodeObservation,
@@ -93,12 +93,11 @@ def refuse_rollback(seen: Observations, options: Options) -> list[Problem]:
 def _refuse_unknown(seen: Observations, options: Options) -> list[Problem]:
     """Return what keeps the cluster from being known, or from being this run's to change."""
     problems = [
-        Problem(
-            check="node-reachable",
-            found=f"{node.name} is unreachable",
-            why="A node that can't be seen may run the other version against the same database",
-            fix=f"Bring {node.name} back and {AGAIN}; if it is gone for good: "
-            f"{PLAYBOOK}.remove_node -e rspm_node={node.name}",
+        node_unknown(
+            node.name,
+            node.says,
+            "A node that can't be seen may run the other version against the same database",
+            f"take it out of rspm_nodes and bring the others in order with {PLAYBOOK}.site",
         )
         for node in seen.nodes
         if not node.reachable

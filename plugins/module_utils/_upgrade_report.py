@@ -17,8 +17,8 @@ from ansible_collections.rspm.ha.plugins.module_utils._phase_report import (
     phase_table,
     plan_lines,
 )
+from ansible_collections.rspm.ha.plugins.module_utils._problem import PLAYBOOK
 
-_PLAYBOOK = "ansible-playbook -i <inventory> rspm.ha"
 _BEFORE_STOP = ("lock", "stage", "restore_point")
 _BEFORE_COMMIT = (*_BEFORE_STOP, "drain", "stop", "prove", "commit")
 
@@ -73,7 +73,7 @@ def _says(result: Mapping[str, Any]) -> list[str]:
         return [f"Nothing was to be done: every node has and runs {new}."]
     if result["outcome"] != "stopped":
         return [f"{verb} from {old or '?'} to {new}: {result['outcome']}."]
-    again = f"{_PLAYBOOK}.{verb}" + (f" -e rspm_version={new}" if verb == "upgrade" else "")
+    again = f"{PLAYBOOK}.{verb}" + (f" -e rspm_version={new}" if verb == "upgrade" else "")
     lines = [f"The {verb} from {old or '?'} to {new} stopped in phase {phase}."]
     lines += [f"{host}: {text}" for host, text in result["failures"].items()]
     if verb == "rollback":
@@ -83,10 +83,9 @@ def _says(result: Mapping[str, Any]) -> list[str]:
     else:
         kept = "nothing is lost" if phase in _BEFORE_COMMIT else "what was written since the restore point is lost"
         lines.append(
-            f"To go on, once the cause is gone: {again}. To give up and go back to {old} ({kept}): "
-            f"{_PLAYBOOK}.rollback."
+            f"To go on, once the cause is gone: {again}. To give up and go back to {old} ({kept}): {PLAYBOOK}.rollback."
         )
-    return [*lines, f"What every node is now: {_PLAYBOOK}.status."]
+    return [*lines, f"What every node is now: {PLAYBOOK}.status."]
 
 
 def _table(result: Mapping[str, Any]) -> list[str]:

@@ -15,14 +15,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
+from ansible_collections.rspm.ha.plugins.module_utils._problem import PLAYBOOK, DomainError, Problem
 
 _SYNTAX = re.compile(r"[0-9]+(?:\.[0-9]+){2,}(?:-[0-9A-Za-z][0-9A-Za-z.]*)?(?:\+[0-9A-Za-z.-]+)?")
 _PARTS = re.compile(r"([^0-9]*)([0-9]*)")
 
 _Key = tuple[tuple[tuple[int, ...], int], ...]
-
-UPGRADE_COMMAND = "ansible-playbook -i <inventory> rspm.ha.upgrade"
 
 
 def _weight(character: str) -> int:
@@ -202,6 +200,6 @@ def judge_installed(installed: Mapping[str, str], wanted: str) -> list[Problem]:
             + f"{wanted}, but installed is "
             + "; ".join(f"{have} on {host}" for host, have in differing.items()),
             why="A change of version moves the database schema, which needs the ordered upgrade",
-            fix=f"Run {UPGRADE_COMMAND} for the change, or set rspm_version back to what is installed",
+            fix=f"Run {PLAYBOOK}.upgrade for the change, or set rspm_version back to what is installed",
         )
     ]

@@ -232,6 +232,7 @@ def _found(**changes: Any) -> dict[str, Any]:
     session = {"own_address": "10.0.0.1", "sessions": [{"client_address": "10.0.0.1"}]}
     return {
         "nodes": {"a": info, "b": {}},
+        "silent": {"a": "", "b": "its disk is full"},
         "records": {"a": {"record": WRITTEN.to_dict(), "mounted": True}, "b": {}},
         "sessions": {"a": session, "b": {}},
         "balancers": [{"a": {"state": "drain"}}],
@@ -253,9 +254,8 @@ def _found(**changes: Any) -> dict[str, Any]:
 def test_what_the_modules_found_becomes_observations() -> None:
     seen = observe(_found())
     assert seen.nodes[0].balancer is Balancer.DRAIN and seen.nodes[0].sessions == 1 and seen.nodes[0].healthy
-    assert not seen.nodes[1].reachable
-    assert seen.record.state is RecordState.BEGUN
-    assert (seen.provider, seen.paths_below_storage) == ("postgres", ("Git.Dir",))
+    assert (seen.nodes[1].reachable, seen.nodes[1].says) == (False, "its disk is full")
+    assert (seen.record.state, seen.provider, seen.paths_below_storage) == (RecordState.BEGUN, "postgres", ("Git.Dir",))
     stranger = {"own_address": "10.0.0.1", "sessions": [{"client_address": "10.0.0.9"}]}
     assert observe(_found(sessions={"a": stranger})).foreign_sessions == ("10.0.0.9",)
     assert "no route" in observe(_found(sessions={"a": {"msg": "no route"}})).database_says

@@ -38,6 +38,7 @@ def found(**nodes: dict[str, Any]) -> dict[str, Any]:
     sessions = [{"client_address": address} for address in addresses.values()]
     return {
         "nodes": nodes,
+        "silent": {},
         "sessions": {name: {"sessions": sessions, "own_address": address} for name, address in addresses.items()},
         "asked_versions": dict.fromkeys(nodes, NEW),
         "package_sources": dict.fromkeys(nodes, "url"),
@@ -67,7 +68,9 @@ def test_a_node_that_could_not_be_reached(skipped: dict[str, Any]) -> None:
     given = found(node1=info(), node2={})
     given["sessions"] = {"node1": skipped, "node2": skipped}
     given["lock"], given["restore_point"] = skipped, skipped
-    assert "node2 is unreachable" in upgrade_plan(given, "upgrade", target=NEW)["problems"][0]
+    assert "node2 is unreachable. " in upgrade_plan(given, "upgrade", target=NEW)["problems"][0]
+    given["silent"] = {"node1": "", "node2": "its disk is full"}
+    assert "node2 is unreachable: its disk is full. " in upgrade_plan(given, "upgrade", target=NEW)["problems"][0]
     seen = observe(given)
     assert [node.reachable for node in seen.nodes] == [True, False]
     assert seen.database.reachable

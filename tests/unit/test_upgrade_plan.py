@@ -212,7 +212,7 @@ def test_a_rollback_that_died_after_its_restore_does_not_restore_again() -> None
 
 HELD = LockObservation(LockView.HELD, "x", "locked by anna@ops1")
 REFUSED: dict[str, tuple[Observations, str, Options, list[str]]] = {
-    "node-reachable": (cluster(serving("a"), serving("b", reachable=False)), NEW, Options(), ["b", "remove_node"]),
+    "node-reachable": (cluster(serving("a"), serving("b", reachable=False)), NEW, Options(), ["b", "rspm.ha.site"]),
     "node-busy": (cluster(serving("a"), serving("b", busy=True)), NEW, Options(), ["b"]),
     "load-balancer": (cluster(serving("a", balancer=Balancer.UNKNOWN)), NEW, Options(), ["a", "Start the load"]),
     "database-reachable": (
