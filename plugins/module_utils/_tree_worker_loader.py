@@ -135,12 +135,16 @@ def _digest(path: bytes) -> list[Any]:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             before, digest = _identity(descriptor), hashlib.sha256()
-            while True:
-                block = os.read(descriptor, _READ_SIZE)
+            left = before[0]
+            while left:
+                # no more than there is: a large buffer costs more than all else of a small file
+                block = os.read(descriptor, min(left, _READ_SIZE))
                 if not block:
                     break
                 digest.update(block)
-            return [before, digest.hexdigest()] if _identity(descriptor) == before else [None, "it changed"]
+                left -= len(block)
+            same = not left and _identity(descriptor) == before
+            return [before, digest.hexdigest()] if same else [None, "it changed"]
         finally:
             os.close(descriptor)
     except OSError as error:
