@@ -18,15 +18,20 @@ import select
 import signal
 import socket
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
 from ansible_collections.rspm.ha.plugins.module_utils._tree import Digest, Entry, Identity
 from ansible_collections.rspm.ha.plugins.module_utils._tree_plan import SourceFacts
 
 BATCH = 500
+# The source lies on a file server, which is waited for most of the time: how much is asked of it at a time, and how few
+# questions are not worth it. A disk answers at once, and threads would only wait for each other.
+SOURCE_THREADS = 4
+_FEW = 16
 _READ_SIZE = 1 << 20
 _PR_SET_PDEATHSIG = 1
 _KINDS = {
@@ -40,6 +45,7 @@ _KINDS = {
 }
 _libc = ctypes.CDLL(None, use_errno=True)
 Tick = Callable[[], None]
+_Made = TypeVar("_Made")
 
 
 def die_with_parent() -> None:
@@ -87,32 +93,42 @@ def _entry(path: bytes, found: os.stat_result) -> list[Any]:
     ]
 
 
-def _walk() -> Iterator[list[Any]]:
+def _all(pool: ThreadPoolExecutor | None, function: Callable[[bytes], _Made], paths: Sequence[bytes]) -> list[_Made]:
+    """Return what the function makes of each path. pool: for several at a time, None for one after the other."""
+    if pool is None or len(paths) < _FEW:
+        return [function(path) for path in paths]
+    size = -(-len(paths) // SOURCE_THREADS)
+    parts = [paths[begin : begin + size] for begin in range(0, len(paths), size)]
+    return [made for part in pool.map(lambda part: [function(path) for path in part], parts) for made in part]
+
+
+def _walk(pool: ThreadPoolExecutor | None) -> Iterator[list[Any]]:
     """Return the entries below the current folder in the order of sort_key, without those that vanish meanwhile."""
     yield ["", *_entry(b".", os.stat(b"."))[1:]]
-    stack = [iter(_scan(b""))]
+    stack = [_scan(pool, b"")]
     while stack:
-        item = next(stack[-1], None)
-        if item is None:
+        made = next(stack[-1], None)
+        if made is None:
             stack.pop()
             continue
-        path, entry = item
-        try:
-            made = _entry(path, entry.stat(follow_symlinks=False))
-        except FileNotFoundError:
-            continue
-        yield made
-        if made[1] == "d":
-            stack.append(iter(_scan(path)))
+        path, entry = made
+        yield entry
+        if entry[1] == "d":
+            stack.append(_scan(pool, path))
 
 
-def _scan(folder: bytes) -> list[tuple[bytes, os.DirEntry[bytes]]]:
+def _scan(pool: ThreadPoolExecutor | None, folder: bytes) -> Iterator[tuple[bytes, list[Any]]]:
+    """Return path and entry of what is in a folder, sorted."""
     prefix = folder + b"/" if folder else b""
     try:
-        with os.scandir(folder or b".") as entries:
-            return sorted([(prefix + entry.name, entry) for entry in entries], key=lambda item: item[0])
+        paths = sorted(prefix + name for name in os.listdir(folder or b"."))
     except (FileNotFoundError, NotADirectoryError):
-        return []
+        return
+    for begin in range(0, len(paths), BATCH):
+        block = paths[begin : begin + BATCH]
+        for path, entry in zip(block, _all(pool, _look, block)):
+            if entry:
+                yield path, entry
 
 
 def _look(path: bytes) -> list[Any] | None:
@@ -161,7 +177,7 @@ def _facts(path: bytes) -> list[Any]:
         return [_decode(real), False, True]
 
 
-def _answers(request: dict[str, Any]) -> Iterator[Any]:
+def _answers(request: dict[str, Any], pool: ThreadPoolExecutor | None) -> Iterator[Any]:
     """Return the parts of the answer to one request."""
     paths = [_encode(path) for path in request.get("paths", [])]
     if request["do"] == "facts":
@@ -169,12 +185,12 @@ def _answers(request: dict[str, Any]) -> Iterator[Any]:
         return
     os.chdir(_encode(request["root"]))
     if request["do"] == "look":
-        yield [_look(path) for path in paths]
+        yield _all(pool, _look, paths)
     elif request["do"] == "digest":
-        yield [_digest(path) for path in paths]
+        yield _all(pool, _digest, paths)
     else:
         batch = []
-        for entry in _walk():
+        for entry in _walk(pool):
             batch.append(entry)
             if len(batch) >= BATCH:
                 yield batch
@@ -182,7 +198,7 @@ def _answers(request: dict[str, Any]) -> Iterator[Any]:
         yield batch
 
 
-def _serve(channel: socket.socket, account: Account | None) -> None:
+def _serve(channel: socket.socket, account: Account | None, threads: int) -> None:
     """Answer until nobody asks any more; the body of a worker."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
@@ -191,10 +207,11 @@ def _serve(channel: socket.socket, account: Account | None) -> None:
         os.setresgid(account.gid, account.gid, account.gid)
         os.setresuid(account.uid, account.uid, account.uid)
     die_with_parent()
+    pool = ThreadPoolExecutor(threads) if threads > 1 else None
     with channel.makefile("rwb") as file:
         for line in file:
             try:
-                for part in _answers(json.loads(line)):
+                for part in _answers(json.loads(line), pool):
                     file.write(json.dumps({"part": part}).encode("ascii") + b"\n")
                 last: dict[str, Any] = {"end": True}
             except OSError as error:
@@ -224,14 +241,17 @@ def _alone_with(channel: socket.socket) -> socket.socket:
 class Worker:
     """One process that answers for one tree."""
 
-    def __init__(self, side: str, host: str, account: Account | None) -> None:
-        """Start it. side: what a person calls the tree. account: None = with the rights of this process."""
+    def __init__(self, side: str, host: str, account: Account | None, threads: int = 1) -> None:
+        """Start it. side: what a person calls the tree. account: None = with the rights of this process.
+
+        threads: how many paths it looks at or reads at a time.
+        """
         self.side, self.host = side, host
         ours, theirs = socket.socketpair()
         self.pid = os.fork()
         if self.pid == 0:
             try:
-                _serve(_alone_with(theirs), account)
+                _serve(_alone_with(theirs), account, threads)
             finally:
                 os._exit(0)
         theirs.close()
