@@ -29,7 +29,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._tree import (
 )
 from ansible_collections.rspm.ha.plugins.module_utils._tree_plan import Need
 from ansible_collections.rspm.ha.plugins.module_utils._tree_state_loader import State, read_records
-from ansible_collections.rspm.ha.plugins.module_utils._tree_worker_loader import BATCH, SOURCE_THREADS, Account, Worker
+from ansible_collections.rspm.ha.plugins.module_utils._tree_worker_loader import BATCH, Account, Worker
 
 _BATCH_FILES = 256
 _BATCH_SIZE = 64 * 1024 * 1024
@@ -100,7 +100,8 @@ class Trees:
         self._workers: list[Worker] = []
         try:
             for _number in range(lanes + 1):
-                self._workers += [Worker("source", host, account, SOURCE_THREADS), Worker("copy", host, None)]
+                # the copy is on a disk, which answers at once: threads would only wait for each other
+                self._workers += [Worker("source", host, account, parallel=True), Worker("copy", host, None)]
         except BaseException:
             self.close()
             raise

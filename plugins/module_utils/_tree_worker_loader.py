@@ -28,9 +28,8 @@ from ansible_collections.rspm.ha.plugins.module_utils._tree import Digest, Entry
 from ansible_collections.rspm.ha.plugins.module_utils._tree_plan import SourceFacts
 
 BATCH = 500
-# The source lies on a file server, which is waited for most of the time: how much is asked of it at a time, and how few
-# questions are not worth it. A disk answers at once, and threads would only wait for each other.
-SOURCE_THREADS = 4
+# A file server is waited for most of the time: how much is asked of it at a time, and how few paths are not worth it
+_THREADS = 4
 _FEW = 16
 _READ_SIZE = 1 << 20
 _PR_SET_PDEATHSIG = 1
@@ -97,7 +96,7 @@ def _all(pool: ThreadPoolExecutor | None, function: Callable[[bytes], _Made], pa
     """Return what the function makes of each path. pool: for several at a time, None for one after the other."""
     if pool is None or len(paths) < _FEW:
         return [function(path) for path in paths]
-    size = -(-len(paths) // SOURCE_THREADS)
+    size = -(-len(paths) // _THREADS)
     parts = [paths[begin : begin + size] for begin in range(0, len(paths), size)]
     return [made for part in pool.map(lambda part: [function(path) for path in part], parts) for made in part]
 
@@ -198,7 +197,7 @@ def _answers(request: dict[str, Any], pool: ThreadPoolExecutor | None) -> Iterat
         yield batch
 
 
-def _serve(channel: socket.socket, account: Account | None, threads: int) -> None:
+def _serve(channel: socket.socket, account: Account | None, *, parallel: bool) -> None:
     """Answer until nobody asks any more; the body of a worker."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
@@ -207,7 +206,7 @@ def _serve(channel: socket.socket, account: Account | None, threads: int) -> Non
         os.setresgid(account.gid, account.gid, account.gid)
         os.setresuid(account.uid, account.uid, account.uid)
     die_with_parent()
-    pool = ThreadPoolExecutor(threads) if threads > 1 else None
+    pool = ThreadPoolExecutor(_THREADS) if parallel else None
     with channel.makefile("rwb") as file:
         for line in file:
             try:
@@ -241,17 +240,17 @@ def _alone_with(channel: socket.socket) -> socket.socket:
 class Worker:
     """One process that answers for one tree."""
 
-    def __init__(self, side: str, host: str, account: Account | None, threads: int = 1) -> None:
+    def __init__(self, side: str, host: str, account: Account | None, *, parallel: bool = False) -> None:
         """Start it. side: what a person calls the tree. account: None = with the rights of this process.
 
-        threads: how many paths it looks at or reads at a time.
+        parallel: whether it looks at and reads several paths at a time.
         """
         self.side, self.host = side, host
         ours, theirs = socket.socketpair()
         self.pid = os.fork()
         if self.pid == 0:
             try:
-                _serve(_alone_with(theirs), account, threads)
+                _serve(_alone_with(theirs), account, parallel=parallel)
             finally:
                 os._exit(0)
         theirs.close()
