@@ -69,7 +69,7 @@ class Entry(NamedTuple):
 
 
 class Record(NamedTuple):
-    """Evidence: with these identities both files had this content. digest: SHA-256 in hex."""
+    """Evidence: with these identities both files had this content. digest: MD5 in hex, as rsync says it."""
 
     path: bytes
     source: Identity
@@ -87,10 +87,14 @@ class Pair(NamedTuple):
 
 
 class Digest(NamedTuple):
-    """What was read of a file. identity: None where it could not be read, digest then says why."""
+    """What was read of a file. identity: None where it could not be read, digest then says why.
+
+    begun_ns: clock of this host when reading began.
+    """
 
     identity: Identity | None
     digest: str
+    begun_ns: int
 
 
 @dataclass(frozen=True)
@@ -217,8 +221,8 @@ class Verdict:
     record: Record | None = None
 
 
-def judge_digests(pair: Pair, source: Digest, target: Digest, now_ns: int) -> Verdict:
-    """Return what the digests of a pair of files of equal size and time prove. now_ns: clock when reading began."""
+def judge_digests(pair: Pair, source: Digest, target: Digest) -> Verdict:
+    """Return what the digests of a pair of files of equal size and time prove."""
     for side, digest in (("source", source), ("copy", target)):
         if digest.identity is None:
             return Verdict(f"could not be read in the {side} ({digest.digest})")
@@ -229,10 +233,10 @@ def judge_digests(pair: Pair, source: Digest, target: Digest, now_ns: int) -> Ve
     if target.identity != pair.target.identity:
         return Verdict("changed in the copy while it was compared")
     if source.digest != target.digest:
-        return Verdict(f"has another content (SHA-256 {target.digest}, not {source.digest})", corrupt=True)
+        return Verdict(f"has another content (MD5 {target.digest}, not {source.digest})", corrupt=True)
     rested = (
-        pair.source.ctime_ns < now_ns - SOURCE_SETTLE_NS
-        and pair.target.ctime_ns < now_ns - TARGET_SETTLE_NS
+        pair.source.ctime_ns < source.begun_ns - SOURCE_SETTLE_NS
+        and pair.target.ctime_ns < target.begun_ns - TARGET_SETTLE_NS
         and pair.source.mtime_ns == pair.target.mtime_ns
     )
     found = Record(pair.path, pair.source.identity, pair.target.identity, source.digest)

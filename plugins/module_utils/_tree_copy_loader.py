@@ -27,7 +27,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._server_config import merg
 from ansible_collections.rspm.ha.plugins.module_utils._server_unit import ACCOUNT
 from ansible_collections.rspm.ha.plugins.module_utils._service_loader import as_account, read_text
 from ansible_collections.rspm.ha.plugins.module_utils._stop_loader import Timeline
-from ansible_collections.rspm.ha.plugins.module_utils._tree import Mismatch, parents, shown, sort_key
+from ansible_collections.rspm.ha.plugins.module_utils._tree import Digest, Mismatch, parents, shown, sort_key
 from ansible_collections.rspm.ha.plugins.module_utils._tree_plan import Room, TargetFacts
 from ansible_collections.rspm.ha.plugins.module_utils._tree_progress import Progress
 from ansible_collections.rspm.ha.plugins.module_utils._tree_rsync_loader import run_all
@@ -40,6 +40,7 @@ _ABANDONED = 30.0
 _PATIENCE = 45.0
 _REPORT_INTERVAL = 1.0
 _MOUNT_TIMEOUT = 60
+_RSYNC_TIMEOUT = 60
 # A folder that the account may enter; the mount itself is seen by this process and its children only
 _SECOND_MOUNT = "/run/rspm-ha-tree-copy"
 _CLONE_NEWNS = 0x00020000
@@ -122,7 +123,9 @@ class TreeCopy:
         self.state = State(plan.state_folder(self.destination), host, follower)
         self._patience, self._account = patience, load_account()
         self._progress, self._stage_begun, self._reported = Progress(pass_name, "compare"), time.monotonic(), 0.0
-        self._lanes = max(2, min(8, os.cpu_count() or 2))
+        # a file server is waited for most of the time, however few processors there are
+        self._lanes = max(4, min(8, os.cpu_count() or 4))
+        self._digests = False
 
     def observe(self) -> Outcome:
         """Return what a pass would do, without writing anything."""
@@ -140,6 +143,7 @@ class TreeCopy:
         try:
             # another run may have been at work until now
             real = self._judge_places()
+            self._digests = plan.gives_digests(self.runner(["rsync", "--version"], timeout=_RSYNC_TIMEOUT).stdout)
             with closing(self._trees(self._reading_place(real))) as trees:
                 return self._pass(trees)
         finally:
@@ -217,14 +221,15 @@ class TreeCopy:
         """Let rsync copy what differs, and wait until it is on the disk."""
         self.state.write_marker(self.source, 0)
         work = outcome.work
+        trees.sent.clear()
         self._begin("copy", work.to_copy.files, work.to_copy.size)
         with self.timeline.step("copy"):
             if corrupt:
                 self._rsync(trees, outcome, [self._listed(trees, 0, corrupt, reread=True)])
             if whole:
-                files = work.files if outcome.changes == 0 else []
-                runs = plan.split([size for _path, size in files], self._lanes)
-                lists = [[path for path, _size in files[begin:end]] for begin, end in runs]
+                files = list(work.files) if outcome.changes == 0 else []
+                runs = plan.split([work.files[path].size for path in files], self._lanes)
+                lists = [files[begin:end] for begin, end in runs]
                 if lists:
                     os.makedirs(self.destination, mode=0o700, exist_ok=True)
                     self._rsync(
@@ -236,15 +241,11 @@ class TreeCopy:
                     rest = [path for path in self._scope(different) if path not in done]
                     self._rsync(trees, outcome, [self._listed(trees, 0, rest)])
                 else:
-                    command = plan.rsync_argv(trees.source, self.destination, self._account_words())
-                    self._rsync(trees, outcome, [command])
+                    self._rsync(trees, outcome, [self._argv(trees)])
             elif different:
                 self._rsync(trees, outcome, [self._listed(trees, 0, self._scope(different))])
         with self.timeline.step("sync"):
             run_all([["sync", "-f", self.destination]], self.state.lock_descriptor, lambda _files, _size: self._tick())
-
-    def _account_words(self) -> list[str]:
-        return as_account([]) if self._account else []
 
     def _listed(self, trees: Trees, number: int, paths: list[bytes], *, reread: bool = False) -> list[str]:
         """Write the paths to a file and return the command that copies them."""
@@ -252,10 +253,16 @@ class TreeCopy:
         with open(listed, "wb") as file:
             # without it a name that begins with # would be a comment
             file.writelines(b"./" + path + b"\0" for path in paths)
-        return plan.rsync_argv(trees.source, self.destination, self._account_words(), listed=listed, reread=reread)
+        return self._argv(trees, listed=listed, reread=reread)
+
+    def _argv(self, trees: Trees, *, listed: str = "", reread: bool = False) -> list[str]:
+        words = as_account([]) if self._account else []
+        return plan.rsync_argv(
+            trees.source, self.destination, words, digests=self._digests, listed=listed, reread=reread
+        )
 
     def _rsync(self, trees: Trees, outcome: Outcome, commands: list[list[str]]) -> None:
-        files, size = outcome.copied_files, outcome.copied_bytes
+        files, size, begun_ns = outcome.copied_files, outcome.copied_bytes, time.time_ns()
         runs = run_all(
             commands,
             self.state.lock_descriptor,
@@ -266,6 +273,10 @@ class TreeCopy:
             outcome.copied_bytes += run.size
             outcome.deleted += run.deleted
             outcome.changes += run.changed
+            known = outcome.work.files
+            trees.sent.update(
+                {path: Digest(known[path], text, begun_ns) for path, text in run.sent.items() if path in known}
+            )
         for run in runs:
             if plan.is_full(run.said):
                 raise DomainError(self._full(trees))

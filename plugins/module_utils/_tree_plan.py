@@ -10,7 +10,7 @@ import posixpath
 import re
 import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ansible_collections.rspm.ha.plugins.module_utils._mount import MountEntry
 from ansible_collections.rspm.ha.plugins.module_utils._problem import Problem
@@ -25,7 +25,9 @@ _FEW = 1000
 _GONE = re.compile(r"(?:No such file or directory|Not a directory|Stale file handle|vanished)")
 _FULL = re.compile(r"(?:No space left on device|Disk quota exceeded)")
 _PROGRESS = re.compile(rb"^\s*([\d,.]+)\s+\d+%\s")
-_ITEM = re.compile(rb"^([<>ch.*][fdLDSdeleting]\S*) +(\d+)$")
+_ITEM = re.compile(rb"^([<>ch.*][fdLDSdeleting]\S*) +(\d+)(?:$| (?:([0-9a-f]{32})| {32}) (.*)$)")
+_ESCAPED = re.compile(rb"\\#([0-7]{3})")
+_CHECKSUMS = re.compile(r"^Checksum list:\s+(.*)$", re.MULTILINE)
 # What the kernel shows of an NFS mount and what a second mount of the same has to have, too
 _MOUNT_OPTIONS = ("vers", "proto", "sec", "port", "rsize", "wsize", "timeo", "retrans")
 
@@ -37,19 +39,21 @@ def state_folder(destination: str) -> str:
 
 
 def rsync_argv(
-    source: str, destination: str, account: Sequence[str], *, listed: str = "", reread: bool = False
+    source: str, destination: str, account: Sequence[str], *, digests: bool, listed: str = "", reread: bool = False
 ) -> list[str]:
     """Return the command that makes the destination what the source is.
 
     account: words before a command that has to run as the account that may read the source, empty for none: rsync
     takes them for a remote shell, so that reading is the account's and writing is root's.
+    digests: whether it is to say what it read of each file; see gives_digests.
     listed: file of NUL-terminated paths, "" for the whole tree; a listed path that is not in the source is deleted.
     reread: copies also what has the right size and time.
     ACLs and extended attributes are not copied: what NFS has of them is not what rsync knows.
     """
     argv = ["rsync", "-aHSWs", "--numeric-ids", "--force"]
     # whole seconds are too coarse for a file that is written twice in one
-    argv += ["--modify-window=-1", "--outbuf=L", "--info=progress2", "--out-format=%i %l"]
+    argv += ["--modify-window=-1", "--outbuf=L", "--info=progress2"]
+    argv += ["--checksum-choice=md5", "-8", "--out-format=%i %l %C %n"] if digests else ["--out-format=%i %l"]
     argv += ["--files-from", listed, "--from0", "--delete-missing-args"] if listed else ["--delete"]
     if reread:
         argv.append("--ignore-times")
@@ -59,6 +63,15 @@ def rsync_argv(
         argv += ["-e", shlex.join(["sh", "-c", f'shift; exec {shlex.join(account)} "$@"', "sh"])]
         place = f"source:{source}"
     return [*argv, "--", f"{place.rstrip('/')}/", f"{destination.rstrip('/')}/"]
+
+
+def gives_digests(version_text: str) -> bool:
+    """Return whether an rsync can say the MD5 of what it read, by its --version: 3.2 and newer, not where FIPS forbids.
+
+    Then the source need not be read once more to prove the copy.
+    """
+    found = _CHECKSUMS.search(version_text)
+    return found is not None and "md5" in found[1].split()
 
 
 def rsync_problem(host: str, rc: int, said: str, source: str) -> Problem | None:
@@ -85,19 +98,24 @@ def is_full(said: str) -> bool:
 
 @dataclass(frozen=True)
 class Output:
-    """What rsync's output lines say. transferred: bytes so far, None where no line says it."""
+    """What rsync's output lines say. transferred: bytes so far, None where no line says it.
+
+    sent: path and MD5 in hex of each file that was copied, where it says so.
+    """
 
     files: int = 0
     size: int = 0
     deleted: int = 0
     changed: int = 0
     transferred: int | None = None
+    sent: dict[bytes, str] = field(default_factory=dict)
 
 
 def parse_output(lines: Iterable[bytes]) -> Output:
     """Return what the lines of --out-format and --info=progress2 say."""
     files = size = deleted = changed = 0
     transferred = None
+    sent: dict[bytes, str] = {}
     for line in lines:
         progress, item = _PROGRESS.match(line), _ITEM.match(line)
         if progress:
@@ -109,7 +127,9 @@ def parse_output(lines: Iterable[bytes]) -> Output:
             elif item[1][:2] in (b">f", b"cf"):
                 files += 1
                 size += int(item[2])
-    return Output(files, size, deleted, changed, transferred)
+                if item[3]:
+                    sent[_ESCAPED.sub(lambda found: bytes([int(found[1], 8)]), item[4])] = item[3].decode("ascii")
+    return Output(files, size, deleted, changed, transferred, sent)
 
 
 def room_for(entry: Entry) -> int:

@@ -22,7 +22,10 @@ _SAID_LIMIT = 64 * 1024
 
 @dataclass
 class Run:
-    """One rsync. transferred: bytes so far; files, size: finished; said: its standard error. rc: None while it runs."""
+    """One rsync. transferred: bytes so far; files, size: finished; said: its standard error. rc: None while it runs.
+
+    sent: what it read of each file that it copied, as MD5 in hex.
+    """
 
     process: subprocess.Popen[bytes]
     files: int = 0
@@ -32,6 +35,7 @@ class Run:
     transferred: int = 0
     said: str = ""
     rc: int | None = None
+    sent: dict[bytes, str] = field(default_factory=dict, repr=False)
     rest: bytes = field(default=b"", repr=False)
 
     def take(self, block: bytes) -> None:
@@ -42,6 +46,7 @@ class Run:
         self.size += found.size
         self.deleted += found.deleted
         self.changed += found.changed
+        self.sent.update(found.sent)
         if found.transferred is not None:
             self.transferred = found.transferred
 

@@ -36,7 +36,7 @@ def parse_record(line: bytes) -> Record | None:
     """Return the record of a line, None where it is none."""
     try:
         path, source, target, digest = json.loads(line)
-        if not (len(source) == len(target) == 4 and len(digest) == 64):
+        if not (len(source) == len(target) == 4 and len(digest) == 32):
             return None
         return Record(path.encode("utf-8", "surrogateescape"), Identity(*source), Identity(*target), digest)
     except (ValueError, TypeError, AttributeError):

@@ -17,6 +17,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._tree import (
     Digest,
     Entry,
     HardLinks,
+    Identity,
     Mismatch,
     Pair,
     Totals,
@@ -33,13 +34,15 @@ from ansible_collections.rspm.ha.plugins.module_utils._tree_worker_loader import
 
 _BATCH_FILES = 256
 _BATCH_SIZE = 64 * 1024 * 1024
+# Of source and copy, and how many bytes were read for them
+_Digests = tuple[list[Digest], list[Digest], int]
 
 
 @dataclass
 class Work:
     """What is to be done. different: paths to copy. unproved: files of equal size and time whose content is not proved.
 
-    files: path and size of those to copy that have one name. linked: whether one with more names is to be copied.
+    files: those to copy that have one name, as they were before. linked: whether one with more names is to be copied.
     to_copy: how much that is. equal: number of paths that need nothing. used: first path that something else wrote to
     since the copy was finished.
     """
@@ -49,7 +52,7 @@ class Work:
     different: list[bytes] = field(default_factory=list)
     unproved: list[bytes] = field(default_factory=list)
     unproved_size: int = 0
-    files: list[tuple[bytes, int]] = field(default_factory=list)
+    files: dict[bytes, Identity] = field(default_factory=dict)
     to_copy: Totals = field(default_factory=Totals)
     to_delete: int = 0
     linked: bool = False
@@ -97,6 +100,8 @@ class Trees:
         """Start the processes. places: folders of source and copy. lanes: files read at a time on each side."""
         self.source, self.target = places
         self._state, self._report, self._done = state, report, (0, 0)
+        # what the copying read of the source since it was looked at
+        self.sent: dict[bytes, Digest] = {}
         self._workers: list[Worker] = []
         try:
             for _number in range(lanes + 1):
@@ -163,7 +168,7 @@ class Trees:
         if source.kind != "d" and source.links > 1:
             work.linked = True
         elif source.kind == "f":
-            work.files.append((source.path, source.size))
+            work.files[source.path] = source.identity
 
     def _looked(self, side: int, scope: Sequence[bytes]) -> Iterator[Entry]:
         """Return what is at the paths of the scope on one side (0 = source)."""
@@ -182,7 +187,7 @@ class Trees:
         self._done = (0, 0)
         lanes = self._lanes.qsize()
         pool = ThreadPoolExecutor(lanes)
-        pending: deque[tuple[Future[tuple[list[Digest], list[Digest], int]], list[Pair]]] = deque()
+        pending: deque[tuple[Future[_Digests], list[Pair]]] = deque()
         batch: list[Pair] = []
         size = 0
         try:
@@ -220,31 +225,36 @@ class Trees:
     def _count(self, files: int, size: int) -> None:
         self._done = (self._done[0] + files, self._done[1] + size)
 
-    def _read(self, batch: list[Pair]) -> tuple[list[Digest], list[Digest], int]:
-        """Read both files of each pair and return what they hold, and the clock in ns before that."""
-        now = time.time_ns()
+    def _sent(self, pair: Pair) -> Digest | None:
+        """Return what the copying read of a file that has not changed since before it."""
+        found = self.sent.get(pair.path)
+        return found if found and pair.source and found.identity == pair.source.identity else None
+
+    def _read(self, batch: list[Pair]) -> _Digests:
+        """Return what both files of each pair hold, reading what the copying did not just read."""
+        known = [self._sent(pair) for pair in batch]
+        begun_ns = time.time_ns()
         source, target = lane = self._lanes.get()
         try:
-            paths = [pair.path for pair in batch]
             # both read at the same time
-            source.send("digest", self.source, paths)
-            target.send("digest", self.target, paths)
-            return source.digests(), target.digests(), now
+            source.send("digest", self.source, [pair.path for pair, sent in zip(batch, known) if not sent])
+            target.send("digest", self.target, [pair.path for pair in batch])
+            sources, targets = source.digests(begun_ns), target.digests(begun_ns)
         finally:
             self._lanes.put(lane)
+        size = sum(digest.identity.size for digest in (*sources, *targets) if digest.identity)
+        read = iter(sources)
+        return [sent or next(read) for sent in known], targets, size
 
-    def _settle(
-        self, result: Result, future: Future[tuple[list[Digest], list[Digest], int]], batch: list[Pair]
-    ) -> None:
+    def _settle(self, result: Result, future: Future[_Digests], batch: list[Pair]) -> None:
         """Wait for a batch and take note of what it proves."""
         while not future.done():
             wait([future], timeout=0.5)
             self.tick()
-        sources, targets, now = future.result()
+        sources, targets, size = future.result()
+        result.read_bytes += size
         for pair, source, target in zip(batch, sources, targets):
-            for digest in (source, target):
-                result.read_bytes += digest.identity.size if digest.identity else 0
-            verdict = judge_digests(pair, source, target, now)
+            verdict = judge_digests(pair, source, target)
             if verdict.what:
                 (result.corrupt if verdict.corrupt else result.different)[pair.path] = verdict.what
                 continue

@@ -144,12 +144,12 @@ def _identity(descriptor: int) -> list[int]:
 
 
 def _digest(path: bytes) -> list[Any]:
-    """Return the identity of a file before it was read and its SHA-256, or None and why it can't be read."""
+    """Return the identity of a file before it was read and its MD5, or None and why it can't be read."""
     try:
         # opening asks the file server anew, so that neither content nor identity is an old one
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
-            before, digest = _identity(descriptor), hashlib.sha256()
+            before, digest = _identity(descriptor), hashlib.md5(usedforsecurity=False)
             left = before[0]
             while left:
                 # no more than there is: a large buffer costs more than all else of a small file
@@ -292,10 +292,10 @@ class Worker:
         (part,) = self.parts(tick)
         return [Entry(_encode(entry[0]), *entry[1:]) for entry in part if entry]
 
-    def digests(self) -> list[Digest]:
-        """Return identity and content of each path that a digest was asked of."""
+    def digests(self, begun_ns: int) -> list[Digest]:
+        """Return identity and content of each path that a digest was asked of. begun_ns: clock when it was."""
         (part,) = self.parts()
-        return [Digest(Identity(*identity) if identity else None, text) for identity, text in part]
+        return [Digest(Identity(*identity) if identity else None, text, begun_ns) for identity, text in part]
 
     def close(self) -> None:
         """End the process; one that hangs on a file server that is away ends when that is back."""

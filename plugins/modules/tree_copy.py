@@ -17,7 +17,9 @@ description:
     links. ACLs and extended attributes are not copied.
   - While the servers still run, O(pass=warm) copies what it can, as often as one likes. When all are stopped,
     O(pass=last) copies the rest and ends only with a copy in which every path has the type, size, mode, owner, group,
-    mtime, content (SHA-256), symlink target and hard links of the source.
+    mtime, content (MD5), symlink target and hard links of the source.
+  - Of a file that is copied, C(rsync) 3.2 and newer says what it read, and that is compared with what the copy holds
+    then, so that the source is read once. It is said as MD5, which finds damage; it is no protection from a forger.
   - What a pass has proved equal is not read again by the next one, as long as size, mtime, ctime and inode of both
     files stay what they were. So the last pass reads little, however much there is.
   - An NFS server may not let root read. So the source is read as the account C(rstudio-pm), where there is one; the

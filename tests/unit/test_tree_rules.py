@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import replace
 
@@ -25,13 +26,14 @@ from ansible_collections.rspm.ha.plugins.module_utils._tree_progress import (
 )
 
 NOW = 2_000_000_000_000_000_000
+TEXT = "f" * 32
 FILE = Entry(b"a", "f", 5, 0o640, 940, 940, 1, 2, 3, 1, 4096, "")
 NAMES = st.binary(min_size=1, max_size=3).filter(lambda name: b"/" not in name and b"\0" not in name)
 PATHS = st.lists(NAMES, max_size=4).map(b"/".join)
 
 
 def record_of(source: Entry, target: Entry) -> Record:
-    return Record(source.path, source.identity, target.identity, "d" * 64)
+    return Record(source.path, source.identity, target.identity, "d" * 32)
 
 
 @given(st.sets(PATHS), st.sets(PATHS), st.sets(PATHS))
@@ -100,27 +102,25 @@ def test_evidence_holds_only_for_the_same_files(was: tuple[int, ...], now: tuple
 
 def test_digests_prove_what_was_at_rest() -> None:
     pair = Pair(b"a", FILE, FILE._replace(inode=9), None)
-    source, target = Digest(FILE.identity, "x" * 64), Digest(FILE.identity._replace(inode=9), "x" * 64)
-    assert tree.judge_digests(pair, source, target, NOW).record == Record(
-        b"a", source.identity, target.identity, "x" * 64
-    )
+    source, target = Digest(FILE.identity, TEXT, NOW), Digest(FILE.identity._replace(inode=9), TEXT, NOW)
+    assert tree.judge_digests(pair, source, target).record == Record(b"a", source.identity, target.identity, TEXT)
     recent = FILE._replace(ctime_ns=NOW - tree.SOURCE_SETTLE_NS)
-    verdict = tree.judge_digests(pair._replace(source=recent), Digest(recent.identity, "x" * 64), target, NOW)
+    verdict = tree.judge_digests(pair._replace(source=recent), Digest(recent.identity, TEXT, NOW), target)
     assert (verdict.what, verdict.record) == ("", None)
     recent = FILE._replace(inode=9, ctime_ns=NOW - tree.TARGET_SETTLE_NS)
-    verdict = tree.judge_digests(pair._replace(target=recent), source, Digest(recent.identity, "x" * 64), NOW)
+    verdict = tree.judge_digests(pair._replace(target=recent), source, Digest(recent.identity, TEXT, NOW))
     assert (verdict.what, verdict.record) == ("", None)
 
 
 def test_digests_find_what_is_not_equal() -> None:
     pair = Pair(b"a", FILE, FILE, None)
-    good = Digest(FILE.identity, "x" * 64)
-    other = tree.judge_digests(pair, good, good._replace(digest="y" * 64), NOW)
+    good = Digest(FILE.identity, TEXT, NOW)
+    other = tree.judge_digests(pair, good, good._replace(digest="y" * 32))
     assert other.corrupt and other.record is None and "another content" in other.what
     moved = good._replace(identity=Identity(5, 1, 2, 4))
-    assert tree.judge_digests(pair, moved, good, NOW).what == "changed in the source while it was compared"
-    assert tree.judge_digests(pair, good, moved, NOW).what == "changed in the copy while it was compared"
-    assert "Permission" in tree.judge_digests(pair, Digest(None, "Permission denied"), good, NOW).what
+    assert tree.judge_digests(pair, moved, good).what == "changed in the source while it was compared"
+    assert tree.judge_digests(pair, good, moved).what == "changed in the copy while it was compared"
+    assert "Permission" in tree.judge_digests(pair, Digest(None, "Permission denied", NOW), good).what
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=8))
@@ -145,12 +145,14 @@ def test_a_copy_that_lives_on_is_seen() -> None:
 
 
 def test_the_call_of_rsync() -> None:
-    argv = plan.rsync_argv("/mnt/a b", "/var/b", ["runuser", "-u", "pm", "--"])
+    argv = plan.rsync_argv("/mnt/a b", "/var/b", ["runuser", "-u", "pm", "--"], digests=True)
     assert "--delete" in argv and argv[-2:] == ["source:/mnt/a b/", "/var/b/"]
     shell = shlex.split(argv[argv.index("-e") + 1])
     assert shell == ["sh", "-c", 'shift; exec runuser -u pm -- "$@"', "sh"]
-    listed = plan.rsync_argv("/mnt/a", "/var/b", [], listed="/x", reread=True)
+    listed = plan.rsync_argv("/mnt/a", "/var/b", [], digests=False, listed="/x", reread=True)
     assert "--delete" not in listed and "-e" not in listed and listed[-2:] == ["/mnt/a/", "/var/b/"]
+    assert {"--checksum-choice=md5", "-8", "--out-format=%i %l %C %n"} <= set(argv)
+    assert "--out-format=%i %l" in listed and "--checksum-choice=md5" not in listed
     assert {"--files-from", "--from0", "--delete-missing-args", "--ignore-times"} <= set(listed)
 
 
@@ -170,6 +172,22 @@ def test_what_rsync_says() -> None:
         b"hf+++++++++ 9",
     ]
     assert plan.parse_output(lines) == plan.Output(files=1, size=10, deleted=1, changed=4, transferred=1234)
+
+
+@given(st.binary(min_size=1).filter(lambda path: b"\0" not in path))
+def test_what_rsync_says_of_the_files_that_it_read(path: bytes) -> None:
+    # it escapes what is not printable, and a backslash that looks like the beginning of that
+    escaped = re.sub(rb"[\0-\x1f\x7f]|\\(?=#[0-9]{3})", lambda found: b"\\#%03o" % found[0][0], path)
+    lines = [b">f+++++++++ 10 " + TEXT.encode() + b" " + escaped, b"cd+++++++++ 0 " + b" " * 32 + b" " + escaped + b"/"]
+    said = plan.parse_output(lines)
+    assert (said.files, said.changed, said.sent) == (1, 2, {path: TEXT})
+
+
+def test_which_rsync_can_say_what_it_read() -> None:
+    said = "Checksum list:\n    xxh128 xxh3 xxh64 (xxhash) md5 md4 sha1 none\nCompress list:\n    zstd\n"
+    assert plan.gives_digests(said)
+    assert not plan.gives_digests(said.replace("md5 ", ""))
+    assert not plan.gives_digests("rsync  version 3.1.3  protocol version 31\nCopyright md5\n")
     gone = 'rsync: [sender] link_stat "/a" failed: No such file or directory (2)\nrsync error: some (code 23)'
     denied = 'rsync: [sender] send_files failed to open "/a": Permission denied (13)'
     assert plan.rsync_problem("n", 0, "", "/s") is None
