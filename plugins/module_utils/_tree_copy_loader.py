@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from ansible_collections.rspm.ha.plugins.module_utils import _tree_plan as plan
 from ansible_collections.rspm.ha.plugins.module_utils._mount import mount_of, parse_mountinfo
@@ -39,8 +40,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._tree_worker_loader import
 _ABANDONED = 30.0
 _PATIENCE = 45.0
 _REPORT_INTERVAL = 1.0
-_MOUNT_TIMEOUT = 60
-_RSYNC_TIMEOUT = 60
+_COMMAND_TIMEOUT = 60
 # A folder that the account may enter; the mount itself is seen by this process and its children only
 _SECOND_MOUNT = "/run/rspm-ha-tree-copy"
 _CLONE_NEWNS = 0x00020000
@@ -51,7 +51,8 @@ _ROUNDS = 3
 class Outcome:
     """What a pass found and did. corrupt: contents that were wrong though size and time were right, and were replaced.
 
-    remaining: paths that differ at the end, which after a warm pass is what changed meanwhile.
+    remaining: paths that differ at the end, which after a warm pass is what changed meanwhile. sent: what the last
+    copying read of files that had one name.
     """
 
     work: Work
@@ -64,6 +65,7 @@ class Outcome:
     read_bytes: int = 0
     remaining: list[Mismatch] = field(default_factory=list)
     corrupt: list[Mismatch] = field(default_factory=list)
+    sent: dict[bytes, Digest] = field(default_factory=dict, repr=False)
 
 
 class MismatchError(DomainError):
@@ -99,8 +101,8 @@ def mount_alone(runner: Runner, argv: list[str]) -> bool:
         return False
     os.makedirs(argv[-1], mode=0o755, exist_ok=True)
     return (
-        runner(["mount", "--make-rprivate", "/"], timeout=_MOUNT_TIMEOUT).rc == 0
-        and runner(argv, timeout=_MOUNT_TIMEOUT).rc == 0
+        runner(["mount", "--make-rprivate", "/"], timeout=_COMMAND_TIMEOUT).rc == 0
+        and runner(argv, timeout=_COMMAND_TIMEOUT).rc == 0
     )
 
 
@@ -125,7 +127,6 @@ class TreeCopy:
         self._progress, self._stage_begun, self._reported = Progress(pass_name, "compare"), time.monotonic(), 0.0
         # a file server is waited for most of the time, however few processors there are
         self._lanes = max(4, min(8, os.cpu_count() or 4))
-        self._digests = False
 
     def observe(self) -> Outcome:
         """Return what a pass would do, without writing anything."""
@@ -143,7 +144,6 @@ class TreeCopy:
         try:
             # another run may have been at work until now
             real = self._judge_places()
-            self._digests = plan.gives_digests(self.runner(["rsync", "--version"], timeout=_RSYNC_TIMEOUT).stdout)
             with closing(self._trees(self._reading_place(real))) as trees:
                 return self._pass(trees)
         finally:
@@ -213,7 +213,7 @@ class TreeCopy:
             files, size = work.to_copy.files + len(work.unproved), work.to_copy.size + work.unproved_size
         self._begin("verify", files, size)
         with self.timeline.step("verify"):
-            result = trees.compare(scope)
+            result = trees.compare(scope, outcome.sent)
         outcome.read_bytes += result.read_bytes
         return result
 
@@ -221,7 +221,7 @@ class TreeCopy:
         """Let rsync copy what differs, and wait until it is on the disk."""
         self.state.write_marker(self.source, 0)
         work = outcome.work
-        trees.sent.clear()
+        outcome.sent.clear()
         self._begin("copy", work.to_copy.files, work.to_copy.size)
         with self.timeline.step("copy"):
             if corrupt:
@@ -255,6 +255,11 @@ class TreeCopy:
             file.writelines(b"./" + path + b"\0" for path in paths)
         return self._argv(trees, listed=listed, reread=reread)
 
+    @cached_property
+    def _digests(self) -> bool:
+        """Whether rsync says what it read."""
+        return plan.gives_digests(self.runner(["rsync", "--version"], timeout=_COMMAND_TIMEOUT).stdout)
+
     def _argv(self, trees: Trees, *, listed: str = "", reread: bool = False) -> list[str]:
         words = as_account([]) if self._account else []
         return plan.rsync_argv(
@@ -262,7 +267,7 @@ class TreeCopy:
         )
 
     def _rsync(self, trees: Trees, outcome: Outcome, commands: list[list[str]]) -> None:
-        files, size, begun_ns = outcome.copied_files, outcome.copied_bytes, time.time_ns()
+        files, size, known, begun_ns = outcome.copied_files, outcome.copied_bytes, outcome.work.files, time.time_ns()
         runs = run_all(
             commands,
             self.state.lock_descriptor,
@@ -273,10 +278,9 @@ class TreeCopy:
             outcome.copied_bytes += run.size
             outcome.deleted += run.deleted
             outcome.changes += run.changed
-            known = outcome.work.files
-            trees.sent.update(
-                {path: Digest(known[path], text, begun_ns) for path, text in run.sent.items() if path in known}
-            )
+            for path, text in run.sent.items():
+                if path in known:
+                    outcome.sent[path] = Digest(known[path], text, begun_ns)
         for run in runs:
             if plan.is_full(run.said):
                 raise DomainError(self._full(trees))

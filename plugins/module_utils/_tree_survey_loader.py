@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
@@ -82,6 +82,11 @@ class Result:
         return [Mismatch(shown(path), what) for path, what in {**self.different, **self.corrupt}.items()]
 
 
+def _unchanged(pair: Pair, sent: Digest | None) -> Digest | None:
+    """Return what the copying read of a file, None where the file has changed since or was not read."""
+    return sent if sent and pair.source and sent.identity == pair.source.identity else None
+
+
 class Trees:
     """Both trees, and the processes that read them.
 
@@ -100,8 +105,6 @@ class Trees:
         """Start the processes. places: folders of source and copy. lanes: files read at a time on each side."""
         self.source, self.target = places
         self._state, self._report, self._done = state, report, (0, 0)
-        # what the copying read of the source since it was looked at
-        self.sent: dict[bytes, Digest] = {}
         self._workers: list[Worker] = []
         try:
             for _number in range(lanes + 1):
@@ -176,8 +179,11 @@ class Trees:
         for begin in range(0, len(scope), BATCH):
             yield from self._walkers[side].look(root, list(scope[begin : begin + BATCH]), self.tick)
 
-    def compare(self, scope: Sequence[bytes] | None) -> Result:
-        """Compare both trees with their contents, reading what is not proved. scope: sorted paths, None for all."""
+    def compare(self, scope: Sequence[bytes] | None, sent: Mapping[bytes, Digest]) -> Result:
+        """Compare both trees with their contents, reading what is not proved. scope: sorted paths, None for all.
+
+        sent: what the copying read of the source.
+        """
         if scope is None:
             sources = self._walkers[0].walk(self.source, self.tick)
             targets = self._walkers[1].walk(self.target, self.tick)
@@ -205,12 +211,12 @@ class Trees:
                 batch.append(pair)
                 size += pair.source.size
                 if len(batch) >= _BATCH_FILES or size >= _BATCH_SIZE:
-                    pending.append((pool.submit(self._read, batch), batch))
+                    pending.append((pool.submit(self._read, batch, sent), batch))
                     batch, size = [], 0
                     while len(pending) > 2 * lanes:
                         self._settle(result, *pending.popleft())
             if batch:
-                pending.append((pool.submit(self._read, batch), batch))
+                pending.append((pool.submit(self._read, batch, sent), batch))
             while pending:
                 self._settle(result, *pending.popleft())
         finally:
@@ -225,26 +231,21 @@ class Trees:
     def _count(self, files: int, size: int) -> None:
         self._done = (self._done[0] + files, self._done[1] + size)
 
-    def _sent(self, pair: Pair) -> Digest | None:
-        """Return what the copying read of a file that has not changed since before it."""
-        found = self.sent.get(pair.path)
-        return found if found and pair.source and found.identity == pair.source.identity else None
-
-    def _read(self, batch: list[Pair]) -> _Digests:
+    def _read(self, batch: list[Pair], sent: Mapping[bytes, Digest]) -> _Digests:
         """Return what both files of each pair hold, reading what the copying did not just read."""
-        known = [self._sent(pair) for pair in batch]
+        known = [_unchanged(pair, sent.get(pair.path)) for pair in batch]
         begun_ns = time.time_ns()
         source, target = lane = self._lanes.get()
         try:
             # both read at the same time
-            source.send("digest", self.source, [pair.path for pair, sent in zip(batch, known) if not sent])
+            source.send("digest", self.source, [pair.path for pair, digest in zip(batch, known) if not digest])
             target.send("digest", self.target, [pair.path for pair in batch])
             sources, targets = source.digests(begun_ns), target.digests(begun_ns)
         finally:
             self._lanes.put(lane)
         size = sum(digest.identity.size for digest in (*sources, *targets) if digest.identity)
         read = iter(sources)
-        return [sent or next(read) for sent in known], targets, size
+        return [digest or next(read) for digest in known], targets, size
 
     def _settle(self, result: Result, future: Future[_Digests], batch: list[Pair]) -> None:
         """Wait for a batch and take note of what it proves."""
