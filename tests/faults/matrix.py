@@ -1,7 +1,7 @@
 """Runs the fault matrix: `python -m tests.faults.matrix [--only TEXT] [--fresh] [--list]`.
 
-A cell that ended right is recorded in .cache/faults and not run again. The lab is brought up, converged once and kept
-as a snapshot, from which every cell starts.
+A cell that ended right, by its record in .cache/faults or by the page, is not run again. The lab is brought up,
+converged once and kept as a snapshot, from which every cell starts.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def say(text: str) -> None:
 
 
 def records() -> dict[str, dict[str, Any]]:
-    """Return what was recorded, by the name of the cell."""
-    found = {}
+    """Return what was recorded, by the name of the cell: here, else on the page."""
+    found = table.read(PAGE.read_text(encoding="utf-8"), Matrix().cells) if PAGE.exists() else {}
     for path in sorted(RECORDS.glob("*.json")):
         found[path.stem] = json.loads(path.read_text(encoding="utf-8"))
     return found

@@ -48,6 +48,25 @@ def render(cells: tuple[Cell, ...], records: dict[str, dict[str, Any]]) -> str:
     return "\n".join([*lines, *_migration(records)])
 
 
+def read(page: str, cells: tuple[Cell, ...]) -> dict[str, dict[str, Any]]:
+    """Return the records of the cells that ended right by what a page says, which is all that other machines know."""
+    found: dict[str, dict[str, Any]] = {}
+    rows = {(cell.family, cell.phase, cell.fault): cell.name for cell in cells}
+    family = ""
+    for line in page.splitlines():
+        if line.startswith("### "):
+            family = line.removeprefix("### ")
+        fields = [field.strip() for field in line.strip("|").split("|")]
+        if len(fields) == 7 and fields[4] in ("upgraded", "as before"):
+            if name := rows.get((family, fields[0], fields[1])):
+                typed = fields[3].split(", ") if fields[3] else []
+                record = {"ended": fields[2], "typed": typed, "end": fields[4]}
+                found[name] = {**record, "seconds": float(fields[5]), "date": fields[6], "wrong": []}
+        elif len(fields) == 5 and fields[2] == "right" and fields[1] in FAMILIES.get(fields[0], ()):
+            found[name_of(fields[0], fields[1])] = {"seconds": float(fields[3]), "date": fields[4], "wrong": []}
+    return found
+
+
 def _migration(records: dict[str, dict[str, Any]]) -> list[str]:
     names = [name_of(family, text) for family, texts in FAMILIES.items() for text in texts]
     known = [records[name] for name in names if name in records]

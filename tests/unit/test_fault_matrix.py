@@ -8,7 +8,7 @@ import pytest
 
 from tests.faults.cells import PHASES, Cell, Matrix
 from tests.faults.migration_cells import FAMILIES, name_of
-from tests.faults.table import render
+from tests.faults.table import read, render
 
 CELLS = Matrix().cells
 
@@ -60,3 +60,14 @@ def test_the_page_tells_how_each_cell_of_the_migration_ended() -> None:
     assert f"{len(names)} cells: 1 ended right, 1 did not, {len(names) - 2} were not run." in page
     assert "| choice | keep-keep-keep | right | 10 | D |" in page
     assert "| choice | keep-keep-move | **wrong**: a row is / lost | 10 | D |" in page
+
+
+def test_a_page_that_is_read_and_written_again_keeps_what_ended_right() -> None:
+    migration = [name_of(family, text) for family, texts in FAMILIES.items() for text in texts]
+    known = {cell.name: record(cell) for cell in CELLS[::2]}
+    known |= {name: {"seconds": 9.6, "date": "D", "wrong": []} for name in migration[::2]}
+    page = render(CELLS, known)
+    found = read(page, CELLS)
+    assert set(found) == set(known) and render(CELLS, found) == page
+    wrong = {CELLS[0].name: record(CELLS[0], "lost"), migration[0]: {**known[migration[0]], "wrong": ["x"]}}
+    assert set(read(render(CELLS, {**known, **wrong}), CELLS)) == set(known) - set(wrong)
