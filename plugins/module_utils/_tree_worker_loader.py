@@ -31,6 +31,8 @@ BATCH = 500
 # A file server is waited for most of the time: how much is asked of it at a time, and how few paths are not worth it
 _THREADS = 4
 _FEW = 16
+# Linux wants to see more than 8 looks between two pieces of a listing, of which the first is of 18 names (fs/nfs/dir.c)
+_ASKED = 16
 _READ_SIZE = 1 << 20
 _PR_SET_PDEATHSIG = 1
 _KINDS = {
@@ -116,11 +118,26 @@ def _walk(pool: ThreadPoolExecutor | None) -> Iterator[list[Any]]:
             stack.append(_scan(pool, path))
 
 
+def _names(folder: bytes, *, asked: bool) -> list[bytes]:
+    """Return the names in a folder.
+
+    asked: whether to look at some of them while listing. Then an NFS client has the server send the attributes of all
+    along with the names (READDIRPLUS), and looking at each needs no question of its own.
+    """
+    found = []
+    with os.scandir(folder) as entries:
+        for number, entry in enumerate(entries):
+            found.append(entry.name)
+            if asked and (number < _ASKED or number % _ASKED == 0):
+                _look(entry.path)
+    return found
+
+
 def _scan(pool: ThreadPoolExecutor | None, folder: bytes) -> Iterator[tuple[bytes, list[Any]]]:
     """Return path and entry of what is in a folder, sorted."""
     prefix = folder + b"/" if folder else b""
     try:
-        paths = sorted(prefix + name for name in os.listdir(folder or b"."))
+        paths = sorted(prefix + name for name in _names(folder or b".", asked=pool is not None))
     except (FileNotFoundError, NotADirectoryError):
         return
     for begin in range(0, len(paths), BATCH):
