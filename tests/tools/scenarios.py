@@ -5,7 +5,7 @@
 """Run molecule scenarios two at a time, each on a lab of its own; say how every test ended, and how long it all took.
 
 Usage: scenarios.py NAME... All are run, in this order, also after one has failed. What each said is in .cache/logs; of
-those that fail the end is shown.
+those that fail the end is shown when all are done, and last the lines that say what failed.
 """
 
 from __future__ import annotations
@@ -25,10 +25,12 @@ LOGS = ROOT / ".cache" / "logs"
 # More than two have each other's tests run into their time limits on two cores.
 LABS = 2
 SHOWN_LINES = 250
+SHOWN_FAILURES = 12
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 # molecule wraps the lines of pytest, so that a test's name and its end may stand on two
 _TEST = re.compile(r"(\S+\.py::\S+) (PASSED|FAILED|ERROR|SKIPPED)")
 _SUMMARY = re.compile(r"=+ (\d+ (?:passed|failed).* in [\d.]+s)")
+_FAILURE = re.compile(r"fatal: \[|FAILED|CRITICAL|ERROR|UNREACHABLE|│ E {3}")
 _ACTION = re.compile(r"INFO +\S+ ➜ (\w+): Executing$")
 
 
@@ -54,10 +56,11 @@ def run(scenario: str, lab: str) -> bool:
         # it keeps here whether there are machines, of which each lab has its own
         "MOLECULE_EPHEMERAL_DIRECTORY": str(ROOT / ".cache" / "molecule" / lab),
     }
+    log = LOGS / f"{scenario}.log"
+    log.write_text("", encoding="utf-8")
     # a run that was killed left its lab, and molecule's belief that there is one
     shutil.rmtree(environment["MOLECULE_EPHEMERAL_DIRECTORY"], ignore_errors=True)
     subprocess.run([str(ROOT / "tests" / "lab" / "lab"), "down"], env=environment, capture_output=True, check=True)
-    log = LOGS / f"{scenario}.log"
     begun = time.monotonic()
     say(f"{scenario}: begins on lab {lab}")
     argv = ["molecule", "test", "--scenario-name", scenario]
@@ -75,10 +78,18 @@ def run(scenario: str, lab: str) -> bool:
                 say(f"{scenario}: {told}")
     minutes, seconds = divmod(round(time.monotonic() - begun), 60)
     say(f"{scenario}: {'FAILED' if process.returncode else 'passed'} in {minutes} min {seconds} s")
-    if process.returncode:
-        lines = log.read_text(encoding="utf-8").splitlines()[-SHOWN_LINES:]
-        print("\n".join([f"---- the end of {log.relative_to(ROOT)}", *lines, "----"]), flush=True)
     return process.returncode == 0
+
+
+def show_failures(failed: list[str]) -> None:
+    """Show why scenarios failed; what is most telling comes last, where a log that is cut still has it."""
+    logs = {scenario: (LOGS / f"{scenario}.log").read_text(encoding="utf-8").splitlines() for scenario in failed}
+    for scenario, lines in logs.items():
+        print("\n".join([f"---- the end of {scenario}.log", *lines[-SHOWN_LINES:], "----"]), flush=True)
+    for scenario, lines in logs.items():
+        telling = dict.fromkeys(text for line in lines if _FAILURE.search(text := _COLOUR.sub("", line)))
+        for text in list(telling)[:SHOWN_FAILURES]:
+            print(f"{scenario}: {text.strip(' │')[:400]}", flush=True)
 
 
 def main(scenarios: list[str]) -> int:
@@ -105,6 +116,7 @@ def main(scenarios: list[str]) -> int:
     for worker in workers:
         worker.join()
     failed = [scenario for scenario in scenarios if not passed.get(scenario)]
+    show_failures(failed)
     say(
         f"{len(scenarios) - len(failed)} of {len(scenarios)} scenarios passed"
         + (f"; not {', '.join(failed)}" if failed else "")
