@@ -7,7 +7,9 @@
 from __future__ import annotations
 
 import math
+import socket
 import struct
+import threading
 import time
 from typing import Any
 
@@ -256,3 +258,29 @@ def test_a_bare_host_can_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loader, "query_ntp", lambda server, _timeout: {"b": 1.5}.get(server))
     assert loader.observe_clock(["a", "b"], 1) == ClockState(offset=1.5, measured_with="b")
     assert loader.observe_clock(["a"], 1).offset is None
+
+
+@pytest.mark.parametrize(("delays", "known"), [((0.3, 0.0), True), ((0.2, 0.12, 0.3, 0.2), True), ((1.0,), False)])
+def test_an_answer_that_came_late_is_not_the_last(
+    monkeypatch: pytest.MonkeyPatch, delays: tuple[float, ...], known: bool
+) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        where = (socket.AF_INET, socket.SOCK_DGRAM, 0, "", server.getsockname())
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: [where])
+
+        def serve() -> None:
+            for delay in delays:
+                request, client = server.recvfrom(512)
+                # only the way back is slow, which looks like a clock that is ahead by half of it
+                reply = answer(request, time.time())
+                time.sleep(delay)
+                server.sendto(reply, client)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        offset = loader.query_ntp("ntp.example", 0.6)
+        thread.join()
+    assert (offset is not None) == known
+    if offset is not None:
+        assert abs(offset) < min(delays) / 2 + 0.03
