@@ -17,6 +17,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._cluster_observe import (
 )
 from ansible_collections.rspm.ha.plugins.module_utils._problem import Problem
 from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import (
+    Action,
     DatabaseObservation,
     LockView,
     NodeObservation,
@@ -84,29 +85,38 @@ def judge_drift(phase: str, planned: Sequence[Mapping[str, Any]], now: Sequence[
     """Return how the cluster has changed under a run that is about to begin a phase; none = it is as planned.
 
     planned: the phases from this one on, as Plan.to_dict() has them. now: those of a plan made just now.
+    A start that is no longer needed is no change: a node that was found starting has come up since.
     """
     wanted, seen = ({each["name"]: each["steps"] for each in phases} for phases in (planned, now))
-    differing = [name for name in _DECISIVE if wanted.get(name, {}) != seen.get(name, {})]
-    if not differing:
+    started = {host for steps in wanted.values() for host, action in steps.items() if action == Action.START.value}
+    changed = [
+        (name, host)
+        for name in _DECISIVE
+        for host in sorted({*wanted.get(name, {}), *seen.get(name, {})})
+        if not _is_as_planned(wanted.get(name, {}).get(host), seen.get(name, {}).get(host), host in started)
+    ]
+    if not changed:
         return []
-    hosts = {
-        host
-        for name in differing
-        for host in {*wanted.get(name, {}), *seen.get(name, {})}
-        if wanted.get(name, {}).get(host) != seen.get(name, {}).get(host)
-    }
+    hosts = sorted({host for _name, host in changed if host})
     shown = "; ".join(
-        f"phase {name} was {_steps(wanted.get(name, {}))} and is now {_steps(seen.get(name, {}))}" for name in differing
+        f"phase {name} was {_steps(wanted.get(name, {}))} and is now {_steps(seen.get(name, {}))}"
+        for name in dict(changed)
     )
     return [
         Problem(
             check="cluster-changed",
-            found=f"before phase {phase}, {', '.join(sorted(hosts - {''})) or 'the cluster'} was found changed by "
+            found=f"before phase {phase}, {', '.join(hosts) or 'the cluster'} was found changed by "
             f"somebody else since this run began: {shown}",
             why="What was about to be done was right for the state before, and may be wrong for the one now",
             fix="Find out who or what changed it, then run the same command again: it looks anew",
         )
     ]
+
+
+def _is_as_planned(planned: str | None, now: str | None, to_start: bool) -> bool:
+    """Whether a host's step in a phase is the planned one, or a start that the host may have come up without."""
+    start = Action.START.value
+    return planned == now or (to_start and {planned, now} <= {start, None})
 
 
 def _steps(steps: Mapping[str, str]) -> str:

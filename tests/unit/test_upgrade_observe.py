@@ -7,15 +7,26 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
+from hypothesis import event, given
+from hypothesis import strategies as st
 
 from ansible_collections.rspm.ha.plugins.filter.upgrade_plan import upgrade_plan
-from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import Balancer, LockView, Package, RestoreState
+from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import (
+    Balancer,
+    LockView,
+    NodeObservation,
+    Package,
+    Plan,
+    RestoreState,
+)
 from ansible_collections.rspm.ha.plugins.module_utils._upgrade_observe import judge_drift, observe
-
-OLD, NEW = "2025.12.0-14", "2026.04.0"
+from ansible_collections.rspm.ha.plugins.module_utils._upgrade_plan import plan_rollback, plan_upgrade
+from tests.unit.upgrade_clusters import NEW, OLD, OURS, cluster, secured, serving
 
 
 def info(version: str = OLD, **changed: Any) -> dict[str, Any]:
@@ -165,3 +176,45 @@ def test_what_is_only_further_on_is_no_change() -> None:
     assert judge_drift("rest", planned, now) == []
     assert judge_drift("rest", planned, [{"name": "rest", "steps": {"b": "start"}}]) != []
     assert judge_drift("rest", planned, []) != []
+
+
+def test_a_start_that_came_to_its_end_by_itself_is_no_change() -> None:
+    planned = [{"name": "first", "steps": {"a": "start", "b": "start"}}, {"name": "rest", "steps": {"c": "upgrade"}}]
+    rest = {"name": "rest", "steps": {"c": "upgrade"}}
+    assert judge_drift("first", planned, [rest]) == []
+    assert judge_drift("first", planned, [{"name": "first", "steps": {"b": "start"}}, rest]) == []
+    assert judge_drift("first", planned, [{"name": "rest", "steps": {"a": "start", "c": "upgrade"}}]) == []
+    assert "before phase first, c was found changed" in str(judge_drift("first", planned, [])[0])
+    (problem,) = judge_drift("first", planned, [{"name": "first", "steps": {"a": "upgrade_first"}}, rest])
+    assert "before phase first, a was found changed" in problem.found
+    assert "phase first was start on a, start on b and is now upgrade_first on a" in problem.found
+    (problem,) = judge_drift("rest", [rest], [{"name": "first", "steps": {"a": "start"}}, rest])
+    assert "phase first was nothing and is now start on a" in problem.found and "phase rest was" not in problem.found
+
+
+STARTING = [{"running_version": ""}, {"healthy": False}, {"running_version": "", "healthy": False, "enabled": False}]
+
+
+@given(st.data(), st.booleans(), st.sampled_from([RestoreState.COMPLETE, RestoreState.IN_USE, RestoreState.RESTORED]))
+def test_a_node_that_was_found_starting_may_come_up_at_any_time(
+    data: st.DataObject, rollback: bool, state: RestoreState
+) -> None:
+    version, other = (OLD, NEW) if rollback else (NEW, OLD)
+    kinds = [serving, secured, *(partial(serving, **starting) for starting in STARTING)]
+    nodes = [data.draw(st.sampled_from(kinds))(name, data.draw(st.sampled_from([version, other]))) for name in "abc"]
+    nodes.append(serving("d", version, **data.draw(st.sampled_from(STARTING))))
+
+    def plan(*nodes: NodeObservation) -> tuple[Any, set[str]]:
+        seen = cluster(*nodes, point=(state, "run1"), lock=OURS)
+        outcome = plan_rollback(seen) if rollback else plan_upgrade(seen, NEW)
+        phases = outcome.to_dict()["phases"] if isinstance(outcome, Plan) else []
+        return phases, {host for phase in phases for host, action in phase["steps"].items() if action == "start"}
+
+    before, to_start = plan(*nodes)
+    starting = [node for node in nodes if node.process and node.name in to_start]
+    event(f"{len(starting)} starting")
+    up = [node.name for node in starting if data.draw(st.booleans())]
+    after, _left = plan(
+        *(replace(node, running_version=version, healthy=True) if node.name in up else node for node in nodes)
+    )
+    assert judge_drift("first", before, after) == []

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -33,36 +32,10 @@ from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import (
     RestoreState,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._upgrade_plan import plan_rollback, plan_upgrade
+from tests.unit.upgrade_clusters import NEW, OLD, OURS, cluster, secured, serving
 
-OLDER, OLD, NEW, NEWER = "2025.09.2-10", "2025.12.0-14", "2026.04.0", "2026.08.0"
-OURS = LockObservation(LockView.OURS, "run1")
+OLDER, NEWER = "2025.09.2-10", "2026.08.0"
 FREE = LockObservation()
-
-
-def serving(name: str, version: str = OLD, **changes: Any) -> NodeObservation:
-    """Return a node that serves a version."""
-    node = NodeObservation(
-        name=name,
-        installed_version=version,
-        process=True,
-        running_version=version,
-        healthy=True,
-        sessions=5,
-        balancer=Balancer.READY,
-    )
-    return replace(node, **changes)
-
-
-def secured(name: str, version: str = OLD, **changes: Any) -> NodeObservation:
-    """Return a node that was drained, stopped and masked."""
-    node = NodeObservation(name=name, installed_version=version, masked=True, staged=True, balancer=Balancer.DRAIN)
-    return replace(node, **changes)
-
-
-def cluster(*nodes: NodeObservation, point: tuple[RestoreState, str] | None = None, **changes: Any) -> Observations:
-    """Return observations of nodes, with a restore point of an upgrade from OLD to NEW."""
-    where = RestorePoint(point[0], OLD, NEW, point[1]) if point else RestorePoint()
-    return replace(Observations(nodes=nodes, restore_point=where), **changes)
 
 
 def told(outcome: Outcome) -> list[str]:

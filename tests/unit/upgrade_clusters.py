@@ -1,0 +1,49 @@
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Clusters as a run may find them, for the tests of what is planned for them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import (
+    Balancer,
+    LockObservation,
+    LockView,
+    NodeObservation,
+    Observations,
+    RestorePoint,
+    RestoreState,
+)
+
+OLD, NEW = "2025.12.0-14", "2026.04.0"
+OURS = LockObservation(LockView.OURS, "run1")
+
+
+def serving(name: str, version: str = OLD, **changes: Any) -> NodeObservation:
+    """Return a node that serves a version."""
+    node = NodeObservation(
+        name=name,
+        installed_version=version,
+        process=True,
+        running_version=version,
+        healthy=True,
+        sessions=5,
+        balancer=Balancer.READY,
+    )
+    return replace(node, **changes)
+
+
+def secured(name: str, version: str = OLD, **changes: Any) -> NodeObservation:
+    """Return a node that was drained, stopped and masked."""
+    node = NodeObservation(name=name, installed_version=version, masked=True, staged=True, balancer=Balancer.DRAIN)
+    return replace(node, **changes)
+
+
+def cluster(*nodes: NodeObservation, point: tuple[RestoreState, str] | None = None, **changes: Any) -> Observations:
+    """Return observations of nodes, with a restore point of an upgrade from OLD to NEW."""
+    where = RestorePoint(point[0], OLD, NEW, point[1]) if point else RestorePoint()
+    return replace(Observations(nodes=nodes, restore_point=where), **changes)
