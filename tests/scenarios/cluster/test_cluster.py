@@ -134,6 +134,21 @@ def test_an_unknown_key_is_refused_by_name_and_nothing_is_changed(lab: Lab) -> N
     assert support.differences(before, support.fingerprint()) == []
 
 
+def test_a_database_of_somebody_else_is_refused_by_name_and_stays_theirs(lab: Lab) -> None:
+    owner = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'wages'"
+    support.ask_database(lab, "CREATE DATABASE wages")
+    before = support.fingerprint()
+    run = support.run_playbook("site", rspm_database_usage_name="wages")
+    assert run.code != 0
+    assert "the database wages is there already and belongs to postgres, not to rstudio_pm." in run.messages()
+    mend = 'psql -p 5432 -c \'ALTER DATABASE "wages" OWNER TO "rstudio_pm"\''
+    assert f"type on infra: sudo -u postgres {mend}" in run.messages()
+    assert support.differences(before, support.fingerprint()) == []
+    assert support.ask_database(lab, owner) == ["postgres"]
+    assert not any("wages" in rule for rule in lab.ssh("infra", "cat /etc/postgresql/15/main/pg_hba.conf").splitlines())
+    support.ask_database(lab, "DROP DATABASE wages")
+
+
 def test_another_version_is_refused_with_the_name_of_the_verb(lab: Lab) -> None:
     before = support.fingerprint()
     run = support.run_playbook("site", rspm_version="2026.08.0")
