@@ -76,12 +76,12 @@ class PackageTool:
         """The host's package family."""
         return self.host.family
 
-    def state(self) -> package.PackageState:
-        """Return what is installed."""
+    def state(self, *, holds: bool = True) -> package.PackageState:
+        """Return what is installed. holds: whether it is looked up what is held, for which dnf takes seconds."""
         shown = self.runner(tools.state_argv(self.family), timeout=60)
         if self.family == package.DEBIAN:
             return tools.parse_dpkg(shown.stdout if shown.rc == 0 else "")
-        locks = self.runner(tools.locks_argv(self.family), timeout=120).stdout if shown.rc == 0 else ""
+        locks = self.runner(tools.locks_argv(self.family), timeout=120).stdout if holds and shown.rc == 0 else ""
         return tools.parse_rpm(shown.stdout, shown.rc, locks)
 
     def inspect(self, path: str) -> package.PackageFile:
@@ -177,7 +177,7 @@ def make_whole(
     """Install the staged file, finishing first what was cut off, and prove that the wanted version is whole.
 
     The caller has blocked the unit. quick: as for PackageTool.install. before: what is installed, where the caller has
-    just looked. Returns the new state; raises DomainError where it is not the wanted one.
+    just looked. Returns the new state, but not whether it is held; raises DomainError where it is not the wanted one.
     """
     said = ""
     if repair:
@@ -185,7 +185,7 @@ def make_whole(
         before = None
     # after a cut-off dpkg wants the file itself before apt goes on
     for quickly in (quick or repair, False):
-        state = before or tool.state()
+        state = before or tool.state(holds=False)
         before = None
         if not package.judge_installed_as(state, wanted, said):
             return state
@@ -194,7 +194,7 @@ def make_whole(
         if done.rc == 0 or (not quickly and not tools.wants_repair(said)):
             break
         tool.repair()
-    state = tool.state()
+    state = tool.state(holds=False)
     for problem in package.judge_installed_as(state, wanted, said):
         raise DomainError(problem)
     return state

@@ -15,7 +15,7 @@ import pytest
 
 from ansible_collections.rspm.ha.plugins.module_utils import _package_loader as loader
 from ansible_collections.rspm.ha.plugins.module_utils import _package_stage_loader as staging
-from ansible_collections.rspm.ha.plugins.module_utils._package import DEBIAN, Host
+from ansible_collections.rspm.ha.plugins.module_utils._package import DEBIAN, REDHAT, SUSE, Host
 from ansible_collections.rspm.ha.plugins.module_utils._package_loader import PackageTool, make_whole
 from ansible_collections.rspm.ha.plugins.module_utils._package_stage_loader import StageRequest, stage
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
@@ -252,6 +252,22 @@ def test_waits_for_dpkgs_lock(monkeypatch: pytest.MonkeyPatch) -> None:
     apt = Apt(fails=["dpkg: error: dpkg frontend lock was locked by another process with pid 7"] * 2)
     assert make_whole(PackageTool(apt, HOST), "/p.deb", "2026.04.0", repair=False, quick=True).installed
     assert apt.names() == ["dpkg", "dpkg", "dpkg"]
+
+
+@pytest.mark.parametrize("family", [REDHAT, SUSE])
+def test_the_installation_of_an_rpm_does_not_wait_for_the_list_of_what_is_held(family: str) -> None:
+    calls: list[str] = []
+
+    def runner(argv: list[str], **_options: Any) -> CompletedCommand:
+        calls.append(" ".join(argv[:2]))
+        version = "2026.04.0-1" if "rpm --upgrade" in calls else "2025.12.0-14"
+        return CompletedCommand(0, f"{version}\n" if "--query" in argv else "", "")
+
+    tool = PackageTool(runner, Host(family, "9", "x86_64"))
+    before = tool.state()
+    calls.clear()
+    assert make_whole(tool, "/p.rpm", "2026.04.0", repair=False, quick=True, before=before).version == "2026.04.0-1"
+    assert calls == ["rpm --upgrade", "rpm --query"]
 
 
 class Answer:
