@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Mapping
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
@@ -30,7 +29,6 @@ from ansible_collections.rspm.ha.plugins.module_utils._service_loader import (
     block,
     daemon_reload,
     enable,
-    load_unit,
     unblock,
     wait_for_health,
 )
@@ -44,9 +42,6 @@ from ansible_collections.rspm.ha.plugins.module_utils._stop_loader import (
 )
 
 _HEALTH_INTERVAL = 0.2
-_BEGIN_SECONDS = 2.0
-# Each look costs the processor that the service needs to start
-_BEGIN_INTERVAL = 0.1
 
 
 @dataclass(frozen=True)
@@ -92,7 +87,7 @@ class NodeUpgrade:
             # staged perhaps days ago, and not to be waited for while the node is down
             read_ahead(self.request.path)
         with closing(watch) if watch else nullcontext():
-            self._prove(seen, watch, timeline)
+            stopped_well = self._prove(seen, watch, timeline)
         if plan.install:
             with timeline.step("install"):
                 # the dry run of the staging found the dependencies to be there
@@ -104,24 +99,26 @@ class NodeUpgrade:
                     quick=True,
                     before=seen.service.package,
                 )
-        return self._start(seen, timeline)
+        return self._start(seen, timeline, forget=not stopped_well)
 
-    def _prove(self, seen: Observed, watch: SessionWatch | None, timeline: Timeline) -> None:
+    def _prove(self, seen: Observed, watch: SessionWatch | None, timeline: Timeline) -> bool:
+        """Stop the node and prove it; return whether it ended without a failure."""
         if not seen.plan.prove:
-            return
+            return False
         if watch and self.request.first:
             # found out while this node still serves
             with timeline.step("others_gone"):
                 watch.prove_others_gone()
         purpose = self.request.purpose if self.request.start else seen.service.unit.blocked_for or self.request.purpose
-        stop_and_prove(self.runner, timeline, self.host, seen.remains, purpose, self.stop_timeout)
+        remains = stop_and_prove(self.runner, timeline, self.host, seen.remains, purpose, self.stop_timeout)
         if watch:
             with timeline.step("sessions"):
                 watch.prove_own_gone()
                 if self.request.first:
                     watch.prove_others_gone()
+        return remains.unit.active_state != "failed"
 
-    def _start(self, seen: Observed, timeline: Timeline) -> ApiState:
+    def _start(self, seen: Observed, timeline: Timeline, *, forget: bool) -> ApiState:
         plan, api = seen.plan, seen.service.api
         if plan.unmask:
             with timeline.step("unmask"):
@@ -132,7 +129,7 @@ class NodeUpgrade:
                     enable(self.runner)
             if plan.start:
                 with timeline.step("start"):
-                    self._begin()
+                    begin(self.runner, "start", forget=forget)
             if plan.wait:
                 with timeline.step("healthy"):
                     api, _seconds = wait_for_health(
@@ -152,19 +149,6 @@ class NodeUpgrade:
             with timeline.step("reload"):
                 daemon_reload(self.runner)
         return api
-
-    def _begin(self) -> None:
-        """Start the unit, and wait until systemd has begun with it.
-
-        Until then it shows what came of the start before, which the mask had it skip when the package's scripts asked.
-        """
-        begin(self.runner, "start")
-        deadline = time.monotonic() + _BEGIN_SECONDS
-        while time.monotonic() < deadline:
-            unit = load_unit(self.runner)
-            if unit.running or unit.active_state == "failed":
-                return
-            time.sleep(_BEGIN_INTERVAL)
 
     def _undo(self, timeline: Timeline) -> bool:
         """Mask and stop a node that was started in vain; return whether nothing is left of it."""

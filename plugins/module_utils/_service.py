@@ -40,6 +40,7 @@ UNIT_PROPERTIES = (
     "ConditionResult",
     "ExecMainStartTimestampMonotonic",
     "ControlGroup",
+    "Job",
 )
 # A start that fails this often, for this long, will not come right by waiting.
 _CRASHES = 3
@@ -54,6 +55,7 @@ class UnitState:
     pid: main process, 0 where there is none. started_at: its start in seconds since the epoch, 0 where there is none.
     restarts: automatic restarts since the last start by hand. blocked_for: why the collection keeps the unit from
     starting ("install", "upgrade"), "" where it does not. condition_failed: the last start was skipped by a condition.
+    job: whether systemd has something to do with it still, so that the rest is of before.
     """
 
     load_state: str
@@ -67,6 +69,7 @@ class UnitState:
     condition_failed: bool
     control_group: str
     blocked_for: str
+    job: bool = False
 
     @property
     def masked(self) -> bool:
@@ -172,6 +175,7 @@ def parse_unit(text: str, block_text: str, wall_minus_monotonic: float) -> UnitS
         condition_failed=values.get("ConditionResult") == "no",
         control_group=values.get("ControlGroup", ""),
         blocked_for=blocked_for(block_text),
+        job=int(values.get("Job") or 0) != 0,
     )
 
 
@@ -295,10 +299,11 @@ def _refused(found: str, why: str, fix: str) -> DomainError:
     return DomainError(Problem(check="node-start", found=found, why=why, fix=fix))
 
 
-def unmet(unit: UnitState, api: ApiState, wanted: str, *, allow_unlicensed: bool) -> str | None:
-    """Return what is still missing until the node is healthy, None where it is."""
+def unmet(unit: UnitState | None, api: ApiState, wanted: str, *, allow_unlicensed: bool) -> str | None:
+    """Return what is still missing until the node is healthy, None where it is. unit: None = not looked at."""
     if api.health_code == 0:
-        return f"nothing answers at {api.url} ({api.error}), the unit is {unit.active_state} ({unit.sub_state})"
+        state = f", the unit is {unit.active_state} ({unit.sub_state})" if unit else ""
+        return f"nothing answers at {api.url} ({api.error}){state}"
     if not api.healthy(allow_unlicensed):
         meaning = {402: ", which means that it has no licence", 503: ", which means that it is offline"}
         return f"{api.url}/__ping__ answers {api.health_code}{meaning.get(api.health_code, '')}"
@@ -309,9 +314,9 @@ def unmet(unit: UnitState, api: ApiState, wanted: str, *, allow_unlicensed: bool
 
 def hopeless(unit: UnitState, waited: float) -> str | None:
     """Return why waiting longer won't help, None where it may. waited: seconds since the start."""
-    if unit.active_state == "failed":
+    if unit.active_state == "failed" and not unit.job:
         return "the unit failed"
-    if unit.condition_failed and not unit.running:
+    if unit.condition_failed and not unit.running and not unit.job:
         return "systemd skipped the start, since a condition of the unit is not met"
     if unit.restarts >= _CRASHES and waited >= _CRASHING_SECONDS:
         return f"it ended by itself {unit.restarts} times in {waited:.0f} s"

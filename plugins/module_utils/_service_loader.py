@@ -46,6 +46,8 @@ from ansible_collections.rspm.ha.plugins.module_utils._service import (
 
 _STORAGE_TIMEOUT = 10.0
 _JOURNAL_LINES = 20
+# A look costs the processor that the service needs to start; a question to its port costs next to nothing
+_UNIT_INTERVAL = 1.0
 
 
 def read_text(path: str) -> str | None:
@@ -121,10 +123,13 @@ def stop(runner: Runner, timeout: float = 150) -> None:
     runner(["systemctl", "stop", UNIT], check=True, timeout=timeout)
 
 
-def begin(runner: Runner, action: str) -> None:
-    """Ask for "start" or "restart" without waiting: the unit's type decides how long that would take."""
-    # forget earlier failures, so that restarts are counted from here
-    runner(["systemctl", "reset-failed", UNIT], timeout=30)
+def begin(runner: Runner, action: str, *, forget: bool = True) -> None:
+    """Ask for "start" or "restart" without waiting: the unit's type decides how long that would take.
+
+    forget: earlier failures first, so that restarts are counted from here; needless for one that was stopped well.
+    """
+    if forget:
+        runner(["systemctl", "reset-failed", UNIT], timeout=30)
     runner(["systemctl", "--no-block", action, UNIT], check=True, timeout=60)
 
 
@@ -237,14 +242,18 @@ def wait_for_health(
     document = load_document()
     target = probe_target(document)
     begun = time.monotonic()
+    next_look = _UNIT_INTERVAL
     while True:
-        api, unit = load_api(target), load_unit(runner)
+        api = load_api(target)
         waited = time.monotonic() - begun
+        unit = load_unit(runner) if waited >= min(next_look, timeout) else None
         missing = unmet(unit, api, wanted, allow_unlicensed=allow_unlicensed)
         if missing is None:
             return api, waited
-        cause = hopeless(unit, waited)
+        cause = hopeless(unit, waited) if unit else None
         if cause or waited >= timeout:
             journal = load_journal(runner, _JOURNAL_LINES, known_secrets(document))
             raise start_failed(host, f"{cause}, and {missing}" if cause else missing, waited, journal)
+        if unit:
+            next_look = waited + _UNIT_INTERVAL
         time.sleep(interval)

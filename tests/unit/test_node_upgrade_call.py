@@ -65,7 +65,7 @@ class Machine:
         enabled, condition = "enabled" if self.enabled else "disabled", "no" if self.skipped or hesitating else "yes"
         return (
             f"LoadState=loaded\nUnitFileState={enabled}\nActiveState={state}\nSubState=x\n"
-            f"MainPID={812 if running else 0}\nConditionResult={condition}\n"
+            f"MainPID={812 if running else 0}\nConditionResult={condition}\nJob={7 if hesitating else 0}\n"
         )
 
     def __call__(
@@ -218,6 +218,7 @@ def test_a_start_that_the_mask_skipped_is_not_taken_for_the_one_after(machine: M
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(service_loader, "load_api", late)
+        patch.setattr(service_loader, "_UNIT_INTERVAL", 0)
         assert run(machine)["version"] == NEW
 
 

@@ -43,6 +43,7 @@ SubState=running
 UnitFileState=enabled
 ConditionResult=yes
 NeedDaemonReload=no
+Job=
 """
 ABSENT = "MainPID=0\nLoadState=not-found\nActiveState=inactive\nSubState=dead\nUnitFileState=\nNeedDaemonReload=no\n"
 UNIT = parse_unit(RUNNING, "", 1000.0)
@@ -56,6 +57,7 @@ CONFIG = ConfigState("h", "/data", "/data/k", "", FILES, FILES)
 def test_parse_unit() -> None:
     assert UNIT.running and UNIT.enabled and UNIT.can_start and not UNIT.masked
     assert UNIT.started_at == 1012.5
+    assert not UNIT.job and parse_unit(RUNNING.replace("Job=", "Job=417"), "", 0).job
     absent = parse_unit(ABSENT, "", 0)
     assert not absent.running and not absent.can_start and not absent.enabled
     masked = parse_unit(RUNNING.replace("LoadState=loaded", "LoadState=masked"), "", 0)
@@ -207,6 +209,10 @@ def test_hopeless() -> None:
     assert "9 times" in (hopeless(unit(active_state="activating", restarts=9), 70) or "")
     assert hopeless(unit(active_state="failed"), 1) == "the unit failed"
     assert "condition" in (hopeless(unit(condition_failed=True), 1) or "")
+    # while systemd has not begun with a start, it shows what came of the one before
+    assert hopeless(unit(active_state="failed", job=True), 1) is None
+    assert hopeless(unit(condition_failed=True, job=True), 1) is None
+    assert hopeless(unit(active_state="activating", restarts=9, job=True), 70) is not None
 
 
 def test_failure_names_all_that_is_needed() -> None:
