@@ -34,7 +34,7 @@ def query_ntp(server: str, timeout: float) -> float | None:
 
     An answer may be wrong by half of the time that it took (RFC 4330): one that took long is not the last.
     """
-    best: tuple[float, float] | None = None
+    answers: list[tuple[float, float]] = []
     try:
         family, kind, protocol, _name, address = socket.getaddrinfo(server, 123, type=socket.SOCK_DGRAM)[0]
         with socket.socket(family, kind, protocol) as link:
@@ -46,13 +46,14 @@ def query_ntp(server: str, timeout: float) -> float | None:
                 reply = link.recv(512)
                 received = time.time()
                 offset = sntp_offset(reply, sent, received)
-                if offset is not None and (best is None or received - sent < best[0]):
-                    best = received - sent, offset
-                if offset is None or received - sent < _FAST_SECONDS:
+                if offset is None:
+                    break
+                answers.append((received - sent, offset))
+                if received - sent < _FAST_SECONDS:
                     break
     except OSError:
         pass  # what was answered before counts
-    return best[1] if best else None
+    return min(answers)[1] if answers else None
 
 
 def observe_clock(servers: Sequence[str], timeout: float) -> ClockState:
