@@ -19,7 +19,9 @@ from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
+from ansible_collections.rspm.ha.plugins.module_utils import _tree_lanes as lanes
 from ansible_collections.rspm.ha.plugins.module_utils import _tree_plan as plan
 from ansible_collections.rspm.ha.plugins.module_utils._mount import mount_of, parse_mountinfo
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
@@ -227,18 +229,13 @@ class TreeCopy:
             if corrupt:
                 self._rsync(trees, outcome, [self._listed(trees, 0, corrupt, reread=True)])
             if whole:
-                files = list(work.files) if outcome.changes == 0 else []
-                runs = plan.split([work.files[path].size for path in files], self._lanes)
-                lists = [files[begin:end] for begin, end in runs]
+                lists = self._shared_out(work) if outcome.changes == 0 else []
                 if lists:
                     os.makedirs(self.destination, mode=0o700, exist_ok=True)
-                    self._rsync(
-                        trees, outcome, [self._listed(trees, number, paths) for number, paths in enumerate(lists)]
-                    )
-                done = {path for paths in lists for path in paths}
-                if done and not work.linked:
+                    self._rsync(trees, outcome, [self._listed(trees, *each, below=True) for each in enumerate(lists)])
+                if lists and not work.linked:
                     # all that is left are folders, links, and what is to be deleted
-                    rest = [path for path in self._scope(different) if path not in done]
+                    rest = lanes.left_over(self._scope(different), {path for paths in lists for path in paths})
                     self._rsync(trees, outcome, [self._listed(trees, 0, rest)])
                 else:
                     self._rsync(trees, outcome, [self._argv(trees)])
@@ -247,24 +244,28 @@ class TreeCopy:
         with self.timeline.step("sync"):
             run_all([["sync", "-f", self.destination]], self.state.lock_descriptor, lambda _files, _size: self._tick())
 
-    def _listed(self, trees: Trees, number: int, paths: list[bytes], *, reread: bool = False) -> list[str]:
+    def _shared_out(self, work: Work) -> list[list[bytes]]:
+        sizes = {path: identity.size for path, identity in work.files.items()}
+        return lanes.share_out(sizes, work.missing, work.tied, self._lanes)
+
+    def _listed(
+        self, trees: Trees, number: int, paths: Iterable[bytes], *, below: bool = False, reread: bool = False
+    ) -> list[str]:
         """Write the paths to a file and return the command that copies them."""
         listed = self.state.list_path(number)
         with open(listed, "wb") as file:
             # without it a name that begins with # would be a comment
             file.writelines(b"./" + path + b"\0" for path in paths)
-        return self._argv(trees, listed=listed, reread=reread)
+        return self._argv(trees, listed=listed, below=below, reread=reread)
 
     @cached_property
     def _digests(self) -> bool:
         """Whether rsync says what it read."""
         return plan.gives_digests(self.runner(["rsync", "--version"], timeout=_COMMAND_TIMEOUT).stdout)
 
-    def _argv(self, trees: Trees, *, listed: str = "", reread: bool = False) -> list[str]:
+    def _argv(self, trees: Trees, **listed: Any) -> list[str]:
         words = as_account([]) if self._account else []
-        return plan.rsync_argv(
-            trees.source, self.destination, words, digests=self._digests, listed=listed, reread=reread
-        )
+        return plan.rsync_argv(trees.source, self.destination, words, digests=self._digests, **listed)
 
     def _rsync(self, trees: Trees, outcome: Outcome, commands: list[list[str]]) -> None:
         files, size, known, begun_ns = outcome.copied_files, outcome.copied_bytes, outcome.work.files, time.time_ns()

@@ -16,11 +16,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._mount import MountEntry
 from ansible_collections.rspm.ha.plugins.module_utils._problem import Problem
 from ansible_collections.rspm.ha.plugins.module_utils._tree import Entry, Mismatch
 
-# Opening, creating and renaming a small file takes about as long as copying this many bytes
-FILE_COST = 64 * 1024
 _FILE_SYSTEM_BLOCK = 4096
-# Below that one rsync is done before several have begun
-_PARALLEL_COST = 64 * 1024 * 1024
 _FEW = 1000
 _GONE = re.compile(r"(?:No such file or directory|Not a directory|Stale file handle|vanished)")
 _FULL = re.compile(r"(?:No space left on device|Disk quota exceeded)")
@@ -39,7 +35,14 @@ def state_folder(destination: str) -> str:
 
 
 def rsync_argv(
-    source: str, destination: str, account: Sequence[str], *, digests: bool, listed: str = "", reread: bool = False
+    source: str,
+    destination: str,
+    account: Sequence[str],
+    *,
+    digests: bool,
+    listed: str = "",
+    below: bool = False,
+    reread: bool = False,
 ) -> list[str]:
     """Return the command that makes the destination what the source is.
 
@@ -47,6 +50,7 @@ def rsync_argv(
     takes them for a remote shell, so that reading is the account's and writing is root's.
     digests: whether it is to say what it read of each file; see gives_digests.
     listed: file of NUL-terminated paths, "" for the whole tree; a listed path that is not in the source is deleted.
+    below: takes with a listed folder all that is in it.
     reread: copies also what has the right size and time.
     ACLs and extended attributes are not copied: what NFS has of them is not what rsync knows.
     """
@@ -55,6 +59,8 @@ def rsync_argv(
     argv += ["--modify-window=-1", "--outbuf=L", "--info=progress2"]
     argv += ["--checksum-choice=md5", "-8", "--out-format=%i %l %C %n"] if digests else ["--out-format=%i %l"]
     argv += ["--files-from", listed, "--from0", "--delete-missing-args"] if listed else ["--delete"]
+    if below:
+        argv.append("-r")
     if reread:
         argv.append("--ignore-times")
     place = source
@@ -208,26 +214,6 @@ def takes_whole_tree(different: int, entries: int, linked: bool) -> bool:
     linked: whether a path that differs has more than one name, of which rsync has to see all.
     """
     return linked or (different > _FEW and different * 2 > entries)
-
-
-def split(sizes: Sequence[int], parts: int) -> list[tuple[int, int]]:
-    """Return up to `parts` runs [begin, end) of the files, of about equal cost; one that is not worth it is left out.
-
-    sizes: bytes of each file. A run keeps neighbours together: they share folders.
-    """
-    total = sum(sizes) + FILE_COST * len(sizes)
-    if parts < 2 or total < _PARALLEL_COST:
-        return []
-    runs: list[tuple[int, int]] = []
-    begin = cost = 0
-    for number, size in enumerate(sizes):
-        cost += size + FILE_COST
-        if cost * parts >= total * (len(runs) + 1):
-            runs.append((begin, number + 1))
-            begin = number + 1
-    if begin < len(sizes):
-        runs.append((begin, len(sizes)))
-    return runs
 
 
 @dataclass(frozen=True)

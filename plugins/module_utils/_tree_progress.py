@@ -10,7 +10,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ansible_collections.rspm.ha.plugins.module_utils._tree_plan import FILE_COST
+from ansible_collections.rspm.ha.plugins.module_utils._tree_lanes import FILE_COST
 
 # Seconds; before that a rate says nothing
 _SETTLED = 1.0

@@ -24,12 +24,14 @@ from ansible_collections.rspm.ha.plugins.module_utils._tree import Identity, Rec
 from ansible_collections.rspm.ha.plugins.module_utils._tree_progress import Progress
 
 _LINE = 1 << 16
+# json.dumps would make an encoder for each of millions of lines
+_compact = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def record_line(record: Record) -> bytes:
     """Return the record as a line of the manifest."""
     path = record.path.decode("utf-8", "surrogateescape")
-    return json.dumps([path, *record[1:]], separators=(",", ":")).encode("ascii") + b"\n"
+    return _compact([path, *record[1:]]).encode("ascii") + b"\n"
 
 
 def parse_record(line: bytes) -> Record | None:
@@ -143,19 +145,28 @@ class State:
 
     def _absorb(self) -> None:
         """Merge what a run has added, also one that was cut off, into the manifest."""
-        if os.path.lexists(self._fresh_path):
+        if not os.path.lexists(self._fresh_path):
+            return
+        if os.path.lexists(self.manifest):
             self._replace(newest(read_records(self.manifest), read_records(self._fresh_path)))
             os.unlink(self._fresh_path)
+        else:
+            # what it says after a line that was cut off is not read
+            self._publish(self._fresh_path)
 
     def _replace(self, records: Iterable[Record]) -> None:
         temporary = f"{self.manifest}.new"
         with open(temporary, "wb", buffering=1 << 20) as file:
-            os.fchmod(file.fileno(), 0o600)
             for record in records:
                 file.write(record_line(record))
-            file.flush()
+        self._publish(temporary)
+
+    def _publish(self, path: str) -> None:
+        """Make a file the manifest, in one step."""
+        with open(path, "rb") as file:
+            os.fchmod(file.fileno(), 0o600)
             os.fsync(file.fileno())
-        os.replace(temporary, self.manifest)
+        os.replace(path, self.manifest)
         sync_folder(self.folder)
 
     def _signs(self) -> list[str]:

@@ -43,6 +43,7 @@ class Work:
     """What is to be done. different: paths to copy. unproved: files of equal size and time whose content is not proved.
 
     files: those to copy that have one name, as they were before. linked: whether one with more names is to be copied.
+    missing: folders that the copy lacks. tied: files to copy that have more names.
     to_copy: how much that is. equal: number of paths that need nothing. used: first path that something else wrote to
     since the copy was finished.
     """
@@ -56,6 +57,8 @@ class Work:
     to_copy: Totals = field(default_factory=Totals)
     to_delete: int = 0
     linked: bool = False
+    missing: set[bytes] = field(default_factory=set)
+    tied: list[bytes] = field(default_factory=list)
     equal: int = 0
     used: str = ""
 
@@ -170,6 +173,9 @@ class Trees:
         work.to_copy.add(source)
         if source.kind != "d" and source.links > 1:
             work.linked = True
+            work.tied.append(source.path)
+        elif source.kind == "d" and target is None:
+            work.missing.add(source.path)
         elif source.kind == "f":
             work.files[source.path] = source.identity
 

@@ -19,6 +19,7 @@ from ansible_collections.rspm.ha.plugins.module_utils import (
     _service_loader,
     _tree,
     _tree_copy_loader,
+    _tree_lanes,
     _tree_plan,
     _tree_worker_loader,
 )
@@ -153,12 +154,28 @@ def test_each_difference_is_mended(place: Path, change: str) -> None:
 
 
 def test_several_rsyncs_copy_what_one_would(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_tree_plan, "_PARALLEL_COST", 0)
+    monkeypatch.setattr(_tree_lanes, "_PARALLEL_COST", 0)
     started = []
     begin = _tree_copy_loader.run_all
     monkeypatch.setattr(_tree_copy_loader, "run_all", lambda *a: started.append(len(a[0])) or begin(*a))
     outcome = copy(place, "warm")
     assert started == [2, 1, 1] and outcome.copied_files == 12
+    assert_equal(place)
+
+
+def test_several_rsyncs_copy_new_folders_whole(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_tree_lanes, "_PARALLEL_COST", 0)
+    (place / "source/deep/hard").unlink()
+    for number in range(40):
+        (place / f"source/many/{number}").mkdir(parents=True)
+        write(os.fsencode(place / f"source/many/{number}/file"), b"%d" % number)
+        os.utime(place / f"source/many/{number}", (number, number))
+    os.symlink("nowhere", place / "source/many/7/link")
+    lists = []
+    share_out = _tree_lanes.share_out
+    monkeypatch.setattr(_tree_lanes, "share_out", lambda *a: lists.extend(share_out(*a)) or lists)
+    copy(place, "warm")
+    assert len(lists) == 2 and {b"many/7", b"many/39"} <= {path for paths in lists for path in paths}
     assert_equal(place)
 
 

@@ -199,16 +199,6 @@ def test_which_rsync_can_say_what_it_read() -> None:
     assert plan.is_full("write failed: No space left on device (28)") and not plan.is_full(denied)
 
 
-@given(st.lists(st.integers(0, 1 << 28), max_size=60), st.integers(1, 8))
-def test_runs_cover_every_file_once(sizes: list[int], parts: int) -> None:
-    runs = plan.split(sizes, parts)
-    assert len(runs) <= parts
-    if runs:
-        assert [number for begin, end in runs for number in range(begin, end)] == list(range(len(sizes)))
-        most = max(sum(sizes[begin:end]) + plan.FILE_COST * (end - begin) for begin, end in runs)
-        assert most <= (sum(sizes) + plan.FILE_COST * len(sizes)) / parts + max(sizes) + plan.FILE_COST
-
-
 @given(st.integers(0, 10**12), st.integers(0, 10**12), st.integers(0, 1000), st.integers(0, 1000))
 def test_too_little_room_is_refused(size: int, free: int, inodes: int, left: int) -> None:
     found = plan.judge_room("n", "/d", plan.Need(size, 0, inodes), plan.Room(free, left))
