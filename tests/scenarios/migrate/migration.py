@@ -304,16 +304,22 @@ def look(lab: Lab) -> Before:
 def has_it_all(lab: Lab, choice: Choice, before: Before) -> None:
     """Assert that the node has every file, every row and every package, and that the old ones are still there."""
     _balancer, data, database = choice
-    assert walk(lab, "infra", SHARED) == before.files
+    _are_the_lines(walk(lab, "infra", SHARED), before.files)
     if data == "move":
-        assert walk(lab, TARGET, LOCAL) == before.files
+        _are_the_lines(walk(lab, TARGET, LOCAL), before.files)
     for name, lines in before.dumps.items():
-        assert dump(lab, "infra", name) == lines
+        _are_the_lines(dump(lab, "infra", name), lines)
         if database == "move":
-            assert dump(lab, TARGET, name) == lines
+            _are_the_lines(dump(lab, TARGET, name), lines)
     assert "'public.awkward_id_seq', 987654" in "\n".join(before.dumps["rstudio_pm"])
     assert fetch_packages(f"{lab.spec(TARGET).address}:4242") == before.packages
     assert fetch_packages(lab.spec("lb").address) == before.packages
+
+
+def _are_the_lines(now: list[str], before: list[str]) -> None:
+    """Assert that a walk or a dump is what it was; shows what is not, of thousands of lines."""
+    gone, new = sorted({*before} - {*now})[:20], sorted({*now} - {*before})[:20]
+    assert now == before, f"gone: {gone}, new: {new}"
 
 
 def is_out(lab: Lab, node: str, choice: Choice) -> None:
