@@ -19,7 +19,6 @@ from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
 
 from ansible_collections.rspm.ha.plugins.module_utils import _tree_lanes as lanes
 from ansible_collections.rspm.ha.plugins.module_utils import _tree_plan as plan
@@ -263,9 +262,11 @@ class TreeCopy:
         """Whether rsync says what it read."""
         return plan.gives_digests(self.runner(["rsync", "--version"], timeout=_COMMAND_TIMEOUT).stdout)
 
-    def _argv(self, trees: Trees, **listed: Any) -> list[str]:
+    def _argv(self, trees: Trees, *, listed: str = "", below: bool = False, reread: bool = False) -> list[str]:
         words = as_account([]) if self._account else []
-        return plan.rsync_argv(trees.source, self.destination, words, digests=self._digests, **listed)
+        return plan.rsync_argv(
+            trees.source, self.destination, words, digests=self._digests, listed=listed, below=below, reread=reread
+        )
 
     def _rsync(self, trees: Trees, outcome: Outcome, commands: list[list[str]]) -> None:
         files, size, known, begun_ns = outcome.copied_files, outcome.copied_bytes, outcome.work.files, time.time_ns()

@@ -30,7 +30,7 @@ def share_out(
     more than listing the folder does.
     """
     places = _places(sizes, missing, {folder for path in tied for folder in parents(path)}, lanes)
-    # what a list has is known by neighbours, which share folders
+    # neighbours stay together: they share folders
     runs = _runs(list(places.values()), lanes)
     paths = list(places)
     return [paths[begin:end] for begin, end in runs]

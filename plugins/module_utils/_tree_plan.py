@@ -17,6 +17,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._problem import Problem
 from ansible_collections.rspm.ha.plugins.module_utils._tree import Entry, Mismatch
 
 _FILE_SYSTEM_BLOCK = 4096
+# So few paths are copied by their names before rsync has looked at a whole tree
 _FEW = 1000
 _GONE = re.compile(r"(?:No such file or directory|Not a directory|Stale file handle|vanished)")
 _FULL = re.compile(r"(?:No space left on device|Disk quota exceeded)")
