@@ -16,11 +16,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
 
+from ansible_collections.rspm.ha.plugins.module_utils._database import Database
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy_content import Mismatch, quote
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy_failure import CHECK
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire import literal
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
-from ansible_collections.rspm.ha.plugins.module_utils._server_config import Database
 
 _REPEAT = "run the same command again"
 _MARKER = re.compile(r"\s*rspm\.ha database_copy (\{.*\})$", re.DOTALL)

@@ -16,14 +16,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+from ansible_collections.rspm.ha.plugins.module_utils._database import Database
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy import Tools, parse_major
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy_failure import CHECK, tool_failed
+from ansible_collections.rspm.ha.plugins.module_utils._file_loader import write_file
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire_loader import load_issuers
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
 from ansible_collections.rspm.ha.plugins.module_utils._restore_point import password_file, tool_environment
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner
-from ansible_collections.rspm.ha.plugins.module_utils._server_config import Database
-from ansible_collections.rspm.ha.plugins.module_utils._service_loader import write_file
 
 # on a file system that no reboot keeps: the passwords lie here
 RUN_FOLDER = "/run/rspm-ha-database-copy"

@@ -17,6 +17,7 @@ from functools import partial
 from ansible_collections.rspm.ha.plugins.module_utils import _database_copy as copy
 from ansible_collections.rspm.ha.plugins.module_utils import _database_copy_catalog as catalog
 from ansible_collections.rspm.ha.plugins.module_utils import _database_copy_content as content
+from ansible_collections.rspm.ha.plugins.module_utils._database import Database
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy import Facts, Part, Step, Tools
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy_failure import CHECK, judge_space
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy_host_loader import (
@@ -34,7 +35,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._database_copy_scan_loader
     open_side,
     scan,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
+from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem, raise_any
 from ansible_collections.rspm.ha.plugins.module_utils._restore_point import (
     SCHEMAS_QUERY,
     quote_pattern,
@@ -42,8 +43,8 @@ from ansible_collections.rspm.ha.plugins.module_utils._restore_point import (
     wipe_statement,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner
-from ansible_collections.rspm.ha.plugins.module_utils._server_config import Database, merged
-from ansible_collections.rspm.ha.plugins.module_utils._stop_loader import Timeline, load_left_sessions
+from ansible_collections.rspm.ha.plugins.module_utils._session_watch_loader import load_left_sessions
+from ansible_collections.rspm.ha.plugins.module_utils._timeline_loader import Timeline
 
 _SESSION_TIMEOUT = 30.0
 _LEFTOVER_TIMEOUT = 60.0
@@ -93,8 +94,7 @@ class Copier:
             if facts is not None:
                 problems += copy.judge_sides(part, seen.source[part.name], facts, self.target.user)
                 self._require_another(part)
-        if problems:
-            raise DomainError(merged(problems))
+        raise_any(problems)
         steps: dict[str, Step] = {}
         refused = []
         for part in self.parts:
@@ -106,8 +106,7 @@ class Copier:
         if filled:
             needed = max(facts.data_bytes for facts in filled)
             refused += judge_space(self.work_path, free_bytes(self.work_path), needed)
-        if refused:
-            raise DomainError(merged(refused))
+        raise_any(refused)
         return steps
 
     def tools(self, seen: Observed) -> Tools:
@@ -159,8 +158,7 @@ class Copier:
                     address_of(self.source, name), self.source.user, self._read_only(name), wanted
                 )
             ]
-        if problems:
-            raise DomainError(merged(problems))
+        raise_any(problems)
         return bool(changed)
 
     def _read_only(self, name: str) -> bool:
@@ -306,5 +304,4 @@ class Copier:
             for database, why in sides:
                 left = load_left_sessions(database, _SESSION_TIMEOUT)
                 problems += [replace(problem, why=why) for problem in left]
-        if problems:
-            raise DomainError(merged(problems))
+        raise_any(problems)

@@ -15,6 +15,7 @@ from contextlib import closing
 
 from ansible_collections.rspm.ha.plugins.module_utils import _database_copy_catalog as catalog
 from ansible_collections.rspm.ha.plugins.module_utils import _database_copy_content as content
+from ansible_collections.rspm.ha.plugins.module_utils._database import Database
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy import Facts
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy_failure import failed
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_login import judge_login
@@ -24,8 +25,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire_loader impo
     Connection,
     open_session,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
-from ansible_collections.rspm.ha.plugins.module_utils._server_config import Database, merged
+from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, merged
 
 _LOGIN_TIMEOUT = 10.0
 # one table may take long; that the server is gone, the keepalives tell

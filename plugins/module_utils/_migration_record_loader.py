@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from ansible_collections.rspm.ha.plugins.module_utils._account_loader import as_account
+from ansible_collections.rspm.ha.plugins.module_utils._file_loader import read_text, write_file
 from ansible_collections.rspm.ha.plugins.module_utils._migration_record import FILE, LOCAL_PATH, Written, parse, render
 from ansible_collections.rspm.ha.plugins.module_utils._mount import mount_at, parse_mountinfo
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner
-from ansible_collections.rspm.ha.plugins.module_utils._service_loader import as_account, read_text, write_file
 
 _TIMEOUT = 60.0
 

@@ -15,13 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ansible_collections.rspm.ha.plugins.module_utils._package import PackageState
-from ansible_collections.rspm.ha.plugins.module_utils._service import (
-    BINARY,
-    ApiState,
-    ConfigState,
-    UnitState,
-    restart_reasons,
-)
+from ansible_collections.rspm.ha.plugins.module_utils._service import ApiState, ConfigState, UnitState, restart_reasons
 
 
 @dataclass(frozen=True)
@@ -107,17 +101,6 @@ class NodeState:
             "restart_needed": bool(self.restart_reasons),
             "restart_reasons": self.restart_reasons,
         }
-
-
-_SERVER_COMMAND = re.compile(rf"(?:^|/){re.escape(BINARY.lstrip('/'))}(?: \(deleted\))?$")
-
-
-def is_server(executable: str, arguments: Sequence[str]) -> bool:
-    """Return whether a process is the server. executable: of /proc/<pid>/exe. arguments: of /proc/<pid>/cmdline.
-
-    An interpreter that runs the file counts, and so does a process whose file a newer package has replaced.
-    """
-    return any(_SERVER_COMMAND.search(text) for text in (executable, *arguments[:2]) if text.startswith("/"))
 
 
 def parse_listening(text: str, pids: Sequence[int]) -> tuple[str, ...]:

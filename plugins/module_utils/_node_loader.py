@@ -10,33 +10,22 @@ import os
 import socket
 from dataclasses import dataclass
 
+from ansible_collections.rspm.ha.plugins.module_utils._account_loader import as_account
 from ansible_collections.rspm.ha.plugins.module_utils._clock import parse_tracking
+from ansible_collections.rspm.ha.plugins.module_utils._file_loader import read_text
 from ansible_collections.rspm.ha.plugins.module_utils._mount import mount_of, parse_mountinfo
-from ansible_collections.rspm.ha.plugins.module_utils._node import (
-    Clock,
-    Mount,
-    NodeState,
-    is_server,
-    parse_free,
-    parse_listening,
-)
+from ansible_collections.rspm.ha.plugins.module_utils._node import Clock, Mount, NodeState, parse_free, parse_listening
 from ansible_collections.rspm.ha.plugins.module_utils._package import STAGING_FOLDER, PackageState
 from ansible_collections.rspm.ha.plugins.module_utils._package_loader import PackageTool, load_host
+from ansible_collections.rspm.ha.plugins.module_utils._process_loader import load_processes
+from ansible_collections.rspm.ha.plugins.module_utils._product import BINARY
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner
-from ansible_collections.rspm.ha.plugins.module_utils._service import (
-    BINARY,
-    ApiState,
-    ConfigState,
-    UnitState,
-    probe_target,
-)
+from ansible_collections.rspm.ha.plugins.module_utils._service import ApiState, ConfigState, UnitState, probe_target
 from ansible_collections.rspm.ha.plugins.module_utils._service_loader import (
-    as_account,
     load_api,
     load_config,
     load_document,
     load_unit,
-    read_text,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._work_loader import load_work
 
@@ -63,26 +52,6 @@ def load_service(runner: Runner, api_timeout: float = 5) -> ServiceState:
         api=load_api(probe_target(document), api_timeout),
         config=load_config(runner, document),
     )
-
-
-def load_processes(control_group: str) -> tuple[int, ...]:
-    """Return the ids of the server's processes: those in the unit's control group, and any other that runs its file."""
-    found: set[int] = set()
-    for root in ("/sys/fs/cgroup", "/sys/fs/cgroup/systemd"):
-        members = read_text(f"{root}{control_group}/cgroup.procs") if control_group else None
-        found.update(int(pid) for pid in (members or "").split())
-    for name in os.listdir("/proc"):
-        if not name.isdigit():
-            continue
-        try:
-            with open(f"/proc/{name}/cmdline", "rb") as file:
-                arguments = file.read().decode("utf-8", "replace").split("\0")
-            executable = os.readlink(f"/proc/{name}/exe")
-        except OSError:
-            continue  # it ended, or it is a kernel thread
-        if is_server(executable, arguments):
-            found.add(int(name))
-    return tuple(sorted(found))
 
 
 def load_free(runner: Runner, paths: list[str]) -> dict[str, int]:

@@ -21,8 +21,8 @@ from ansible_collections.rspm.ha.plugins.module_utils._node_upgrade import (
 )
 from ansible_collections.rspm.ha.plugins.module_utils._package_loader import PackageTool, make_whole, read_ahead
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._product import UNIT
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner
-from ansible_collections.rspm.ha.plugins.module_utils._server_unit import UNIT
 from ansible_collections.rspm.ha.plugins.module_utils._service import ApiState
 from ansible_collections.rspm.ha.plugins.module_utils._service_loader import (
     begin,
@@ -32,14 +32,10 @@ from ansible_collections.rspm.ha.plugins.module_utils._service_loader import (
     unblock,
     wait_for_health,
 )
+from ansible_collections.rspm.ha.plugins.module_utils._session_watch_loader import SessionWatch, open_watch
 from ansible_collections.rspm.ha.plugins.module_utils._stop import Remains
-from ansible_collections.rspm.ha.plugins.module_utils._stop_loader import (
-    SessionWatch,
-    Timeline,
-    load_remains,
-    open_watch,
-    stop_and_prove,
-)
+from ansible_collections.rspm.ha.plugins.module_utils._stop_loader import load_remains, stop_and_prove
+from ansible_collections.rspm.ha.plugins.module_utils._timeline_loader import Timeline
 
 _HEALTH_INTERVAL = 0.2
 

@@ -11,20 +11,14 @@ import os
 import shutil
 import time
 from dataclasses import dataclass
-from http.client import HTTPException
-
-from ansible.module_utils.urls import ConnectionError as AnsibleConnectionError
-from ansible.module_utils.urls import open_url
 
 from ansible_collections.rspm.ha.plugins.module_utils import _package as package
 from ansible_collections.rspm.ha.plugins.module_utils import _package_tools as tools
+from ansible_collections.rspm.ha.plugins.module_utils._file_loader import read_text
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import CompletedCommand, Runner
-from ansible_collections.rspm.ha.plugins.module_utils._service_loader import read_text
 
 _INSTALL_TIMEOUT = 1800.0
-# URLError and time-outs are OSErrors
-_FETCH_ERRORS = (OSError, HTTPException, AnsibleConnectionError, ValueError)
 # dpkg itself does not wait for its lock
 _DPKG_BUSY = ("lock was locked by another process", "is locked by another process")
 
@@ -200,47 +194,9 @@ def make_whole(
     return state
 
 
-def prepare_folder(path: str) -> None:
-    """Make the staging folder, readable by the package managers' own users and writable by root only."""
-    os.makedirs(path, mode=0o755, exist_ok=True)
-    os.chmod(path, 0o755)
-
-
 def remove(path: str) -> None:
     """Remove a file or folder that may be gone."""
     if os.path.isdir(path) and not os.path.islink(path):
         shutil.rmtree(path)
     elif os.path.lexists(path):
         os.unlink(path)
-
-
-def place(path: str, target: str) -> None:
-    """Move a verified file into the staging folder in one step."""
-    os.chmod(path, 0o644)
-    os.chown(path, 0, 0)
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
-    os.replace(path, target)
-
-
-def fetch(url: str, target: str, folder: str) -> None:
-    """Fetch url into target, which lies below folder; certificates are checked, proxies are the environment's.
-
-    Raises DomainError where there is no good answer or no space, and OSError where writing fails.
-    """
-    try:
-        response = open_url(url, timeout=60, follow_redirects="safe")
-        length = int(response.headers.get("Content-Length") or 0)
-    except _FETCH_ERRORS as error:
-        raise DomainError(package.not_fetched(url, str(error))) from error
-    for problem in package.judge_space({folder: free_bytes(folder)}, package.space_to_stage(folder, length)):
-        raise DomainError(problem)
-    with open(target, "wb") as file:
-        while True:
-            try:
-                chunk = response.read(1 << 20)
-            except _FETCH_ERRORS as error:
-                raise DomainError(package.not_fetched(url, str(error))) from error
-            if not chunk:
-                return
-            file.write(chunk)

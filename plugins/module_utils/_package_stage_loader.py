@@ -13,16 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from ansible_collections.rspm.ha.plugins.module_utils import _package as package
-from ansible_collections.rspm.ha.plugins.module_utils._package_loader import (
-    PackageTool,
-    fetch,
-    free_bytes,
-    place,
-    prepare_folder,
-    remove,
-)
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
-from ansible_collections.rspm.ha.plugins.module_utils._server_config import merged
+from ansible_collections.rspm.ha.plugins.module_utils._package_fetch_loader import fetch, place, prepare_folder
+from ansible_collections.rspm.ha.plugins.module_utils._package_loader import PackageTool, free_bytes, remove
+from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, merged, raise_any
 from ansible_collections.rspm.ha.plugins.module_utils._version import package_url, parse_version, same_version
 
 
@@ -73,7 +66,7 @@ def stage(tool: PackageTool, request: StageRequest, *, check_mode: bool) -> Stag
         if check_mode:
             return Staged(target, checksum, 0, True, state.version)
         found = _obtain(tool, request, target, checksum)
-    _raise(package.judge_space({path: free_bytes(path) for path in ("/opt", "/var")}, package.space_needed(found)))
+    raise_any(package.judge_space({path: free_bytes(path) for path in ("/opt", "/var")}, package.space_needed(found)))
     if state.status == "broken":
         # apt would complain of that before it looked at the file; the installation repairs it
         return Staged(target, found.sha256, found.size, changed, state.version)
@@ -82,7 +75,7 @@ def stage(tool: PackageTool, request: StageRequest, *, check_mode: bool) -> Stag
         # a new machine has no package lists yet, an old one may have outdated ones
         tool.refresh()
         dry = tool.simulate(target)
-    _raise(package.judge_dry_run(dry))
+    raise_any(package.judge_dry_run(dry))
     return Staged(target, found.sha256, found.size, changed, state.version, dry.also_installs)
 
 
@@ -91,11 +84,6 @@ def _target(tool: PackageTool, request: StageRequest) -> str:
     if request.source == "file" and request.path:
         return request.path
     return f"{request.folder}/{package.staged_name(tool.family, request.version, tool.host.machine)}"
-
-
-def _raise(problems: list[Problem]) -> None:
-    if problems:
-        raise DomainError(merged(problems))
 
 
 def _verified(tool: PackageTool, request: StageRequest, target: str, checksum: str) -> package.PackageFile | None:

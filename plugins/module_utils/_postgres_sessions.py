@@ -16,6 +16,8 @@ from dataclasses import asdict, dataclass
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire import APPLICATION, Rows, literal
 from ansible_collections.rspm.ha.plugins.module_utils._problem import Problem
 
+ADDRESS_QUERY = "SELECT host(inet_client_addr()) AS address"
+
 
 @dataclass(frozen=True)
 class Session:
@@ -107,3 +109,33 @@ def judge_sessions(sessions: Sequence[Session], where: str) -> list[Problem]:
             "Stop what holds the session on the host that is named, then run this again",
         )
     ]
+
+
+def sessions_of(sessions: Iterable[Session], user: str, *, of: str = "", not_of: str = "") -> tuple[Session, ...]:
+    """Return the sessions of the server's role, all of them where neither is given.
+
+    of: only those from this address. not_of: those from this address don't count.
+    """
+    return tuple(
+        session
+        for session in sessions
+        if session.user == user
+        and (not of or session.client_address == of)
+        and (not not_of or session.client_address != not_of)
+    )
+
+
+def database_unreachable(where: str, said: str) -> Problem:
+    """Return the problem of a database that answers no question. where: host:port."""
+    return Problem(
+        "database-sessions",
+        f"{where} could not be asked for its sessions ({said})",
+        "Who still works on the database is not known, so that its schema may not move",
+        "See the log of the database server, then run the same command again",
+    )
+
+
+def terminate_query(sessions: Iterable[Session]) -> str:
+    """Return the statement that ends the sessions, which a role may do with its own."""
+    pids = ", ".join(str(session.pid) for session in sessions)
+    return f"SELECT pg_terminate_backend(pid)::text AS ended FROM pg_catalog.pg_stat_activity WHERE pid IN ({pids})"

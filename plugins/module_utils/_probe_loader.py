@@ -19,9 +19,9 @@ from urllib.parse import SplitResult
 
 from ansible.module_utils.urls import make_context
 
+from ansible_collections.rspm.ha.plugins.module_utils._file_loader import read_text, write_file
 from ansible_collections.rspm.ha.plugins.module_utils._probe import Sample, judge_answer, next_slot
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
-from ansible_collections.rspm.ha.plugins.module_utils._service_loader import read_text, write_file
 
 # how late the end of the marker, or a signal, may be seen between two requests
 _NOTICE_SECONDS = 0.2

@@ -42,3 +42,21 @@ class DomainError(Exception):
     def __init__(self, problem: Problem) -> None:
         super().__init__(str(problem))
         self.problem = problem
+
+
+def merged(problems: list[Problem]) -> Problem:
+    """Return several problems as one, for a module that can fail only once."""
+    if len(problems) == 1:
+        return problems[0]
+    return Problem(
+        check=", ".join(dict.fromkeys(problem.check for problem in problems)),
+        found="; ".join(problem.found for problem in problems),
+        why="; ".join(dict.fromkeys(problem.why for problem in problems)),
+        fix="; ".join(dict.fromkeys(problem.fix for problem in problems)),
+    )
+
+
+def raise_any(problems: list[Problem]) -> None:
+    """Raise DomainError with all problems at once, where there are any."""
+    if problems:
+        raise DomainError(merged(problems))

@@ -14,9 +14,9 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 
+from ansible_collections.rspm.ha.plugins.module_utils._database import Database
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire import APPLICATION, literal
 from ansible_collections.rspm.ha.plugins.module_utils._problem import PLAYBOOK, DomainError, Problem
-from ansible_collections.rspm.ha.plugins.module_utils._server_config import Database
 from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import RestoreState
 from ansible_collections.rspm.ha.plugins.module_utils._version import same_version
 

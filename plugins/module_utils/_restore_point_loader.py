@@ -18,14 +18,12 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ansible_collections.rspm.ha.plugins.module_utils import _restore_point as point
+from ansible_collections.rspm.ha.plugins.module_utils._account_loader import as_account
+from ansible_collections.rspm.ha.plugins.module_utils._database import Database
+from ansible_collections.rspm.ha.plugins.module_utils._file_loader import read_text
 from ansible_collections.rspm.ha.plugins.module_utils._package import STAGING_FOLDER, staged_name
-from ansible_collections.rspm.ha.plugins.module_utils._package_loader import (
-    load_host,
-    place,
-    prepare_folder,
-    remove,
-    sha256_of,
-)
+from ansible_collections.rspm.ha.plugins.module_utils._package_fetch_loader import place, prepare_folder
+from ansible_collections.rspm.ha.plugins.module_utils._package_loader import load_host, remove, sha256_of
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_login import judge_login
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire import ProtocolError, ServerRefused
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire_loader import (
@@ -34,23 +32,14 @@ from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire_loader impo
     load_issuers,
     open_session,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
+from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem, merged, raise_any
+from ansible_collections.rspm.ha.plugins.module_utils._product import ACCOUNT
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner
-from ansible_collections.rspm.ha.plugins.module_utils._server_config import KEY_PATH, Database, merged
+from ansible_collections.rspm.ha.plugins.module_utils._server_config import KEY_PATH
 from ansible_collections.rspm.ha.plugins.module_utils._server_config_loader import Candidate, account_ids, save
-from ansible_collections.rspm.ha.plugins.module_utils._server_unit import (
-    ACCOUNT,
-    CONFIG_PATH,
-    account_missing,
-    parse_sums,
-)
-from ansible_collections.rspm.ha.plugins.module_utils._service_loader import (
-    as_account,
-    load_config,
-    load_document,
-    read_text,
-)
-from ansible_collections.rspm.ha.plugins.module_utils._stop_loader import load_left_sessions
+from ansible_collections.rspm.ha.plugins.module_utils._server_unit import CONFIG_PATH, account_missing, parse_sums
+from ansible_collections.rspm.ha.plugins.module_utils._service_loader import load_config, load_document
+from ansible_collections.rspm.ha.plugins.module_utils._session_watch_loader import load_left_sessions
 from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import RestoreState
 
 _QUICK = 60.0
@@ -144,8 +133,7 @@ class Store:
         """Raise DomainError unless every file is as it was written."""
         folder = f"{self.path}/{now.folder}"
         problems = point.judge_files(now.files, self._sums(folder, list(now.files)), folder)
-        if problems:
-            raise DomainError(merged(problems))
+        raise_any(problems)
 
     def stage(self, now: point.Metadata, *, check_mode: bool) -> tuple[str, bool]:
         """Have the saved package in this node's staging folder; returns its path ("" = none saved), and if changed."""
@@ -258,8 +246,7 @@ class Store:
 
     def _prove_no_session(self, database: Database) -> None:
         problems = load_left_sessions(database, _SESSION_TIMEOUT)
-        if problems:
-            raise DomainError(merged(problems))
+        raise_any(problems)
 
     def _remove_others(self, folder: str) -> None:
         """Remove every folder of files but this one ("" = none is kept)."""
@@ -277,8 +264,7 @@ class Store:
         problems = point.judge_files(
             {name: now.files[name]}, {name: sha256_of(f"{folder}/{name}")}, f"{self.path}/{now.folder}"
         )
-        if problems:
-            raise DomainError(merged(problems))
+        raise_any(problems)
         return f"{folder}/{name}"
 
     def _sums(self, folder: str, names: list[str]) -> dict[str, str]:

@@ -11,13 +11,13 @@ from functools import cached_property
 from typing import Any
 
 from ansible_collections.rspm.ha.plugins.module_utils._gcfg import hide, masked_diff, parse, render, secrets_of, unified
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
+from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem, raise_any
+from ansible_collections.rspm.ha.plugins.module_utils._product import ACCOUNT
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner
 from ansible_collections.rspm.ha.plugins.module_utils._server_config import (
     KEY_PATH,
     ClusterSettings,
     judge_settings,
-    merged,
     wanted_settings,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._server_config_loader import (
@@ -31,7 +31,6 @@ from ansible_collections.rspm.ha.plugins.module_utils._server_config_loader impo
     save,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._server_unit import (
-    ACCOUNT,
     CONFIG_PATH,
     DROPIN_PATH,
     account_missing,
@@ -206,5 +205,4 @@ class Apply:
             problems += self._key_problems()
         if CONFIG_PATH in written:
             problems += self._product_says()
-        if problems:
-            raise DomainError(merged(problems))
+        raise_any(problems)

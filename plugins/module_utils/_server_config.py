@@ -14,9 +14,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.rspm.ha.plugins.module_utils._database import Database
 from ansible_collections.rspm.ha.plugins.module_utils._gcfg import flatten, value_text
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_login import SSLMODES
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
+from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem, raise_any
 
 KEY_PATH = "/etc/rstudio-pm/rstudio-pm.key"
 
@@ -36,45 +37,6 @@ _OWNED = {
 }
 LISTENERS = ("HTTP.Listen", "HTTPS.Listen", "HTTPRedirect.Listen", "Metrics.Listen")
 _UNRESERVED = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~")
-
-
-@dataclass(frozen=True)
-class Database:
-    """The PostgreSQL databases of the cluster. schema and usage_schema are "" unless both live in one database."""
-
-    host: str
-    port: int
-    name: str
-    usage_name: str
-    user: str
-    password: str
-    sslmode: str
-    schema: str = ""
-    usage_schema: str = ""
-
-
-# Database as a module's option, for argument_spec.
-DATABASE_OPTIONS: dict[str, dict[str, Any]] = {
-    "host": {"type": "str", "default": ""},
-    "port": {"type": "int", "default": 5432},
-    "name": {"type": "str", "default": "rstudio_pm"},
-    "usage_name": {"type": "str", "default": "rstudio_pm_usage"},
-    "user": {"type": "str", "default": "rstudio_pm"},
-    "password": {"type": "str", "default": "", "no_log": True},
-    "sslmode": {"type": "str", "default": "require"},
-    "schema": {"type": "str", "default": ""},
-    "usage_schema": {"type": "str", "default": ""},
-}
-# The same where its data is read or written, which no default may decide.
-REQUIRED_DATABASE_OPTIONS: dict[str, dict[str, Any]] = {
-    **DATABASE_OPTIONS,
-    "host": {"type": "str", "required": True},
-    "name": {"type": "str", "required": True},
-    "usage_name": {"type": "str", "required": True},
-    "user": {"type": "str", "required": True},
-    "password": {"type": "str", "required": True, "no_log": True},
-    "sslmode": {"type": "str", "choices": list(SSLMODES), "default": "require"},
-}
 
 
 @dataclass(frozen=True)
@@ -312,8 +274,7 @@ def wanted_settings(cluster: ClusterSettings, key_path: str = KEY_PATH) -> dict[
     Raises DomainError with all problems of judge_settings in one.
     """
     problems = judge_settings(cluster)
-    if problems:
-        raise DomainError(merged(problems))
+    raise_any(problems)
     server: dict[str, Any] = {"DataDir": cluster.data_dir}
     if cluster.address:
         server["Address"] = cluster.address
@@ -341,15 +302,3 @@ def wanted_settings(cluster: ClusterSettings, key_path: str = KEY_PATH) -> dict[
         for key, value in keys.items():
             target[next((ours for ours in target if ours.lower() == key.lower()), key)] = value
     return settings
-
-
-def merged(problems: list[Problem]) -> Problem:
-    """Return several problems as one, for a module that can fail only once."""
-    if len(problems) == 1:
-        return problems[0]
-    return Problem(
-        check=", ".join(dict.fromkeys(problem.check for problem in problems)),
-        found="; ".join(problem.found for problem in problems),
-        why="; ".join(dict.fromkeys(problem.why for problem in problems)),
-        fix="; ".join(dict.fromkeys(problem.fix for problem in problems)),
-    )

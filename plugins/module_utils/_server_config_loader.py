@@ -14,9 +14,11 @@ import stat
 import tempfile
 from dataclasses import dataclass
 
+from ansible_collections.rspm.ha.plugins.module_utils._account_loader import as_account
+from ansible_collections.rspm.ha.plugins.module_utils._file_loader import read_text, write_file
+from ansible_collections.rspm.ha.plugins.module_utils._product import ACCOUNT
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import CompletedCommand, Runner
-from ansible_collections.rspm.ha.plugins.module_utils._server_unit import ACCOUNT, judge_read
-from ansible_collections.rspm.ha.plugins.module_utils._service_loader import as_account, read_text, write_file
+from ansible_collections.rspm.ha.plugins.module_utils._server_unit import judge_read
 
 CLI = "/opt/rstudio-pm/bin/rspm"
 _CHECK_TIMEOUT = 60.0

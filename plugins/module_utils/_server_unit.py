@@ -15,10 +15,9 @@ from collections.abc import Mapping
 
 from ansible_collections.rspm.ha.plugins.module_utils._gcfg import Document, last
 from ansible_collections.rspm.ha.plugins.module_utils._problem import PLAYBOOK, DomainError, Problem
+from ansible_collections.rspm.ha.plugins.module_utils._product import ACCOUNT, UNIT
 from ansible_collections.rspm.ha.plugins.module_utils._server_config import KEY_PATH, LISTENERS, port_of
 
-UNIT = "rstudio-pm.service"
-ACCOUNT = "rstudio-pm"
 CONFIG_PATH = "/etc/rstudio-pm/rstudio-pm.gcfg"
 DROPIN_FOLDER = f"/etc/systemd/system/{UNIT}.d"
 DROPIN_PATH = f"{DROPIN_FOLDER}/rspm-ha.conf"

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from ansible_collections.rspm.ha.plugins.module_utils._gcfg import Document, last
 from ansible_collections.rspm.ha.plugins.module_utils._package import PackageState
 from ansible_collections.rspm.ha.plugins.module_utils._problem import PLAYBOOK, DomainError, Problem
+from ansible_collections.rspm.ha.plugins.module_utils._product import UNIT
 from ansible_collections.rspm.ha.plugins.module_utils._server_config import port_of
-from ansible_collections.rspm.ha.plugins.module_utils._server_unit import DROPIN_FOLDER, UNIT, changed_since_start
+from ansible_collections.rspm.ha.plugins.module_utils._server_unit import DROPIN_FOLDER, changed_since_start
 from ansible_collections.rspm.ha.plugins.module_utils._version import reports_version, same_version
 
-BINARY = "/opt/rstudio-pm/bin/rstudio-pm"
 # A drop-in that keeps the unit from starting. `systemctl mask` is not safe while the package is being installed: it
 # puts a link to /dev/null where an installer may copy its unit file to, and a failing start can fail the installation.
 BLOCK_PATH = f"{DROPIN_FOLDER}/rspm-ha-block.conf"

@@ -9,21 +9,21 @@ from __future__ import annotations
 import hashlib
 import http.client
 import os
-import pwd
 import socket
 import ssl
 import time
 
+from ansible_collections.rspm.ha.plugins.module_utils._account_loader import as_account
+from ansible_collections.rspm.ha.plugins.module_utils._file_loader import read_text, sync_folder, write_file
 from ansible_collections.rspm.ha.plugins.module_utils._gcfg import Document, hide, last, parse, secrets_of
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._product import UNIT
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner
 from ansible_collections.rspm.ha.plugins.module_utils._server_config import KEY_PATH
 from ansible_collections.rspm.ha.plugins.module_utils._server_unit import (
-    ACCOUNT,
     CONFIG_PATH,
     DROPIN_FOLDER,
     STARTED_WITH_PATH,
-    UNIT,
     config_hash,
     parse_sums,
 )
@@ -48,49 +48,6 @@ _STORAGE_TIMEOUT = 10.0
 _JOURNAL_LINES = 20
 # A look costs the processor that the service needs to start; a question to its port costs next to nothing
 _UNIT_INTERVAL = 1.0
-
-
-def read_text(path: str) -> str | None:
-    """Return the file's content, None where there is no such file."""
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
-            return file.read()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-
-
-def write_file(path: str, text: str, mode: int, uid: int = 0, gid: int = 0) -> None:
-    """Put text at path in one step, so that a reader or a power cut finds the old or the new content."""
-    temporary = f"{path}.rspm-ha-new"
-    if os.path.lexists(temporary):
-        os.unlink(temporary)  # left by a run that was cut off
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        file.write(text)
-        file.flush()
-        os.fchown(descriptor, uid, gid)
-        os.fchmod(descriptor, mode)
-        os.fsync(descriptor)
-    os.replace(temporary, path)
-    sync_folder(os.path.dirname(path))
-
-
-def sync_folder(path: str) -> None:
-    """Make what was renamed or removed in the folder survive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def as_account(argv: list[str]) -> list[str]:
-    """Return argv to be run as the service's account, to which alone a file server may show its files; else as root."""
-    try:
-        pwd.getpwnam(ACCOUNT)
-    except KeyError:
-        return argv
-    return ["runuser", "-u", ACCOUNT, "--", *argv]
 
 
 def load_unit(runner: Runner) -> UnitState:

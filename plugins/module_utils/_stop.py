@@ -14,13 +14,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ansible_collections.rspm.ha.plugins.module_utils._gcfg import Document, last
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_sessions import Session
 from ansible_collections.rspm.ha.plugins.module_utils._problem import Problem
+from ansible_collections.rspm.ha.plugins.module_utils._product import UNIT
 from ansible_collections.rspm.ha.plugins.module_utils._server_config import LISTENERS, port_of
-from ansible_collections.rspm.ha.plugins.module_utils._server_unit import UNIT
 from ansible_collections.rspm.ha.plugins.module_utils._service import UnitState
 
-ADDRESS_QUERY = "SELECT host(inet_client_addr()) AS address"
 _DEFAULT_LISTEN = ":4242"
 _WILDCARDS = ("", "*", "0.0.0.0", "::")
 
@@ -93,26 +91,6 @@ def _split(address: str) -> tuple[str, str]:
     return ("" if host in _WILDCARDS else host), port
 
 
-def sessions_of(sessions: Iterable[Session], user: str, *, of: str = "", not_of: str = "") -> tuple[Session, ...]:
-    """Return the sessions of the server's role, all of them where neither is given.
-
-    of: only those from this address. not_of: those from this address don't count.
-    """
-    return tuple(
-        session
-        for session in sessions
-        if session.user == user
-        and (not of or session.client_address == of)
-        and (not not_of or session.client_address != not_of)
-    )
-
-
-def terminate_query(sessions: Iterable[Session]) -> str:
-    """Return the statement that ends the sessions, which a role may do with its own."""
-    pids = ", ".join(str(session.pid) for session in sessions)
-    return f"SELECT pg_terminate_backend(pid)::text AS ended FROM pg_catalog.pg_stat_activity WHERE pid IN ({pids})"
-
-
 def judge_stopped(host: str, remains: Remains, said: str = "") -> list[Problem]:
     """Return why the node is not stopped. said: what systemctl printed."""
     words = f" (systemctl said: {said})" if said else ""
@@ -136,16 +114,6 @@ def judge_stopped(host: str, remains: Remains, said: str = "") -> list[Problem]:
         )
         for listener in remains.listeners
     ]
-
-
-def database_unreachable(where: str, said: str) -> Problem:
-    """Return the problem of a database that answers no question. where: host:port."""
-    return Problem(
-        "database-sessions",
-        f"{where} could not be asked for its sessions ({said})",
-        "Who still works on the database is not known, so that its schema may not move",
-        "See the log of the database server, then run the same command again",
-    )
 
 
 def state_text(running: bool, masked: bool, version: str = "") -> str:

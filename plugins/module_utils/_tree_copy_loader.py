@@ -22,13 +22,13 @@ from functools import cached_property
 
 from ansible_collections.rspm.ha.plugins.module_utils import _tree_lanes as lanes
 from ansible_collections.rspm.ha.plugins.module_utils import _tree_plan as plan
+from ansible_collections.rspm.ha.plugins.module_utils._account_loader import as_account
+from ansible_collections.rspm.ha.plugins.module_utils._file_loader import read_text
 from ansible_collections.rspm.ha.plugins.module_utils._mount import mount_of, parse_mountinfo
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
+from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem, raise_any
+from ansible_collections.rspm.ha.plugins.module_utils._product import ACCOUNT
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner
-from ansible_collections.rspm.ha.plugins.module_utils._server_config import merged
-from ansible_collections.rspm.ha.plugins.module_utils._server_unit import ACCOUNT
-from ansible_collections.rspm.ha.plugins.module_utils._service_loader import as_account, read_text
-from ansible_collections.rspm.ha.plugins.module_utils._stop_loader import Timeline
+from ansible_collections.rspm.ha.plugins.module_utils._timeline_loader import Timeline
 from ansible_collections.rspm.ha.plugins.module_utils._tree import Digest, Mismatch, parents, shown, sort_key
 from ansible_collections.rspm.ha.plugins.module_utils._tree_plan import Room, TargetFacts
 from ansible_collections.rspm.ha.plugins.module_utils._tree_progress import Progress
@@ -135,7 +135,7 @@ class TreeCopy:
         with closing(self._trees(self.source)) as trees, self.timeline.step("compare"):
             work = self._survey(trees)
         room = load_room(self.destination)
-        self._raise(plan.judge_room(self.host, self.destination, work.need, room))
+        raise_any(plan.judge_room(self.host, self.destination, work.need, room))
         return Outcome(work, room)
 
     def run(self) -> Outcome:
@@ -154,7 +154,7 @@ class TreeCopy:
         with self.timeline.step("compare"):
             work = self._survey(trees)
         outcome = Outcome(work, load_room(self.destination), verified=work.equal)
-        self._raise(plan.judge_room(self.host, self.destination, work.need, outcome.room))
+        raise_any(plan.judge_room(self.host, self.destination, work.need, outcome.room))
         whole = self._takes_whole(work)
         scope = self._scope([*work.different, *work.unproved])
         different, corrupt, result = work.different, list[bytes](), Result()
@@ -308,7 +308,7 @@ class TreeCopy:
             kind = "folder" if os.path.isdir(self.destination) else "other"
             empty = kind == "folder" and not os.listdir(self.destination)
         there = TargetFacts(os.path.realpath(self.destination), kind, empty, self.state.read_marker()[0])
-        self._raise(plan.judge_places(self.host, self.source, self.destination, seen, there))
+        raise_any(plan.judge_places(self.host, self.source, self.destination, seen, there))
         return seen.real
 
     def _reading_place(self, real: str) -> str:
@@ -360,8 +360,3 @@ class TreeCopy:
         self.state.write_progress(replace(self._progress, seconds=now - self._stage_begun))
         if self.state.abandoned(_ABANDONED):
             raise DomainError(plan.abandoned_problem(self.host, _ABANDONED))
-
-    @staticmethod
-    def _raise(problems: list[Problem]) -> None:
-        if problems:
-            raise DomainError(merged(problems))

@@ -18,8 +18,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import IO
 
+from ansible_collections.rspm.ha.plugins.module_utils._file_loader import read_text, sync_folder, write_file
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
-from ansible_collections.rspm.ha.plugins.module_utils._service_loader import read_text, sync_folder, write_file
 from ansible_collections.rspm.ha.plugins.module_utils._tree import Identity, Record, newest, sort_key
 from ansible_collections.rspm.ha.plugins.module_utils._tree_progress import Progress
 

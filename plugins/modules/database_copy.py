@@ -308,6 +308,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.rspm.ha.plugins.module_utils._database import REQUIRED_DATABASE_OPTIONS, Database
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy import (
     CopyDiffers,
     Step,
@@ -319,8 +320,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._database_copy_loader impo
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy_report import report
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import module_runner
-from ansible_collections.rspm.ha.plugins.module_utils._server_config import REQUIRED_DATABASE_OPTIONS, Database
-from ansible_collections.rspm.ha.plugins.module_utils._stop_loader import Timeline
+from ansible_collections.rspm.ha.plugins.module_utils._timeline_loader import Timeline
 
 
 def run(module: AnsibleModule, timeline: Timeline) -> dict[str, Any]:

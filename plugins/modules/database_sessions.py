@@ -169,6 +169,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_login import SSLMODES, judge_login
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_sessions import (
+    ADDRESS_QUERY,
     Session,
     judge_sessions,
     parse_sessions,
@@ -182,7 +183,6 @@ from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire_loader impo
     open_session,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._problem import Problem
-from ansible_collections.rspm.ha.plugins.module_utils._stop import ADDRESS_QUERY
 
 LOGIN_TIMEOUT = 10.0
 POLL_INTERVAL = 0.25

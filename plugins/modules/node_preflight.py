@@ -225,6 +225,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.rspm.ha.plugins.module_utils import _storage_loader
+from ansible_collections.rspm.ha.plugins.module_utils._database import DATABASE_OPTIONS, Database
 from ansible_collections.rspm.ha.plugins.module_utils._mount import mount_of
 from ansible_collections.rspm.ha.plugins.module_utils._package_loader import PackageTool, free_bytes, load_host
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_login import judge_login
@@ -233,12 +234,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._preflight import judge_fr
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner, module_runner
 from ansible_collections.rspm.ha.plugins.module_utils._server_apply_loader import Apply, known_to_be_secret
-from ansible_collections.rspm.ha.plugins.module_utils._server_config import (
-    DATABASE_OPTIONS,
-    ClusterSettings,
-    Database,
-    wanted_settings,
-)
+from ansible_collections.rspm.ha.plugins.module_utils._server_config import ClusterSettings, wanted_settings
 from ansible_collections.rspm.ha.plugins.module_utils._storage import (
     decide_mount,
     judge_delegations,

@@ -142,14 +142,10 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import module_runner
+from ansible_collections.rspm.ha.plugins.module_utils._session_watch_loader import DATABASE_SPEC, open_watch
 from ansible_collections.rspm.ha.plugins.module_utils._stop import plan_stop, state_text
-from ansible_collections.rspm.ha.plugins.module_utils._stop_loader import (
-    DATABASE_SPEC,
-    Timeline,
-    load_remains,
-    open_watch,
-    stop_and_prove,
-)
+from ansible_collections.rspm.ha.plugins.module_utils._stop_loader import load_remains, stop_and_prove
+from ansible_collections.rspm.ha.plugins.module_utils._timeline_loader import Timeline
 from ansible_collections.rspm.ha.plugins.module_utils._work_loader import node_work
 
 

@@ -194,8 +194,9 @@ from ansible_collections.rspm.ha.plugins.module_utils._node_upgrade_loader impor
 from ansible_collections.rspm.ha.plugins.module_utils._package_loader import PackageTool, load_host
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import module_runner
+from ansible_collections.rspm.ha.plugins.module_utils._session_watch_loader import DATABASE_SPEC
 from ansible_collections.rspm.ha.plugins.module_utils._stop import state_text
-from ansible_collections.rspm.ha.plugins.module_utils._stop_loader import DATABASE_SPEC, Timeline
+from ansible_collections.rspm.ha.plugins.module_utils._timeline_loader import Timeline
 from ansible_collections.rspm.ha.plugins.module_utils._work_loader import node_work
 
 

@@ -193,15 +193,11 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._database import REQUIRED_DATABASE_OPTIONS, Database
+from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, merged, raise_any
 from ansible_collections.rspm.ha.plugins.module_utils._restore_point import Metadata, judge_move, must_create
 from ansible_collections.rspm.ha.plugins.module_utils._restore_point_loader import Store
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import module_runner
-from ansible_collections.rspm.ha.plugins.module_utils._server_config import (
-    REQUIRED_DATABASE_OPTIONS,
-    Database,
-    merged,
-)
 from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import RestoreState
 from ansible_collections.rspm.ha.plugins.module_utils._work_loader import node_work
 
@@ -235,8 +231,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     after, package, changed, configured = now, now.package, False, []
     if wanted in ("staged", "configured"):
         problems = judge_move(now.state, RestoreState.RESTORED)
-        if problems:
-            raise DomainError(merged(problems))
+        raise_any(problems)
     if wanted == "staged":
         package, changed = store.stage(now, check_mode=module.check_mode)
     elif wanted == "configured":

@@ -184,7 +184,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import module_runner
-from ansible_collections.rspm.ha.plugins.module_utils._stop_loader import Timeline
+from ansible_collections.rspm.ha.plugins.module_utils._timeline_loader import Timeline
 from ansible_collections.rspm.ha.plugins.module_utils._tree import Mismatch
 from ansible_collections.rspm.ha.plugins.module_utils._tree_copy_loader import MismatchError, Outcome, TreeCopy
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.rspm.ha.plugins.module_utils import _database_copy as copy
 from ansible_collections.rspm.ha.plugins.module_utils import _database_copy_content as content
+from ansible_collections.rspm.ha.plugins.module_utils._database import Database
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy import (
     Facts,
     Marker,
@@ -26,7 +27,6 @@ from ansible_collections.rspm.ha.plugins.module_utils._database_copy import (
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy_content import Content, Grant, Item
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy_failure import failed, judge_space, tool_failed
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
-from ansible_collections.rspm.ha.plugins.module_utils._server_config import Database
 
 PART = Part("main", "pm", "pm", "")
 FACTS = Facts("db:5432/pm", 150004, "UTF8", "7/1/", 10, 10, 1, 1, ("public.t",), True)

@@ -11,15 +11,9 @@ import json
 
 import pytest
 
-from ansible_collections.rspm.ha.plugins.module_utils._node import (
-    Clock,
-    Mount,
-    NodeState,
-    is_server,
-    parse_free,
-    parse_listening,
-)
+from ansible_collections.rspm.ha.plugins.module_utils._node import Clock, Mount, NodeState, parse_free, parse_listening
 from ansible_collections.rspm.ha.plugins.module_utils._package import PackageState
+from ansible_collections.rspm.ha.plugins.module_utils._process import is_server
 from ansible_collections.rspm.ha.plugins.module_utils._service import ApiState, ConfigState, UnitState
 
 FILES = {"/etc/rstudio-pm/rstudio-pm.gcfg": "aa"}

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.rspm.ha.plugins.module_utils import _package_fetch_loader as fetch_loader
 from ansible_collections.rspm.ha.plugins.module_utils import _package_loader as loader
 from ansible_collections.rspm.ha.plugins.module_utils import _package_stage_loader as staging
 from ansible_collections.rspm.ha.plugins.module_utils._package import DEBIAN, REDHAT, SUSE, Host
@@ -283,13 +284,13 @@ class Answer:
 
 def test_fetch_looks_at_the_space_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "p.part"
-    monkeypatch.setattr(loader, "open_url", lambda *_args, **_given: Answer(100 << 20))
-    monkeypatch.setattr(loader, "free_bytes", lambda _path: 100 << 20)
+    monkeypatch.setattr(fetch_loader, "open_url", lambda *_args, **_given: Answer(100 << 20))
+    monkeypatch.setattr(fetch_loader, "free_bytes", lambda _path: 100 << 20)
     with pytest.raises(DomainError, match=f"{tmp_path} has 100 MiB free, 164 MiB are needed"):
-        loader.fetch("https://r/p.deb", str(target), str(tmp_path))
+        fetch_loader.fetch("https://r/p.deb", str(target), str(tmp_path))
     assert not target.exists()
-    monkeypatch.setattr(loader, "free_bytes", lambda _path: 1 << 30)
-    loader.fetch("https://r/p.deb", str(target), str(tmp_path))
+    monkeypatch.setattr(fetch_loader, "free_bytes", lambda _path: 1 << 30)
+    fetch_loader.fetch("https://r/p.deb", str(target), str(tmp_path))
     assert target.read_bytes() == CONTENT
 
 
@@ -297,7 +298,7 @@ def test_fetch_says_why_it_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     def refused(*_args: Any, **_given: Any) -> None:
         raise OSError("certificate verify failed for https://u:canary@r")
 
-    monkeypatch.setattr(loader, "open_url", refused)
+    monkeypatch.setattr(fetch_loader, "open_url", refused)
     with pytest.raises(DomainError, match="certificate verify failed") as caught:
-        loader.fetch("https://u:canary@r/p.deb", str(tmp_path / "p"), str(tmp_path))
+        fetch_loader.fetch("https://u:canary@r/p.deb", str(tmp_path / "p"), str(tmp_path))
     assert "canary" not in str(caught.value)

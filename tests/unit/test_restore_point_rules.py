@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.rspm.ha.plugins.module_utils._database import Database
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_login import SSLMODES
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._restore_point import (
@@ -34,7 +35,6 @@ from ansible_collections.rspm.ha.plugins.module_utils._restore_point import (
 )
 from ansible_collections.rspm.ha.plugins.module_utils._restore_point_loader import Store
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import CompletedCommand
-from ansible_collections.rspm.ha.plugins.module_utils._server_config import Database
 from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import RestoreState
 
 A, B, C = "2025.12.0-14", "2026.04.0", "2026.08.0"

@@ -21,15 +21,16 @@ from typing import Any
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
+from ansible_collections.rspm.ha.plugins.module_utils import _account_loader as account_loader
 from ansible_collections.rspm.ha.plugins.module_utils import _postgres_wire_loader as wire_loader
 from ansible_collections.rspm.ha.plugins.module_utils import _restore_point as point
 from ansible_collections.rspm.ha.plugins.module_utils import _restore_point_loader as loader
 from ansible_collections.rspm.ha.plugins.module_utils import _service_loader as service_loader
+from ansible_collections.rspm.ha.plugins.module_utils._database import Database
 from ansible_collections.rspm.ha.plugins.module_utils._package import Host, staged_name
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._restore_point_loader import Store
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import CompletedCommand
-from ansible_collections.rspm.ha.plugins.module_utils._server_config import Database
 from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import RestoreState
 from ansible_collections.rspm.ha.plugins.modules import restore_point
 from tests.unit import postgres_server
@@ -159,8 +160,9 @@ def node(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         shutil.chown(folder / path, ACCOUNT, ACCOUNT)
     host = Host("debian", "12", "x86_64")
     (folder / "cache" / staged_name(host.family, "2026.04.0", host.machine)).write_bytes(b"\x00\xffpackage")
-    for module in (loader, service_loader):
+    for module in (loader, account_loader):
         monkeypatch.setattr(module, "ACCOUNT", ACCOUNT)
+    for module in (loader, service_loader):
         monkeypatch.setattr(module, "CONFIG_PATH", f"{folder}/etc/rstudio-pm.gcfg")
     monkeypatch.setattr(loader, "STAGING_FOLDER", f"{folder}/cache")
     monkeypatch.setattr(loader, "load_host", lambda: host)

@@ -15,13 +15,15 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.rspm.ha.plugins.module_utils import _account_loader as account_loader
 from ansible_collections.rspm.ha.plugins.module_utils import _server_apply_loader as apply_loader
 from ansible_collections.rspm.ha.plugins.module_utils import _server_config_loader as config_loader
 from ansible_collections.rspm.ha.plugins.module_utils import _service_loader as service_loader
+from ansible_collections.rspm.ha.plugins.module_utils._database import Database
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import CompletedCommand
 from ansible_collections.rspm.ha.plugins.module_utils._server_apply_loader import Apply
-from ansible_collections.rspm.ha.plugins.module_utils._server_config import ClusterSettings, Database
+from ansible_collections.rspm.ha.plugins.module_utils._server_config import ClusterSettings
 from ansible_collections.rspm.ha.plugins.module_utils._server_unit import judge_read
 
 CANARY = "can;ary-password"
@@ -242,8 +244,8 @@ def test_secrets_of_a_configuration_that_is_no_gcfg(tmp_path: Path) -> None:
 def test_shared_files_are_read_as_the_account_that_owns_them(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file server with root_squash shows them to nobody else, and an unseen key would be an absent one."""
     monkeypatch.undo()
-    monkeypatch.setattr(service_loader.pwd, "getpwnam", lambda _name: None)
-    assert service_loader.as_account(["cat", "/x"]) == ["runuser", "-u", "rstudio-pm", "--", "cat", "/x"]
+    monkeypatch.setattr(account_loader.pwd, "getpwnam", lambda _name: None)
+    assert account_loader.as_account(["cat", "/x"]) == ["runuser", "-u", "rstudio-pm", "--", "cat", "/x"]
     asked: list[list[str]] = []
 
     def runner(argv: list[str], **_given: Any) -> CompletedCommand:

@@ -16,12 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.rspm.ha.plugins.module_utils._database import Database
 from ansible_collections.rspm.ha.plugins.module_utils._gcfg import last, parse, render
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._server_config import (
     KEY_PATH,
     ClusterSettings,
-    Database,
     judge_settings,
     port_of,
     postgres_url,

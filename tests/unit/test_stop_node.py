@@ -18,7 +18,7 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.rspm.ha.plugins.module_utils import _service_loader as service_loader
 from ansible_collections.rspm.ha.plugins.module_utils import _stop_loader as stop_loader
 from ansible_collections.rspm.ha.plugins.module_utils._gcfg import parse
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_sessions import Session
+from ansible_collections.rspm.ha.plugins.module_utils._postgres_sessions import Session, sessions_of, terminate_query
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import CompletedCommand
 from ansible_collections.rspm.ha.plugins.module_utils._service import UnitState, block_text, parse_unit
@@ -30,8 +30,6 @@ from ansible_collections.rspm.ha.plugins.module_utils._stop import (
     listen_addresses,
     parse_listeners,
     plan_stop,
-    sessions_of,
-    terminate_query,
 )
 from ansible_collections.rspm.ha.plugins.modules import node_stop
 

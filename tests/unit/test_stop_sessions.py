@@ -12,11 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.rspm.ha.plugins.module_utils import _stop_loader as stop_loader
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire import Credentials, ServerRefused
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire_loader import ConnectFailed, Connection, connect
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
-from ansible_collections.rspm.ha.plugins.module_utils._stop_loader import SessionWatch, open_watch
+from ansible_collections.rspm.ha.plugins.module_utils._session_watch_loader import SessionWatch, open_watch
 from tests.unit.test_postgres_server import BINARIES, PASSWORD, Server, server
 
 __all__ = ["server"]
@@ -80,7 +79,7 @@ def test_a_database_that_goes_away_is_a_problem(server: Server, tmp_path: Path) 
     with pytest.raises(DomainError, match="could not be asked for its sessions"):
         watch.wait(0)
     with pytest.raises(DomainError) as caught:
-        stop_loader.open_watch(
+        open_watch(
             {
                 "host": "127.0.0.1",
                 "port": 1,

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.rspm.ha.plugins.module_utils import (
-    _service_loader,
+    _account_loader,
     _tree,
     _tree_copy_loader,
     _tree_lanes,
@@ -212,7 +212,7 @@ def test_half_a_line_of_evidence_is_none(place: Path) -> None:
 
 @as_root
 def test_the_source_is_read_by_the_account(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (_tree_copy_loader, _service_loader):
+    for module in (_tree_copy_loader, _account_loader):
         monkeypatch.setattr(module, "ACCOUNT", "nobody")
     account = _tree_copy_loader.load_account()
     assert isinstance(account, _tree_worker_loader.Account)

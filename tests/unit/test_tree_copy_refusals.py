@@ -15,7 +15,7 @@ import pytest
 
 from ansible_collections.rspm.ha.plugins.module_utils import _tree_copy_loader, _tree_plan
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
-from ansible_collections.rspm.ha.plugins.module_utils._stop_loader import Timeline
+from ansible_collections.rspm.ha.plugins.module_utils._timeline_loader import Timeline
 from ansible_collections.rspm.ha.plugins.module_utils._tree_copy_loader import TreeCopy
 from tests.unit.tree_copies import as_root, assert_equal, copier, copy, fails, needs_rsync, place, runner, seen
 

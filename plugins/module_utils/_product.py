@@ -1,0 +1,11 @@
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the product calls itself on a host (vendor: installation)."""
+
+from __future__ import annotations
+
+UNIT = "rstudio-pm.service"
+ACCOUNT = "rstudio-pm"
+BINARY = "/opt/rstudio-pm/bin/rstudio-pm"
