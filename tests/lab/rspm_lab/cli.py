@@ -22,6 +22,7 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("machines", nargs="*", help=f"their names (default: {' '.join(lab.DEFAULT_MACHINES)})")
     verb.add_argument("--image", default="full", choices=sorted(images.FLAVOURS))
     verb.add_argument("--memory", type=int, default=640, metavar="MIB")
+    verb.add_argument("--off", action="store_true", help="leave them off, to be renewed or powered on")
     verbs.add_parser("down", help="remove the lab and all that it left")
     verb = verbs.add_parser("status", help="say what every machine does")
     verb.add_argument("--json", action="store_true")
@@ -80,7 +81,8 @@ def _faults(current: lab.Lab, verb: str, names: list[str]) -> None:
 
 def _act(given: argparse.Namespace) -> int:
     if given.verb == "up":
-        lab.up(given.name, given.machines or list(lab.DEFAULT_MACHINES), given.image, given.memory)
+        machines = given.machines or list(lab.DEFAULT_MACHINES)
+        lab.up(given.name, machines, given.image, given.memory, on=not given.off)
         return 0
     if given.verb == "down":
         lab.down(given.name)

@@ -44,6 +44,17 @@ FULL_PACKAGES = [
 # Off until a role turns them on, which is then the role's doing.
 FULL_SERVICES_OFF = ["postgresql", "nfs-server", "chrony", "haproxy"]
 FLAVOURS = {"bare": [], "full": FULL_PACKAGES}
+# What systemd asks at each boot and each daemon-reload for disks and settings that no machine of the lab has; a
+# process costs a User-mode Linux machine some 60 ms. e2scrub looks for volumes of LVM.
+_NO_GENERATORS = [
+    f"systemd-{name}-generator"
+    for name in (
+        *("cryptsetup", "debug", "gpt-auto", "hibernate-resume", "integritysetup"),
+        *("rc-local", "run", "system-update", "veritysetup"),
+    )
+]
+_MASKED = ["getty.target", "systemd-networkd-wait-online.service", "e2scrub_reap.service"]
+_OFF = [*_NO_GENERATORS, *_MASKED]
 
 
 def _apt_options() -> list[str]:
@@ -129,7 +140,7 @@ def _bare_root() -> Path:
     kernel = kernel_root()
     final = (
         cache_dir()
-        / f"root-{_digest(kernel.parent.name, kernel_version(kernel), *BARE_PACKAGES, _guest_text(), 'lists')}"
+        / f"root-{_digest(kernel.parent.name, kernel_version(kernel), *BARE_PACKAGES, _guest_text(), *_OFF)}"
     )
     if final.exists():
         return final / "root"
@@ -146,6 +157,7 @@ def _prepare_root(root: Path, kernel: Path) -> None:
     for name, target in {
         "lab-setup": "usr/local/sbin/lab-setup",
         "lab-setup.service": "etc/systemd/system/lab-setup.service",
+        "lab-devices.rules": "etc/udev/rules.d/99-zz-lab-devices.rules",
     }.items():
         shutil.copy(GUEST_FILES / name, root / target)
     (root / "usr/local/sbin/lab-setup").chmod(0o755)
@@ -163,7 +175,11 @@ def _prepare_root(root: Path, kernel: Path) -> None:
     (root / "etc/machine-id").write_text("")
     (root / "etc/hostname").unlink(missing_ok=True)
     run(["chroot", str(root), "systemctl", "enable", "-q", "lab-setup.service", "ssh.service"])
-    run(["chroot", str(root), "systemctl", "mask", "-q", "getty.target", "systemd-networkd-wait-online.service"])
+    run(["chroot", str(root), "systemctl", "mask", "-q", *_MASKED])
+    generators = root / "etc/systemd/system-generators"
+    generators.mkdir(exist_ok=True)
+    for name in _NO_GENERATORS:
+        (generators / name).symlink_to("/dev/null")
 
 
 def _full_root() -> Path:

@@ -105,15 +105,17 @@ def _free_index() -> int:
     return next(number for number in range(100) if number not in taken)
 
 
-def up(name: str, names: list[str], flavour: str, memory_mib: int) -> Lab:
-    """Start a lab of new machines and wait until each answers; raise LabError where one of this name exists."""
+def up(name: str, names: list[str], flavour: str, memory_mib: int, *, on: bool = True) -> Lab:
+    """Start a lab of new machines and wait until each answers; raise LabError where one of this name exists.
+
+    on: False leaves them off, for whoever makes them new before anything else.
+    """
     check_host()
     if re.fullmatch(r"[a-z][a-z0-9-]{0,15}", name) is None:
         raise LabError(f"{name!r} can't name a lab: up to 16 lower-case letters, digits and hyphens")
     if len(set(names)) != len(names):
         raise LabError("two machines have one name")
-    kernel_root = images.kernel_root()
-    image = images.image(flavour)
+    images.image(flavour)
     with _only_one():
         folder = lab_dir(name)
         if folder.exists():
@@ -135,10 +137,9 @@ def up(name: str, names: list[str], flavour: str, memory_mib: int) -> Lab:
     kind, key = images.host_key().with_suffix(".pub").read_text().split()[:2]
     (folder / "known_hosts").write_text("".join(f"{spec.address} {kind} {key}\n" for spec in specs.values()))
     _save(lab)
-    with step(f"starting {', '.join(names)}"):
-        for spec in specs.values():
-            machine.start(spec, network.namespace, folder, kernel_root, image)
-        wait_up(lab, names)
+    if on:
+        with step(f"starting {', '.join(names)}"):
+            power_on(lab, names)
     return lab
 
 

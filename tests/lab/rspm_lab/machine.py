@@ -81,6 +81,8 @@ def uml_command(spec: MachineSpec, image_name: str) -> list[str]:
         "con0=null,fd:1",
         "quiet",
         "systemd.show_status=0",
+        # 512 terminals of the last century would be 512 devices to systemd, which looks at each when it reloads
+        "pty.legacy_count=0",
         f"vec0:transport=tap,ifname={spec.tap},depth=128,gso=0,mac={spec.mac}",
         f"lab.name={spec.name}",
         f"lab.address={spec.address}",
