@@ -32,7 +32,7 @@ EXAMPLES = r"""
       choices: {target: node1, load_balancer: keep, data: keep, data_dir: "", database: keep}
       record: finished
       began: "2026-11-24T05:50:01Z"
-      timelines: {}
+      done: []
       failures: {}
       at: ""
       seen: {}

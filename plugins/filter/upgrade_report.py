@@ -31,7 +31,7 @@ EXAMPLES = r"""
       began: "2026-11-24T05:50:01Z"
       before: {}
       after: {}
-      timelines: {}
+      done: []
       failures: {}
       at: ""
       seen: {}

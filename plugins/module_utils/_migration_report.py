@@ -93,9 +93,9 @@ def report(run: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a run did, with a table of it.
 
     run: purpose (migrate, abort), outcome (done, stopped, predicted, nothing to do), plan, choices, record, began,
-    timelines (by name, a list of phase, from, to, action, steps), failures (text by name), at (the phase that began
-    last), seen (what service_probe measured, {} for nothing), data and databases (what the last copies returned, {}),
-    left: what stays of the old cluster (data: server and path; databases: commands; nodes; balancers; inventory).
+    done (as done_phases takes it), failures (text by name), at (the phase that began last), seen (what service_probe
+    measured, {} for nothing), data and databases (what the last copies returned, {}), left: what
+    stays of the old cluster (data: server and path; databases: commands; nodes; balancers; inventory).
     """
     plan = run["plan"]
     # what is given up leaves the old home in use
@@ -107,7 +107,7 @@ def report(run: Mapping[str, Any]) -> dict[str, Any]:
         "choices": dict(run["choices"]),
         "began": run["began"],
         "stopped_in": run["at"] if run["outcome"] == "stopped" else "",
-        "phases": done_phases(run["timelines"], plan["phases"]),
+        "phases": done_phases(run["done"]),
         "outage": outage(run["seen"]),
         "data": _counts(run["data"], ("files", "bytes", "copied_files", "copied_bytes", "verified", "read_bytes")),
         "databases": _counts(run["databases"], ("tables", "rows", "bytes", "verified_tables")),

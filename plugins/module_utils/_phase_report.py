@@ -27,31 +27,27 @@ def plan_lines(phases: Sequence[Mapping[str, Any]]) -> list[str]:
     return lines
 
 
-def done_phases(
-    timelines: Mapping[str, Sequence[Mapping[str, Any]]], plan: Iterable[Mapping[str, Any]]
-) -> list[dict[str, Any]]:
-    """Return each phase once, with what each node did in it, in the order of time.
+def done_phases(done: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the phases that were done, in their order, with what each host did in them.
 
-    timelines: by name, a list of phase, from, to, action, steps. plan: its phases, as Plan.to_dict() has them.
+    done: of each phase, phase (its name), from, to (UTC), actions (by host; "" for one that is done once for all),
+    steps (by host, as a module's timeline has them).
     """
-    # their step is done once for the cluster, or is every node's part of one
-    once = {each["name"] for each in plan if "" in each["steps"]}
-    phases: dict[str, dict[str, Any]] = {}
-    for host, entries in timelines.items():
-        for entry in entries:
-            phase = phases.setdefault(
-                entry["phase"], {"name": entry["phase"], "from": entry["from"], "to": entry["to"], "nodes": {}}
-            )
-            phase["from"], phase["to"] = min(phase["from"], entry["from"]), max(phase["to"], entry["to"])
-            if entry["action"]:
-                steps = [dict(step) for step in entry["steps"]]
+    phases = []
+    for entry in done:
+        hosts: dict[str, dict[str, Any]] = {}
+        for name, action in entry["actions"].items():
+            # whoever tells of its part in what is done once has one
+            told = [name] if name else [host for host, steps in entry["steps"].items() if steps]
+            for host in told or ["cluster"]:
+                steps = [dict(step) for step in entry["steps"].get(host, [])]
                 spent = round(sum(step["seconds"] for step in steps), 3)
-                if entry["phase"] not in once or steps:
-                    phase["nodes"][host] = {"action": entry["action"], "seconds": spent, "steps": steps}
-                else:
-                    phase["nodes"].setdefault("cluster", {"action": entry["action"], "seconds": spent, "steps": []})
-    ordered = sorted(phases.values(), key=lambda phase: str(phase["from"]))
-    return [{**phase, "seconds": _seconds(phase["from"], phase["to"])} for phase in ordered]
+                hosts[host] = {"action": action, "seconds": spent, "steps": steps}
+        begun, ended = entry["from"], entry["to"]
+        phases.append(
+            {"name": entry["phase"], "from": begun, "to": ended, "nodes": hosts, "seconds": _seconds(begun, ended)}
+        )
+    return phases
 
 
 def _seconds(start: str, end: str) -> float:

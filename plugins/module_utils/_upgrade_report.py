@@ -35,8 +35,8 @@ def report(run: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a run did, with a table of it.
 
     run: purpose, outcome (done, stopped, predicted, nothing to do), plan, began, before and after (node_info's node by
-    name), timelines (by name, a list of phase, from, to, action, steps), failures (text by name), at (the phase that
-    began last), seen (what service_probe measured, {} for nothing).
+    name), done (as done_phases takes it), failures (text by name), at (the phase that began last), seen (what
+    service_probe measured, {} for nothing).
     """
     plan = run["plan"]
     result: dict[str, Any] = {
@@ -51,7 +51,7 @@ def report(run: Mapping[str, Any]) -> dict[str, Any]:
             name: {"before": _versions(before), "after": _versions(run["after"].get(name, {}))}
             for name, before in run["before"].items()
         },
-        "phases": done_phases(run["timelines"], plan["phases"]),
+        "phases": done_phases(run["done"]),
         "outage": outage(run["seen"]),
         "failures": dict(run["failures"]),
     }

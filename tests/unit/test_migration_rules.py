@@ -349,7 +349,7 @@ def test_a_run_that_stopped_says_which_ways_are_open() -> None:
         "choices": _choices(),
         "record": "begun",
         "began": "",
-        "timelines": {},
+        "done": [],
         "failures": {"a": "full"},
         "at": "data",
         "seen": {},
@@ -392,7 +392,7 @@ def test_a_migration_that_was_given_up_says_what_it_left_on_the_node() -> None:
     given_up = migration_plan(_found(nodes={"a": _found()["nodes"]["a"]}), {**_choices(), "target": ""}, abort=True)
     assert given_up["copied"] == {"data_dir": "/var/x/data", "databases": True}
     run = {"purpose": "abort", "outcome": "done", "plan": given_up, "choices": _choices(), "record": "begun"}
-    empty: dict[str, Any] = {name: {} for name in ("timelines", "failures", "seen", "data", "databases", "left")}
+    empty: dict[str, Any] = {name: {} for name in ("done", "failures", "seen", "data", "databases", "left")}
     done = report({**run, **empty, "began": "", "at": ""})
     says = " ".join(done["says"])
     assert done["left"] == []

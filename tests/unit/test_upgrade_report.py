@@ -38,14 +38,18 @@ def node(version: str, runs: str) -> dict[str, Any]:
     return {"package": {"version": version}, "running_version": runs}
 
 
-def entry(phase: str, start: str, end: str, action: str, *steps: tuple[str, float]) -> dict[str, Any]:
+def entry(
+    phase: str, start: str, end: str, actions: dict[str, str], steps: dict[str, dict[str, float]] | None = None
+) -> dict[str, Any]:
     at = "2026-11-24T08:00:{}Z"
-    timeline = [{"step": step, "at": at.format(start), "seconds": seconds} for step, seconds in steps]
-    return {"phase": phase, "from": at.format(start), "to": at.format(end), "action": action, "steps": timeline}
+    timelines = {
+        host: [{"step": step, "at": at.format(start), "seconds": seconds} for step, seconds in found.items()]
+        for host, found in {"a": {}, "b": {}, "c": {}, **(steps or {})}.items()
+    }
+    return {"phase": phase, "from": at.format(start), "to": at.format(end), "actions": actions, "steps": timelines}
 
 
 def run(**changed: Any) -> dict[str, Any]:
-    lock = entry("lock", "00.000000", "01.000000", "take_lock")
     return {
         "purpose": "upgrade",
         "outcome": "done",
@@ -53,15 +57,11 @@ def run(**changed: Any) -> dict[str, Any]:
         "began": "2026-11-24T08:00:00Z",
         "before": {name: node("2026.04.0", "2026.04.0") for name in "abc"},
         "after": {"a": node("2026.08.0", "2026.08.0"), "b": node("2026.04.0", ""), "c": {}},
-        "timelines": {
-            "a": [
-                lock,
-                entry("stop", "01.500000", "04.000000", ""),
-                entry("first", "04.5", "09.000000", "upgrade_first", ("stop", 0.25), ("install", 3.0)),
-            ],
-            "b": [lock, entry("stop", "01.000000", "04.000000", "stop_and_mask", ("stop", 0.5))],
-            "c": [lock],
-        },
+        "done": [
+            entry("lock", "00.000000", "01.000000", {"": "take_lock"}),
+            entry("stop", "01.000000", "04.000000", {"b": "stop_and_mask"}, {"b": {"stop": 0.5}}),
+            entry("first", "04.5", "09.000000", {"a": "upgrade_first"}, {"a": {"stop": 0.25, "install": 3.0}}),
+        ],
         "failures": {},
         "at": "first",
         "seen": SEEN,
@@ -85,6 +85,12 @@ def test_phases_are_in_the_order_of_time_with_each_node() -> None:
     assert phases[0]["nodes"] == {"cluster": {"action": "take_lock", "seconds": 0, "steps": []}}
     assert phases[1]["seconds"] == 3.0 and list(phases[1]["nodes"]) == ["b"]
     assert phases[2]["nodes"]["a"]["seconds"] == 3.25
+
+
+def test_whoever_tells_of_its_part_in_what_is_done_once_has_one() -> None:
+    once = entry("lock", "00.000000", "01.000000", {"": "take_lock"}, {"c": {"write": 0.5}})
+    phases = report(run(done=[once]))["phases"]
+    assert list(phases[0]["nodes"]) == ["c"] and phases[0]["nodes"]["c"]["seconds"] == 0.5
 
 
 def test_versions_before_and_after() -> None:
