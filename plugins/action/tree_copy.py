@@ -73,14 +73,19 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible has no types
         """Show the progress until the module has ended, and return its result."""
         begun = changed = answered = time.monotonic()
         shown, seen, playbook = 0.0, "", os.getppid()
-        alive, progress = shlex.quote(f"{folder}/alive.{follower}"), shlex.quote(f"{folder}/progress.{follower}")
+        alive, progress, lock = (
+            shlex.quote(f"{folder}/{name}") for name in (f"alive.{follower}", f"progress.{follower}", "lock")
+        )
+        # the copy holds the lock from its first progress to its end, so that this wait ends with it
+        wait = f"test ! -e {progress} || flock --shared --timeout {_INTERVAL:g} {lock} true"
         while True:
             if os.getppid() != playbook:
                 # killed; whoever goes on following would keep the module at work
                 raise AnsibleError("The playbook is gone")
-            time.sleep(_FIRST_INTERVAL if time.monotonic() - begun < 2 else _INTERVAL)
+            time.sleep(_FIRST_INTERVAL if seen or time.monotonic() - begun < 2 else _INTERVAL)
             try:
-                text = self._low_level_execute_command(f"touch -c {alive}; cat {progress} 2>/dev/null || :")["stdout"]
+                asked = f"touch -c {alive}; {wait}; cat {progress} 2>/dev/null || :"
+                text = self._low_level_execute_command(asked)["stdout"]
                 now = time.monotonic()
                 answered = now
                 if text.strip() and text != seen:

@@ -6,6 +6,11 @@
 
 from __future__ import annotations
 
+import fcntl
+import subprocess
+import threading
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,3 +49,31 @@ def test_a_copy_at_work_has_no_result_yet(action: ActionModule, monkeypatch: pyt
 def test_the_result_is_the_modules_own(action: ActionModule, monkeypatch: pytest.MonkeyPatch) -> None:
     status = {"finished": True, "started": True, "ansible_job_id": "j1.2", "changed": True, "files": 7}
     assert ended(action, monkeypatch, status) == {"changed": True, "files": 7}
+
+
+def test_the_end_of_a_copy_is_known_at_once(
+    action: ActionModule, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def execute(command: str) -> dict[str, str]:
+        done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+        return {"stdout": done.stdout}
+
+    monkeypatch.setattr(action, "_low_level_execute_command", execute)
+    monkeypatch.setattr(action, "_ended", lambda *_args: {"at": time.monotonic()})
+    progress, over = tmp_path / "progress.x", 0.0
+    progress.write_text("{}")
+    lock = (tmp_path / "lock").open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+
+    def end() -> None:
+        nonlocal over
+        progress.unlink()
+        over = time.monotonic()
+        lock.close()
+
+    timer = threading.Timer(2.4, end)
+    timer.start()
+    asked = action._follow(STARTED, str(tmp_path), "x", "node1", None)["at"]
+    timer.join()
+    # otherwise it would be two seconds from one question to the next
+    assert 0 < asked - over < 1
