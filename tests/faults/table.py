@@ -28,7 +28,7 @@ _MIGRATION = """## From HA to one node
 What happens to a migration of a cluster full of data when something breaks, or is chosen, and the same command is typed
 again. Every end is judged from outside: a walk of our own over every file, a dump of our own of both databases, the
 packages as clients get them, and attempts of the old nodes to start, mount and log in. *choice* is load balancer, data
-and database, kept or moved; *kill* is the controller's; `make test` has a story with a choice, kills, and power cuts.
+and database, kept or moved; *kill* is the controller's; `make test` has a story with one of each family.
 """
 
 

@@ -15,20 +15,28 @@ from tests.scenarios import support
 from tests.scenarios.migrate.migration import BASE, answers, prepare
 from tests.scenarios.support import Lab
 
+# whether a test has changed the cluster that the first one found
+_USED = pytest.StashKey[bool]()
+
 
 @pytest.fixture(scope="session")
-def base(lab: Lab) -> Lab:
-    """The lab with a cluster full of data, whose disks are kept."""
-    if not (lab.folder / "snapshots" / BASE).exists():
-        prepare(lab)
+def base(lab: Lab, request: pytest.FixtureRequest) -> Lab:
+    """The lab with a cluster full of data, whose disks are kept for the tests after the first one."""
+    if (lab.folder / "snapshots" / BASE).exists():
+        request.session.stash[_USED] = True
+        return lab
+    prepare(lab)
+    if sum(item.get_closest_marker("skip") is None for item in request.session.items) > 1:
         lab_module.snapshot(lab, BASE)
     return lab
 
 
 @pytest.fixture
-def cluster(base: Lab) -> Iterator[Lab]:
+def cluster(base: Lab, request: pytest.FixtureRequest) -> Iterator[Lab]:
     """The cluster as it was, for one test."""
-    lab_module.restore(base, BASE)
+    if request.session.stash.get(_USED, False):
+        lab_module.restore(base, BASE)
+    request.session.stash[_USED] = True
     support.wait_for("the cluster", lambda: all(answers(base, node) for node in support.NODES), 120)
     yield base
 

@@ -78,6 +78,8 @@ for folder, folders, files in os.walk(root):
         if stat.S_ISREG(found.st_mode):
             with open(path, "rb") as file:
                 what = hashlib.sha256(file.read()).hexdigest()
+            # opening has a node hand in the times that the NFS server had left to it (delegated timestamps)
+            found = os.lstat(path)
             names.setdefault((found.st_dev, found.st_ino), []).append(os.path.relpath(path, root))
         elif stat.S_ISLNK(found.st_mode):
             what = repr(os.readlink(path))

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from typing import Callable
-
 import pytest
-from rspm_lab import lab as lab_module
 
 from tests.faults.migration_cells import FAMILIES, FAULTS
 from tests.scenarios import support
+from tests.scenarios.migrate.faults import CORRUPT, Fault, cable, change_files, corrupt_a_byte, cut, full_disk
 from tests.scenarios.migrate.migration import (
-    LOCAL,
     MOVED,
     OTHERS,
     TARGET,
@@ -25,35 +21,6 @@ from tests.scenarios.migrate.migration import (
     settled,
 )
 from tests.scenarios.support import Lab
-
-Fault = Callable[[Lab], None]
-
-
-def cut(machine: str) -> Fault:
-    """Return a power cut, after which the machine comes back."""
-
-    def fault(lab: Lab) -> None:
-        lab_module.power_cut(lab, [machine])
-        lab_module.power_on(lab, [machine])
-
-    return fault
-
-
-def cable(machine: str, seconds: float) -> Fault:
-    """Return a cable that is out for a while."""
-
-    def fault(lab: Lab) -> None:
-        lab.network.set_link(lab.spec(machine).number, False)
-        time.sleep(seconds)
-        lab.network.set_link(lab.spec(machine).number, True)
-
-    return fault
-
-
-def full_disk(lab: Lab) -> None:
-    """Leave the target next to no room."""
-    lab_module.fill_disk(lab, TARGET, 2)
-
 
 # In the order of FAULTS: the phase in which each comes about, how, and the phase that the run may not come to.
 WHERE: tuple[tuple[str, Fault, str], ...] = (
@@ -90,16 +57,8 @@ def test_the_same_command_goes_on_after_every_fault(cluster: Lab) -> None:
 
 @pytest.mark.cell("content", "files change between the warm copy and the last pass")
 def test_what_changes_between_warm_and_last_pass_is_in_the_copy(cluster: Lab) -> None:
-    def change() -> None:
-        # by another node, as the service does it
-        cluster.ssh(
-            "node2",
-            "runuser -u rstudio-pm -- sh -c 'cd /mnt/rstudio-pm/data/awkward && echo more >> d5/f5 && rm d6/f6"
-            " && mv d7 d7.new && ln -s x link && chmod 600 d8/f8 && mkdir -p new/deep && truncate -s 100 d9/f9'",
-        )
-
     # PostgreSQL is made ready after the warm copy
-    code, said = migrate_meanwhile("serve", change, **chosen(MOVED))
+    code, said = migrate_meanwhile("serve", lambda: change_files(cluster), **chosen(MOVED))
     assert code == 0, said[-4000:]
     has_it_all(cluster, MOVED, look(cluster))
 
@@ -107,18 +66,9 @@ def test_what_changes_between_warm_and_last_pass_is_in_the_copy(cluster: Lab) ->
 @pytest.mark.cell("content", "a byte of the copy is corrupt")
 def test_a_corrupt_byte_in_the_copy_is_found(cluster: Lab) -> None:
     before = look(cluster)
-
-    def corrupt() -> None:
-        # size and time stay what they were
-        cluster.ssh(
-            TARGET,
-            f"f={LOCAL}/awkward/d5/f5; touch -r $f /tmp/when; printf X | dd of=$f bs=1 seek=100 conv=notrunc; "
-            "touch -r /tmp/when $f; sync",
-        )
-
-    code, said = migrate_meanwhile("serve", corrupt, **chosen(MOVED))
+    code, said = migrate_meanwhile("serve", lambda: corrupt_a_byte(cluster), **chosen(MOVED))
     assert code == 0, said[-4000:]
-    assert "awkward/d5/f5" in said and "it was copied again" in said
+    assert CORRUPT in said and "it was copied again" in said
     has_it_all(cluster, MOVED, before)
 
 

@@ -9,6 +9,7 @@ from rspm_lab import lab as lab_module
 
 from tests.faults.migration_cells import CHOICES, FAMILIES, PHASES
 from tests.scenarios import support
+from tests.scenarios.migrate.faults import CORRUPT, cable, change_files, corrupt_a_byte
 from tests.scenarios.migrate.migration import (
     LOCAL,
     MOVED,
@@ -24,6 +25,7 @@ from tests.scenarios.migrate.migration import (
     kill_at,
     look,
     migrate,
+    migrate_meanwhile,
     run_single_node,
     settled,
 )
@@ -31,15 +33,23 @@ from tests.scenarios.support import Clients, Lab, run_playbook
 
 
 def test_the_whole_story(cluster: Lab) -> None:
-    """Refused, predicted, cut off and given up, cut off after the switch and finished, under load."""
+    """Refused, predicted, cut off and given up, cut off after the switch and finished, under load and with faults."""
     before = look(cluster)
     _what_can_not_be_is_refused()
     _what_is_away_is_refused_by_name(cluster)
     _a_check_changes_nothing(cluster)
-    kill_at("switch", **chosen(MOVED))
+    migrate_meanwhile("warm", lambda: cable("infra", 10)(cluster), "switch", **chosen(MOVED))
     _given_up(cluster, before)
+
+    def change() -> None:
+        nonlocal before
+        change_files(cluster)
+        corrupt_a_byte(cluster)
+        before = look(cluster)
+
     with Clients(cluster.spec("lb").address, "/__ping__", count=2) as clients:
-        kill_at("configure", **chosen(MOVED))
+        _code, said = migrate_meanwhile("serve", change, "configure", **chosen(MOVED))
+        assert CORRUPT in said and "it was copied again" in said
         back = migrate(abort=True)
         assert back.run.code != 0 and "has been switched to its new home" in back.run.messages()
         assert not any(answers(cluster, node) for node in support.NODES)
