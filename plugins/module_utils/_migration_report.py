@@ -26,7 +26,7 @@ _BEFORE_SWITCH = (*_BEFORE_STOP, "stop_others", "stop_target", "data", "database
 # What the lab's machines did, rounded down, to reckon with: files and bytes a second of a copy, bytes of databases.
 _FILES, _BYTES, _ROWS_BYTES = 250.0, 20e6, 2e6
 # Seconds of an outage that depend on nothing: stopping, starting, and asking the machines in between.
-_FIXED = 45.0
+_FIXED = 30.0
 
 
 def estimate(data: Mapping[str, Any], databases: Mapping[str, Any]) -> dict[str, float]:

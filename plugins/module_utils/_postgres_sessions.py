@@ -5,6 +5,7 @@
 """Who is connected to the databases: the statement that asks, and what its answer means.
 
 Before a schema may move, every other node has to be proved stopped, and a session that is left is a node that is not.
+Source: PostgreSQL's manual (pg_stat_activity, inet_client_addr, pg_terminate_backend).
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
 
 """Stopping a node for good: what has to be done, and what still proves that it is not stopped.
 
-Sources: ss(8) for the listeners, PostgreSQL's manual for inet_client_addr and pg_terminate_backend.
+Source: ss(8) for the listeners.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ BIN = Path(sys.executable).parent
 COLLECTIONS = ROOT / ".cache" / "collections"
 NO_TESTS_COLLECTED = 5
 # A check that hangs must not hang the run.
-LIMIT = 600
+LIMIT = 1200
 
 
 @dataclass(frozen=True)
