@@ -49,3 +49,9 @@ REQUIRED_DATABASE_OPTIONS: dict[str, dict[str, Any]] = {
     "password": {"type": "str", "required": True, "no_log": True},
     "sslmode": {"type": "str", "choices": list(SSLMODES), "default": "require"},
 }
+# Where the sessions of nodes are looked for. databases: by their names. timeout: seconds to wait for the last to end.
+SESSION_OPTIONS: dict[str, dict[str, Any]] = {
+    **{name: REQUIRED_DATABASE_OPTIONS[name] for name in ("host", "port", "user", "password", "sslmode")},
+    "databases": {"type": "list", "elements": "str", "required": True},
+    "timeout": {"type": "float", "default": 30},
+}

@@ -26,6 +26,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any, Callable
 
+from ansible_collections.rspm.ha.plugins.module_utils._file_loader import sync_folder
 from ansible_collections.rspm.ha.plugins.module_utils._lock import LockRecord, ProcessId, parse, render
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
 
@@ -166,13 +167,13 @@ def _create(folder: str, name: str, text: str) -> bool:
         won = os.stat(temporary).st_nlink == 2
     finally:
         os.unlink(temporary)
-    _sync(folder)
+    sync_folder(folder)
     return won
 
 
 def _replace(folder: str, name: str, text: str) -> None:
     os.replace(_write_temporary(folder, text), os.path.join(folder, name))
-    _sync(folder)
+    sync_folder(folder)
 
 
 def _write_temporary(folder: str, text: str) -> str:
@@ -182,14 +183,6 @@ def _write_temporary(folder: str, text: str) -> str:
         file.flush()
         os.fsync(file.fileno())
     return path
-
-
-def _sync(folder: str) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def new_run_id() -> str:

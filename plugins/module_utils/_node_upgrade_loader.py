@@ -51,7 +51,7 @@ class Observed:
 
 @dataclass(frozen=True)
 class NodeUpgrade:
-    """One node's change of version. stop_timeout, health_timeout: seconds. database: as DATABASE_SPEC has it."""
+    """One node's change of version. stop_timeout, health_timeout: seconds. database: as SESSION_OPTIONS has it."""
 
     runner: Runner
     tool: PackageTool

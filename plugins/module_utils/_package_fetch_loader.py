@@ -14,7 +14,7 @@ from ansible.module_utils.urls import open_url
 
 from ansible_collections.rspm.ha.plugins.module_utils import _package as package
 from ansible_collections.rspm.ha.plugins.module_utils._package_loader import free_bytes
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, raise_any
 
 # URLError and time-outs are OSErrors
 _FETCH_ERRORS = (OSError, HTTPException, AnsibleConnectionError, ValueError)
@@ -45,8 +45,7 @@ def fetch(url: str, target: str, folder: str) -> None:
         length = int(response.headers.get("Content-Length") or 0)
     except _FETCH_ERRORS as error:
         raise DomainError(package.not_fetched(url, str(error))) from error
-    for problem in package.judge_space({folder: free_bytes(folder)}, package.space_to_stage(folder, length)):
-        raise DomainError(problem)
+    raise_any(package.judge_space({folder: free_bytes(folder)}, package.space_to_stage(folder, length)))
     with open(target, "wb") as file:
         while True:
             try:

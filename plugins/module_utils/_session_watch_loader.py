@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.rspm.ha.plugins.module_utils._database import Database
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_login import SSLMODES, judge_login
+from ansible_collections.rspm.ha.plugins.module_utils._postgres_login import judge_login
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_sessions import (
     ADDRESS_QUERY,
     Session,
@@ -36,17 +36,6 @@ _LOGIN_TIMEOUT = 10.0
 _POLL_INTERVAL = 0.05
 # a session ends with its process; one that is there longer was left by a power cut or a dead connection
 _GRACE_SECONDS = 5.0
-
-
-DATABASE_SPEC: dict[str, Any] = {
-    "host": {"type": "str", "required": True},
-    "port": {"type": "int", "default": 5432},
-    "databases": {"type": "list", "elements": "str", "required": True},
-    "user": {"type": "str", "required": True},
-    "password": {"type": "str", "required": True, "no_log": True},
-    "sslmode": {"type": "str", "choices": list(SSLMODES), "default": "require"},
-    "timeout": {"type": "float", "default": 30},
-}
 
 
 @dataclass(frozen=True)
@@ -102,7 +91,7 @@ class SessionWatch:
 
 
 def open_watch(database: Mapping[str, Any]) -> SessionWatch:
-    """Log in as the server does. database: as DATABASE_SPEC has it. Raises DomainError."""
+    """Log in as the server does. database: as SESSION_OPTIONS has it. Raises DomainError."""
     names = tuple(dict.fromkeys(database["databases"]))
     result, connection = open_session(
         database["host"],

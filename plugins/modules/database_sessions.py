@@ -167,7 +167,8 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_login import SSLMODES, judge_login
+from ansible_collections.rspm.ha.plugins.module_utils._database import SESSION_OPTIONS
+from ansible_collections.rspm.ha.plugins.module_utils._postgres_login import judge_login
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_sessions import (
     ADDRESS_QUERY,
     Session,
@@ -219,12 +220,7 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
-            "host": {"type": "str", "required": True},
-            "port": {"type": "int", "default": 5432},
-            "databases": {"type": "list", "elements": "str", "required": True},
-            "user": {"type": "str", "required": True},
-            "password": {"type": "str", "required": True, "no_log": True},
-            "sslmode": {"type": "str", "choices": list(SSLMODES), "default": "require"},
+            **SESSION_OPTIONS,
             "exclude": {"type": "list", "elements": "str", "default": []},
             "expect": {"type": "str", "choices": ["any", "none"], "default": "any"},
             "timeout": {"type": "float", "default": 0},

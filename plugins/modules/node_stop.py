@@ -140,9 +140,10 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.rspm.ha.plugins.module_utils._database import SESSION_OPTIONS
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import module_runner
-from ansible_collections.rspm.ha.plugins.module_utils._session_watch_loader import DATABASE_SPEC, open_watch
+from ansible_collections.rspm.ha.plugins.module_utils._session_watch_loader import open_watch
 from ansible_collections.rspm.ha.plugins.module_utils._stop import plan_stop, state_text
 from ansible_collections.rspm.ha.plugins.module_utils._stop_loader import load_remains, stop_and_prove
 from ansible_collections.rspm.ha.plugins.module_utils._timeline_loader import Timeline
@@ -182,7 +183,7 @@ def main() -> None:
                 "default": "upgrade",
             },
             "stop_timeout": {"type": "int", "default": 120},
-            "database": {"type": "dict", "options": DATABASE_SPEC},
+            "database": {"type": "dict", "options": SESSION_OPTIONS},
         },
         supports_check_mode=True,
     )

@@ -189,12 +189,12 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.rspm.ha.plugins.module_utils._database import SESSION_OPTIONS
 from ansible_collections.rspm.ha.plugins.module_utils._node_upgrade import UpgradeRequest
 from ansible_collections.rspm.ha.plugins.module_utils._node_upgrade_loader import NodeUpgrade
 from ansible_collections.rspm.ha.plugins.module_utils._package_loader import PackageTool, load_host
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import module_runner
-from ansible_collections.rspm.ha.plugins.module_utils._session_watch_loader import DATABASE_SPEC
 from ansible_collections.rspm.ha.plugins.module_utils._stop import state_text
 from ansible_collections.rspm.ha.plugins.module_utils._timeline_loader import Timeline
 from ansible_collections.rspm.ha.plugins.module_utils._work_loader import node_work
@@ -246,7 +246,7 @@ def main() -> None:
             "stop_timeout": {"type": "int", "default": 120},
             "health_timeout": {"type": "int", "default": 300},
             "lock_timeout": {"type": "int", "default": 300},
-            "database": {"type": "dict", "options": DATABASE_SPEC},
+            "database": {"type": "dict", "options": SESSION_OPTIONS},
         },
         required_if=[("first", True, ["database"])],
         supports_check_mode=True,
