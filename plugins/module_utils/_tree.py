@@ -223,9 +223,10 @@ class Verdict:
 
 def judge_digests(pair: Pair, source: Digest, target: Digest) -> Verdict:
     """Return what the digests of a pair of files of equal size and time prove."""
-    for side, digest in (("source", source), ("copy", target)):
-        if digest.identity is None:
-            return Verdict(f"could not be read in the {side} ({digest.digest})")
+    if source.identity is None:
+        return Verdict(f"could not be read in the source ({source.digest})")
+    if target.identity is None:
+        return Verdict(f"could not be read in the copy ({target.digest})")
     if pair.source is None or pair.target is None:
         return Verdict("is missing")
     if source.identity != pair.source.identity:
@@ -239,7 +240,7 @@ def judge_digests(pair: Pair, source: Digest, target: Digest) -> Verdict:
         and pair.target.ctime_ns < target.begun_ns - TARGET_SETTLE_NS
         and pair.source.mtime_ns == pair.target.mtime_ns
     )
-    found = Record(pair.path, pair.source.identity, pair.target.identity, source.digest)
+    found = Record(pair.path, source.identity, target.identity, source.digest)
     return Verdict("", record=found if rested else None)
 
 

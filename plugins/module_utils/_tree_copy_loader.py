@@ -128,6 +128,7 @@ class TreeCopy:
         self._progress, self._stage_begun, self._reported = Progress(pass_name, "compare"), time.monotonic(), 0.0
         # a file server is waited for most of the time, however few processors there are
         self._lanes = max(4, min(8, os.cpu_count() or 4))
+        self._large = False
 
     def observe(self) -> Outcome:
         """Return what a pass would do, without writing anything."""
@@ -223,6 +224,7 @@ class TreeCopy:
         self.state.write_marker(self.source, 0)
         work = outcome.work
         outcome.sent.clear()
+        self._large = work.need.largest >= plan.LARGE_FILE
         self._begin("copy", work.to_copy.files, work.to_copy.size)
         with self.timeline.step("copy"):
             if corrupt:
@@ -265,7 +267,14 @@ class TreeCopy:
     def _argv(self, trees: Trees, *, listed: str = "", below: bool = False, reread: bool = False) -> list[str]:
         words = as_account([]) if self._account else []
         return plan.rsync_argv(
-            trees.source, self.destination, words, digests=self._digests, listed=listed, below=below, reread=reread
+            trees.source,
+            self.destination,
+            words,
+            digests=self._digests,
+            large=self._large,
+            listed=listed,
+            below=below,
+            reread=reread,
         )
 
     def _rsync(self, trees: Trees, outcome: Outcome, commands: list[list[str]]) -> None:

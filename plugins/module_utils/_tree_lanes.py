@@ -16,7 +16,7 @@ FILE_COST = 64 * 1024
 # Below that one copier is done before several have begun
 _PARALLEL_COST = 64 * 1024 * 1024
 # A folder that is more than this part of a lane's share would make the lanes too uneven
-_FOLDERS_A_LANE = 8
+_FOLDERS_A_LANE = 4
 
 
 def share_out(
@@ -48,25 +48,36 @@ def left_over(paths: Iterable[bytes], done: Collection[bytes]) -> Iterator[bytes
 
 def _places(sizes: Mapping[bytes, int], missing: Collection[bytes], mixed: set[bytes], lanes: int) -> dict[bytes, int]:
     """Return the cost of each folder that is to be copied as one, and of each file that is in none, in order."""
-    costs: dict[bytes, int] = defaultdict(int)
-    total = 0
+    of_files: dict[bytes, int] = defaultdict(int)
     for path, size in sizes.items():
-        total += size + FILE_COST
-        for folder in parents(path):
+        of_files[path.rpartition(b"/")[0]] += size + FILE_COST
+    costs: dict[bytes, int] = defaultdict(int)
+    for folder, cost in of_files.items():
+        for above in (folder, *parents(folder)):
             # what is above a folder that is there is there, too
-            if folder not in missing:
+            if above not in missing:
                 break
-            costs[folder] += size + FILE_COST
-    most = total // (lanes * _FOLDERS_A_LANE)
+            costs[above] += cost
+    most = sum(of_files.values()) // (lanes * _FOLDERS_A_LANE)
+    taken = {folder: _taken(folder, costs, mixed, most) for folder in of_files}
     places: dict[bytes, int] = {}
     for path, size in sizes.items():
-        place, cost = path, size + FILE_COST
-        for folder in parents(path):
-            if folder in mixed or not 0 < costs.get(folder, 0) <= most:
-                break
-            place, cost = folder, costs[folder]
-        places[place] = cost
+        place = taken[path.rpartition(b"/")[0]]
+        if place is None:
+            places[path] = size + FILE_COST
+        else:
+            places[place] = costs[place]
     return places
+
+
+def _taken(folder: bytes, costs: Mapping[bytes, int], mixed: set[bytes], most: int) -> bytes | None:
+    """Return the uppermost folder that is copied as one with this one in it, None where this one is not."""
+    found = None
+    for above in (folder, *parents(folder)):
+        if above in mixed or not 0 < costs.get(above, 0) <= most:
+            break
+        found = above
+    return found
 
 
 def _runs(costs: Sequence[int], lanes: int) -> list[tuple[int, int]]:

@@ -17,6 +17,8 @@ from ansible_collections.rspm.ha.plugins.module_utils._problem import Problem
 from ansible_collections.rspm.ha.plugins.module_utils._tree import Entry, Mismatch
 
 _FILE_SYSTEM_BLOCK = 4096
+# Bytes that a slow file server gives in about as long as a person may wait for a sign of progress
+LARGE_FILE = 32 * 1024 * 1024
 # So few paths are copied by their names before rsync has looked at a whole tree
 _FEW = 1000
 _GONE = re.compile(r"(?:No such file or directory|Not a directory|Stale file handle|vanished)")
@@ -41,6 +43,7 @@ def rsync_argv(
     account: Sequence[str],
     *,
     digests: bool,
+    large: bool = False,
     listed: str = "",
     below: bool = False,
     reread: bool = False,
@@ -50,6 +53,7 @@ def rsync_argv(
     account: words before a command that has to run as the account that may read the source, empty for none: rsync
     takes them for a remote shell, so that reading is the account's and writing is root's.
     digests: whether it is to say what it read of each file; see gives_digests.
+    large: whether it is to say how far it is within a file, too, which with small files takes more than it tells.
     listed: file of NUL-terminated paths, "" for the whole tree; a listed path that is not in the source is deleted.
     below: takes with a listed folder all that is in it.
     reread: copies also what has the right size and time.
@@ -57,7 +61,9 @@ def rsync_argv(
     """
     argv = ["rsync", "-aHSWs", "--numeric-ids", "--force"]
     # whole seconds are too coarse for a file that is written twice in one
-    argv += ["--modify-window=-1", "--outbuf=L", "--info=progress2"]
+    argv += ["--modify-window=-1", "--outbuf=L"]
+    if large:
+        argv.append("--info=progress2")
     argv += ["--checksum-choice=md5", "-8", "--out-format=%i %l %C %n"] if digests else ["--out-format=%i %l"]
     argv += ["--files-from", listed, "--from0", "--delete-missing-args"] if listed else ["--delete"]
     if below:
@@ -124,10 +130,12 @@ def parse_output(lines: Iterable[bytes]) -> Output:
     transferred = None
     sent: dict[bytes, str] = {}
     for line in lines:
-        progress, item = _PROGRESS.match(line), _ITEM.match(line)
-        if progress:
-            transferred = int(re.sub(rb"\D", b"", progress[1]))
-        elif item:
+        item = _ITEM.match(line)
+        if item is None:
+            progress = _PROGRESS.match(line)
+            if progress:
+                transferred = int(re.sub(rb"\D", b"", progress[1]))
+        else:
             changed += 1
             if item[1].startswith(b"*deleting"):
                 deleted += 1

@@ -10,6 +10,7 @@ import os
 import re
 import selectors
 import subprocess
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import IO
@@ -18,6 +19,8 @@ from ansible_collections.rspm.ha.plugins.module_utils._tree_plan import parse_ou
 from ansible_collections.rspm.ha.plugins.module_utils._tree_worker_loader import die_with_parent
 
 _SAID_LIMIT = 64 * 1024
+# Seconds. To be woken for each line that they say would take from them what copying a small file takes
+_REST = 0.05
 
 
 @dataclass
@@ -71,6 +74,7 @@ def run_all(commands: Sequence[list[str]], lock_descriptor: int, report: Callabl
                 for key, _events in selector.select(0.5):
                     _read(selector, key.fileobj, key.data)  # type: ignore[arg-type]
                 report(sum(run.files for run in runs), sum(max(run.size, run.transferred) for run in runs))
+                time.sleep(_REST)
             for run in runs:
                 run.rc = run.process.wait()
         finally:

@@ -34,6 +34,8 @@ _FEW = 16
 # Linux wants to see more than 8 looks between two pieces of a listing, of which the first is of 18 names (fs/nfs/dir.c)
 _ASKED = 16
 _READ_SIZE = 1 << 20
+# A large buffer costs more than all else of a small file
+_FIRST_READ = 1 << 16
 _PR_SET_PDEATHSIG = 1
 _KINDS = {
     stat.S_IFREG: "f",
@@ -155,28 +157,26 @@ def _look(path: bytes) -> list[Any] | None:
         return None
 
 
-def _identity(descriptor: int) -> list[int]:
-    found = os.fstat(descriptor)
-    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
-
-
 def _digest(path: bytes) -> list[Any]:
-    """Return the identity of a file before it was read and its MD5, or None and why it can't be read."""
+    """Return the identity of a file after it was read and its MD5, or None and why it can't be read.
+
+    An identity that is that of before says that nothing changed meanwhile.
+    """
     try:
         # opening asks the file server anew, so that neither content nor identity is an old one
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
-            before, digest = _identity(descriptor), hashlib.md5(usedforsecurity=False)
-            left = before[0]
-            while left:
-                # no more than there is: a large buffer costs more than all else of a small file
-                block = os.read(descriptor, min(left, _READ_SIZE))
-                if not block:
-                    break
+            block, length = os.read(descriptor, _FIRST_READ), _FIRST_READ
+            # with the data at once: update takes a lock, which costs more than the sum of a small file
+            digest, size = hashlib.md5(block, usedforsecurity=False), len(block)
+            # only the end of a file gives less than was asked for
+            while len(block) == length:
+                block, length = os.read(descriptor, _READ_SIZE), _READ_SIZE
                 digest.update(block)
-                left -= len(block)
-            same = not left and _identity(descriptor) == before
-            return [before, digest.hexdigest()] if same else [None, "it changed"]
+                size += len(block)
+            found = os.fstat(descriptor)
+            identity = [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
+            return [identity, digest.hexdigest()] if size == found.st_size else [None, "it changed"]
         finally:
             os.close(descriptor)
     except OSError as error:

@@ -163,6 +163,19 @@ def test_several_rsyncs_copy_what_one_would(place: Path, monkeypatch: pytest.Mon
     assert_equal(place)
 
 
+@pytest.mark.parametrize(("size", "shown"), [(_tree_plan.LARGE_FILE - 4096, False), (_tree_plan.LARGE_FILE, True)])
+def test_how_far_it_is_within_a_large_file_is_shown(
+    place: Path, monkeypatch: pytest.MonkeyPatch, size: int, shown: bool
+) -> None:
+    write(os.fsencode(place / "source/large"), os.urandom(size))
+    started: list[list[str]] = []
+    begin = _tree_copy_loader.run_all
+    monkeypatch.setattr(_tree_copy_loader, "run_all", lambda *a: started.extend(a[0]) or begin(*a))
+    copy(place, "warm")
+    assert [("--info=progress2" in argv) for argv in started if argv[0] == "rsync"] == [shown]
+    assert_equal(place)
+
+
 def test_several_rsyncs_copy_new_folders_whole(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_tree_lanes, "_PARALLEL_COST", 0)
     (place / "source/deep/hard").unlink()

@@ -147,6 +147,7 @@ def test_a_copy_that_lives_on_is_seen() -> None:
 def test_the_call_of_rsync() -> None:
     argv = plan.rsync_argv("/mnt/a b", "/var/b", ["runuser", "-u", "pm", "--"], digests=True)
     assert "--delete" in argv and argv[-2:] == ["source:/mnt/a b/", "/var/b/"]
+    assert set(plan.rsync_argv("/mnt/a", "/var/b", [], digests=True, large=True)) - set(argv) >= {"--info=progress2"}
     shell = shlex.split(argv[argv.index("-e") + 1])
     assert shell == ["sh", "-c", 'shift; exec runuser -u pm -- "$@"', "sh"]
     listed = plan.rsync_argv("/mnt/a", "/var/b", [], digests=False, listed="/x", reread=True)
