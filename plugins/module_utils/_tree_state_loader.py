@@ -24,14 +24,14 @@ from ansible_collections.rspm.ha.plugins.module_utils._tree import Identity, Rec
 from ansible_collections.rspm.ha.plugins.module_utils._tree_progress import Progress
 
 _LINE = 1 << 16
-# json.dumps would make an encoder for each of millions of lines
-_compact = json.JSONEncoder(separators=(",", ":")).encode
+# json would make an encoder for each list of numbers, of millions
+_RECORD = '[%s,[%d,%d,%d,%d],[%d,%d,%d,%d],"%s"]\n'
 
 
 def record_line(record: Record) -> bytes:
     """Return the record as a line of the manifest."""
     path = record.path.decode("utf-8", "surrogateescape")
-    return _compact([path, *record[1:]]).encode("ascii") + b"\n"
+    return (_RECORD % (json.dumps(path), *record.source, *record.target, record.digest)).encode("ascii")
 
 
 def parse_record(line: bytes) -> Record | None:

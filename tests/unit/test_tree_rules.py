@@ -24,6 +24,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._tree_progress import (
     progress_line,
     seconds_left,
 )
+from ansible_collections.rspm.ha.plugins.module_utils._tree_state_loader import parse_record, record_line
 
 NOW = 2_000_000_000_000_000_000
 TEXT = "f" * 32
@@ -98,6 +99,16 @@ def test_evidence_holds_only_for_the_same_files(was: tuple[int, ...], now: tuple
     assert tree.proves(record_of(before, FILE), after, FILE) == (was == now)
     assert tree.proves(record_of(FILE, before), FILE, after) == (was == now)
     assert not tree.proves(None, FILE, FILE)
+
+
+NUMBERS = st.builds(Identity, *[st.integers(-(1 << 70), 1 << 70)] * 4)
+
+
+@given(st.builds(Record, st.binary(), NUMBERS, NUMBERS, st.just("0" * 32)))
+def test_evidence_is_one_line_and_read_as_it_was_written(record: Record) -> None:
+    line = record_line(record)
+    assert line.count(b"\n") == 1 and line.endswith(b"\n")
+    assert parse_record(line) == record
 
 
 def test_digests_prove_what_was_at_rest() -> None:
