@@ -18,14 +18,13 @@ from ansible_collections.rspm.ha.plugins.module_utils import _database_copy_cont
 from ansible_collections.rspm.ha.plugins.module_utils._database import Database
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy import Facts
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy_failure import failed
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_login import judge_login
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire import ProtocolError, ServerRefused, literal
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire_loader import (
     ConnectFailed,
     Connection,
-    open_session,
+    require_session,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, merged
+from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
 
 _LOGIN_TIMEOUT = 10.0
 # one table may take long; that the server is gone, the keepalives tell
@@ -40,11 +39,9 @@ def address_of(database: Database, name: str, schema: str = "") -> str:
 
 def open_side(database: Database, name: str) -> Connection:
     """Log in to one database with the settings that make two servers comparable. Raises DomainError."""
-    result, connection = open_session(
+    connection = require_session(
         database.host, database.port, name, database.user, database.password, database.sslmode, _LOGIN_TIMEOUT
     )
-    if connection is None:
-        raise DomainError(merged(judge_login(result)))
     connection.timeout = _STATEMENT_TIMEOUT
     connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in _KEEPALIVE.items():

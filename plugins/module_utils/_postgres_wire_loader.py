@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from ansible_collections.rspm.ha.plugins.module_utils import _postgres_login as facts
 from ansible_collections.rspm.ha.plugins.module_utils import _postgres_wire as wire
+from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, merged
 
 Result = TypeVar("Result")
 
@@ -158,6 +159,16 @@ def open_session(
         can_create=row["can_create"] == "t",
     )
     return result, connection
+
+
+def require_session(
+    host: str, port: int, database: str, user: str, password: str, sslmode: str, timeout: float = 5.0
+) -> Connection:
+    """Return a session. Raises DomainError with why there is none. timeout: seconds for each answer."""
+    result, connection = open_session(host, port, database, user, password, sslmode, timeout)
+    if connection is None:
+        raise DomainError(merged(facts.judge_login(result)))
+    return connection
 
 
 def _admits(host: str, port: int, credentials: wire.Credentials, tls: bool, timeout: float) -> bool:

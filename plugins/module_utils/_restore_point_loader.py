@@ -24,15 +24,14 @@ from ansible_collections.rspm.ha.plugins.module_utils._file_loader import read_t
 from ansible_collections.rspm.ha.plugins.module_utils._package import STAGING_FOLDER, staged_name
 from ansible_collections.rspm.ha.plugins.module_utils._package_fetch_loader import place, prepare_folder
 from ansible_collections.rspm.ha.plugins.module_utils._package_loader import load_host, remove, sha256_of
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_login import judge_login
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire import ProtocolError, ServerRefused
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire_loader import (
     ConnectFailed,
     Connection,
     load_issuers,
-    open_session,
+    require_session,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem, merged, raise_any
+from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem, raise_any
 from ansible_collections.rspm.ha.plugins.module_utils._product import ACCOUNT
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner
 from ansible_collections.rspm.ha.plugins.module_utils._server_config import KEY_PATH
@@ -223,11 +222,9 @@ class Store:
             self._do(argv, timeout=_DUMP_TIMEOUT, env={**environment, "PGDATABASE": name})
 
     def _login(self, database: Database, name: str) -> Connection:
-        result, connection = open_session(
+        connection = require_session(
             database.host, database.port, name, database.user, database.password, database.sslmode
         )
-        if connection is None:
-            raise DomainError(merged(judge_login(result)))
         connection.timeout = _QUERY_TIMEOUT
         return connection
 

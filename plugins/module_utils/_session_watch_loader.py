@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.rspm.ha.plugins.module_utils._database import Database
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_login import judge_login
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_sessions import (
     ADDRESS_QUERY,
     Session,
@@ -28,9 +27,9 @@ from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire import Prot
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire_loader import (
     ConnectFailed,
     Connection,
-    open_session,
+    require_session,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem, merged, raise_any
+from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem, raise_any
 
 _LOGIN_TIMEOUT = 10.0
 _POLL_INTERVAL = 0.05
@@ -93,7 +92,7 @@ class SessionWatch:
 def open_watch(database: Mapping[str, Any]) -> SessionWatch:
     """Log in as the server does. database: as SESSION_OPTIONS has it. Raises DomainError."""
     names = tuple(dict.fromkeys(database["databases"]))
-    result, connection = open_session(
+    connection = require_session(
         database["host"],
         database["port"],
         names[0],
@@ -102,8 +101,6 @@ def open_watch(database: Mapping[str, Any]) -> SessionWatch:
         database["sslmode"],
         _LOGIN_TIMEOUT,
     )
-    if connection is None:
-        raise DomainError(merged(judge_login(result)))
     where = f"{database['host']}:{database['port']}"
     return SessionWatch(connection, where, names, database["user"], database["timeout"])
 

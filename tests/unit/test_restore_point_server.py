@@ -240,7 +240,7 @@ def test_a_session_of_a_node_keeps_it_from_restoring(server: Server, node: Path)
     made = create(store)
     assert store.database
     with (
-        closing(loader.open_session("127.0.0.1", server.port, "usage", "pm", SECRET, "disable")[1]) as session,
+        closing(loader.require_session("127.0.0.1", server.port, "usage", "pm", SECRET, "disable")) as session,
         pytest.raises(DomainError) as caught,
     ):
         session.query("SET application_name = 'rstudio-pm'")
