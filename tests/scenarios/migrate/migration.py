@@ -22,8 +22,9 @@ TARGET = "node1"
 OTHERS = ("node2", "node3")
 SHARED = "/srv/rstudio-pm/data"
 LOCAL = "/var/lib/rstudio-pm/data"
-# A second after these have begun, the next may be over: nothing would be left for the kill after it.
-_SHORT = ("finish", "unlock", "withdraw", "leave")
+# Seconds for which a phase goes on before the kill. In one more than these the next may be over, and nothing left for
+# the kill after it; and what "finish" writes makes the next run skip the unlocking.
+_GOES_ON = {"finish": 0.0, "unlock": 0.2, "withdraw": 0.2, "leave": 0.2}
 PACKAGES = ("moved_one", "moved_two", "moved_three")
 
 # Names that are no text, links of both kinds, holes, folders without files, rights and times of all sorts.
@@ -197,7 +198,7 @@ def kill_at(phase: str, **variables: Any) -> str:
             said.append(line)
             if _begins(line, phase):
                 break
-        time.sleep(0.2 if phase in _SHORT else 1)
+        time.sleep(_GOES_ON.get(phase, 1))
         os.killpg(process.pid, signal.SIGKILL)
     assert f"- {phase}]" in said[-1], "".join(said[-40:])
     return "".join(said)
