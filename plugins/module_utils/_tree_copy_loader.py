@@ -128,7 +128,6 @@ class TreeCopy:
         self._progress, self._stage_begun, self._reported = Progress(pass_name, "compare"), time.monotonic(), 0.0
         # a file server is waited for most of the time, however few processors there are
         self._lanes = max(4, min(8, os.cpu_count() or 4))
-        self._large = False
 
     def observe(self) -> Outcome:
         """Return what a pass would do, without writing anything."""
@@ -224,24 +223,25 @@ class TreeCopy:
         self.state.write_marker(self.source, 0)
         work = outcome.work
         outcome.sent.clear()
-        self._large = work.need.largest >= plan.LARGE_FILE
         self._begin("copy", work.to_copy.files, work.to_copy.size)
         with self.timeline.step("copy"):
             if corrupt:
-                self._rsync(trees, outcome, [self._listed(trees, 0, corrupt, reread=True)])
+                self._rsync(trees, outcome, [self._listed(trees, work, 0, corrupt, reread=True)])
             if whole:
                 lists = self._shared_out(work) if outcome.changes == 0 else []
                 if lists:
                     os.makedirs(self.destination, mode=0o700, exist_ok=True)
-                    self._rsync(trees, outcome, [self._listed(trees, *each, below=True) for each in enumerate(lists)])
+                    self._rsync(
+                        trees, outcome, [self._listed(trees, work, *each, below=True) for each in enumerate(lists)]
+                    )
                 if lists and not work.linked:
                     # all that is left are folders, links, and what is to be deleted
                     rest = lanes.left_over(self._scope(different), {path for paths in lists for path in paths})
-                    self._rsync(trees, outcome, [self._listed(trees, 0, rest)])
+                    self._rsync(trees, outcome, [self._listed(trees, work, 0, rest)])
                 else:
-                    self._rsync(trees, outcome, [self._argv(trees)])
+                    self._rsync(trees, outcome, [self._argv(trees, work)])
             elif different:
-                self._rsync(trees, outcome, [self._listed(trees, 0, self._scope(different))])
+                self._rsync(trees, outcome, [self._listed(trees, work, 0, self._scope(different))])
         with self.timeline.step("sync"):
             run_all([["sync", "-f", self.destination]], self.state.lock_descriptor, lambda _files, _size: self._tick())
 
@@ -250,28 +250,37 @@ class TreeCopy:
         return lanes.share_out(sizes, work.missing, work.tied, self._lanes)
 
     def _listed(
-        self, trees: Trees, number: int, paths: Iterable[bytes], *, below: bool = False, reread: bool = False
+        self,
+        trees: Trees,
+        work: Work,
+        number: int,
+        paths: Iterable[bytes],
+        *,
+        below: bool = False,
+        reread: bool = False,
     ) -> list[str]:
         """Write the paths to a file and return the command that copies them."""
         listed = self.state.list_path(number)
         with open(listed, "wb") as file:
             # without it a name that begins with # would be a comment
             file.writelines(b"./" + path + b"\0" for path in paths)
-        return self._argv(trees, listed=listed, below=below, reread=reread)
+        return self._argv(trees, work, listed=listed, below=below, reread=reread)
 
     @cached_property
     def _digests(self) -> bool:
         """Whether rsync says what it read."""
         return plan.gives_digests(self.runner(["rsync", "--version"], timeout=_COMMAND_TIMEOUT).stdout)
 
-    def _argv(self, trees: Trees, *, listed: str = "", below: bool = False, reread: bool = False) -> list[str]:
+    def _argv(
+        self, trees: Trees, work: Work, *, listed: str = "", below: bool = False, reread: bool = False
+    ) -> list[str]:
         words = as_account([]) if self._account else []
         return plan.rsync_argv(
             trees.source,
             self.destination,
             words,
             digests=self._digests,
-            large=self._large,
+            large=work.need.largest >= plan.LARGE_FILE,
             listed=listed,
             below=below,
             reread=reread,

@@ -74,7 +74,8 @@ def run_all(commands: Sequence[list[str]], lock_descriptor: int, report: Callabl
                 for key, _events in selector.select(0.5):
                     _read(selector, key.fileobj, key.data)  # type: ignore[arg-type]
                 report(sum(run.files for run in runs), sum(max(run.size, run.transferred) for run in runs))
-                time.sleep(_REST)
+                if selector.get_map():
+                    time.sleep(_REST)
             for run in runs:
                 run.rc = run.process.wait()
         finally:

@@ -169,8 +169,9 @@ def _digest(path: bytes) -> list[Any]:
             block, length = os.read(descriptor, _FIRST_READ), _FIRST_READ
             # with the data at once: update takes a lock, which costs more than the sum of a small file
             digest, size = hashlib.md5(block, usedforsecurity=False), len(block)
-            # only the end of a file gives less than was asked for
-            while len(block) == length:
+            # only the end of a file gives less than was asked for; one that grows is not followed to where it gets
+            limit = os.fstat(descriptor).st_size if len(block) == length else size
+            while len(block) == length and size <= limit:
                 block, length = os.read(descriptor, _READ_SIZE), _READ_SIZE
                 digest.update(block)
                 size += len(block)

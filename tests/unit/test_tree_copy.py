@@ -245,3 +245,10 @@ def test_the_source_is_read_by_the_account(place: Path, monkeypatch: pytest.Monk
     secret.unlink()
     copy(place, "last")
     assert_equal(place)
+
+
+def test_a_file_that_never_ends_is_not_read_for_ever() -> None:
+    with closing(_tree_worker_loader.Worker("source", "node1", None)) as reader:
+        reader.send("digest", "/dev", [b"zero"])
+        (digest,) = reader.digests(0)
+    assert digest == _tree.Digest(None, "it changed", 0)

@@ -68,7 +68,7 @@ def test_the_lists_are_about_as_long_as_each_other(tree: Tree, number: int) -> N
     ]
     total = sum(tree.sizes.values()) + lanes.FILE_COST * len(tree.sizes)
     largest = max(tree.sizes.values()) + lanes.FILE_COST
-    assert not costs or max(costs) <= total / number + max(largest, total / number / 4)
+    assert not costs or max(costs) <= total / number + max(largest, total / number / lanes._FOLDERS_A_LANE)
 
 
 def test_a_new_folder_is_listed_instead_of_its_files() -> None:
