@@ -120,7 +120,7 @@ set -e -o pipefail
     \\( -name __pycache__ {" ".join(f"-o -path {path}" for path in _SPARED)} \\) -prune \\
     -o \\( -type f -o -type l \\) -printf '%p %m %u %g %s %T@\\n'
   find /run/systemd /usr/lib/systemd/system -ignore_readdir_race \\
-    -path '*/system/*' -printf '%p -> %l\\n' -o -path '*/generator*/*' -printf '%p -> %l\\n'
+    \\( -path '*/system/*' -o -path '*/generator*/*' \\) -printf '%p -> %l\\n'
   dpkg -l
   systemctl list-units --type=service,mount --state=running,mounted --no-legend --no-pager --plain \\
     | awk '{{print $1}}' \\
