@@ -20,7 +20,8 @@ def _compile_source(path: str, source: bytes) -> object:
         with open(kept, "rb") as file:
             return marshal.loads(file.read())
     except (OSError, EOFError, ValueError):
-        code = _compile(path, source)
+        pass  # not there yet, or a power cut left half of it
+    code = _compile(path, source)
     try:
         os.makedirs(_KEPT, mode=0o700, exist_ok=True)
         part = f"{kept}.{os.getpid()}"
