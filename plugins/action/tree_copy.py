@@ -19,11 +19,12 @@ from ansible.utils.display import Display
 from ansible_collections.rspm.ha.plugins.module_utils._tree_plan import state_folder
 from ansible_collections.rspm.ha.plugins.module_utils._tree_progress import parse_progress, progress_line
 
-# Seconds. The first questions come soon, since the last pass over what is equal takes little more.
-_FIRST_INTERVAL = 0.3
+# Seconds. A question waits on the machine for what it asks: the beginning, then the end.
+_PAUSE = 0.3
 _INTERVAL = 2.0
 _LINE_INTERVAL = 3.0
-_START = 1.5
+# One that has not begun by then may have been refused
+_START = 4.0
 # The module writes its progress each second; one that does not may have ended, and after a while there is none
 _SILENT = 10.0
 _GONE = 120.0
@@ -71,28 +72,33 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible has no types
         task_vars: dict[str, Any] | None,
     ) -> dict[str, Any]:
         """Show the progress until the module has ended, and return its result."""
-        begun = changed = answered = time.monotonic()
-        shown, seen, playbook = 0.0, "", os.getppid()
+        started_at = changed = answered = time.monotonic()
+        shown, seen, begun, playbook = 0.0, "", False, os.getppid()
         alive, progress, lock = (
             shlex.quote(f"{folder}/{name}") for name in (f"alive.{follower}", f"progress.{follower}", "lock")
         )
-        # the copy holds the lock from its first progress to its end, so that this wait ends with it
-        wait = f"test ! -e {progress} || flock --shared --timeout {_INTERVAL:g} {lock} true"
+        begin = f"for wait in $(seq {_INTERVAL / 0.2:.0f}); do test -e {alive} && break; sleep 0.2; done; "
+        # the copy holds the lock while it has the file of whoever follows it, so that this wait ends with it
+        ask = (
+            f"if test -e {alive}; then echo begun; touch -c {alive}; "
+            f"flock --shared --timeout {_INTERVAL:g} {lock} true; fi; "
+            f"if test -e {alive}; then echo at work; cat {progress} 2>/dev/null || :; fi"
+        )
         while True:
             if os.getppid() != playbook:
                 # killed; whoever goes on following would keep the module at work
                 raise AnsibleError("The playbook is gone")
-            time.sleep(_FIRST_INTERVAL if seen or time.monotonic() - begun < 2 else _INTERVAL)
+            time.sleep(_PAUSE)
             try:
-                asked = f"touch -c {alive}; {wait}; cat {progress} 2>/dev/null || :"
-                text = self._low_level_execute_command(asked)["stdout"]
-                now = time.monotonic()
-                answered = now
+                text = self._low_level_execute_command(ask if begun else begin + ask)["stdout"]
+                now = answered = time.monotonic()
                 if text.strip() and text != seen:
                     seen, changed = text, now
-                # asking for the result costs more than for the progress, of which there is none before and after
-                began = bool(seen) or now - begun > _START
-                if (began and not text.strip()) or now - changed > _SILENT:
+                lines = text.splitlines()
+                begun = begun or "begun" in lines
+                # asking for the result costs more than for the progress
+                over = "at work" not in lines if begun else now - started_at > _START
+                if over or now - changed > _SILENT:
                     ended = self._ended(started, host, task_vars)
                     if ended is not None:
                         return ended
@@ -101,7 +107,7 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible has no types
                     raise
                 self._connection.reset()
                 continue
-            found = parse_progress(text)
+            found = parse_progress("".join(lines[-1:]))
             if found is not None and now - shown >= _LINE_INTERVAL:
                 display.display(progress_line(host, found))
                 shown = now

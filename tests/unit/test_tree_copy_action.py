@@ -51,29 +51,37 @@ def test_the_result_is_the_modules_own(action: ActionModule, monkeypatch: pytest
     assert ended(action, monkeypatch, status) == {"changed": True, "files": 7}
 
 
-def test_the_end_of_a_copy_is_known_at_once(
+def test_a_copy_that_begins_late_is_asked_for_its_result_at_its_end(
     action: ActionModule, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def execute(command: str) -> dict[str, str]:
         done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
         return {"stdout": done.stdout}
 
+    asked: list[float] = []
     monkeypatch.setattr(action, "_low_level_execute_command", execute)
-    monkeypatch.setattr(action, "_ended", lambda *_args: {"at": time.monotonic()})
-    progress, over = tmp_path / "progress.x", 0.0
-    progress.write_text("{}")
-    lock = (tmp_path / "lock").open("w")
-    fcntl.flock(lock, fcntl.LOCK_EX)
+    monkeypatch.setattr(action, "_ended", lambda *_args: asked.append(time.monotonic()) or {})
+    times: list[float] = []
 
-    def end() -> None:
-        nonlocal over
-        progress.unlink()
-        over = time.monotonic()
-        lock.close()
+    def copy() -> None:
+        time.sleep(2.6)
+        with (tmp_path / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            (tmp_path / "alive.x").touch()
+            time.sleep(2.4)
+            (tmp_path / "alive.x").unlink()
+            times.append(time.monotonic())
 
-    timer = threading.Timer(2.4, end)
-    timer.start()
-    asked = action._follow(STARTED, str(tmp_path), "x", "node1", None)["at"]
-    timer.join()
-    # otherwise it would be two seconds from one question to the next
-    assert 0 < asked - over < 1
+    thread = threading.Thread(target=copy)
+    thread.start()
+    action._follow(STARTED, str(tmp_path), "x", "node1", None)
+    thread.join()
+    # once, and not up to two seconds later
+    assert len(asked) == 1 and 0 < asked[0] - times[0] < 1
+
+
+def test_a_copy_that_never_begins_is_asked_for_its_result(
+    action: ActionModule, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(action, "_ended", lambda *_args: {"failed": True})
+    assert action._follow(STARTED, str(tmp_path), "x", "node1", None) == {"failed": True}
