@@ -66,7 +66,8 @@ class NodeUpgrade:
 
         planning: check mode, in which nothing was staged or stopped before.
         """
-        service, remains = load_service(self.runner), load_remains(self.runner)
+        service = load_service(self.runner)
+        remains = load_remains(self.runner, unit=service.unit)
         request = self.request
         if request.path and not planning and not os.path.isfile(request.path):
             request = replace(request, path="")

@@ -12,6 +12,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._problem import raise_any
 from ansible_collections.rspm.ha.plugins.module_utils._process_loader import load_processes
 from ansible_collections.rspm.ha.plugins.module_utils._product import UNIT
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner
+from ansible_collections.rspm.ha.plugins.module_utils._service import UnitState
 from ansible_collections.rspm.ha.plugins.module_utils._service_loader import block, load_document, load_unit
 from ansible_collections.rspm.ha.plugins.module_utils._stop import (
     Remains,
@@ -27,9 +28,12 @@ _POLL_INTERVAL = 0.05
 _LINGER_SECONDS = 10.0
 
 
-def load_remains(runner: Runner, control_group: str = "") -> Remains:
-    """Return what is left of the server on this node. control_group: of the unit while it ran, "" for the present."""
-    unit = load_unit(runner)
+def load_remains(runner: Runner, control_group: str = "", unit: UnitState | None = None) -> Remains:
+    """Return what is left of the server on this node.
+
+    control_group: of the unit while it ran, "" for the present. unit: where it was just looked at.
+    """
+    unit = unit or load_unit(runner)
     sockets = runner(["ss", "--no-header", "--listening", "--tcp", "--numeric", "--processes"], check=True, timeout=30)
     listeners = parse_listeners(sockets.stdout, listen_addresses(load_document()))
     return Remains(unit, load_processes(unit.control_group or control_group), listeners)
