@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import secrets
 import socket
@@ -229,12 +230,16 @@ def _tcp(host: str, port: int, timeout: float) -> socket.socket:
         raise ConnectFailed(facts.NETWORK, error.strerror or str(error)) from error
 
 
+@functools.cache
 def _context(sslmode: str, ca_file: str) -> ssl.SSLContext:
     """Return what each sslmode means to libpq: verify-ca checks the issuer, verify-full the name too."""
-    context = ssl.create_default_context(cafile=ca_file or None)
-    if sslmode != "verify-full":
-        # Of all sslmodes only verify-full asks for the name.
-        context.check_hostname = False
+    if sslmode in ("verify-ca", "verify-full"):
+        context = ssl.create_default_context(cafile=ca_file or None)
+    else:
+        # the system's issuers are not needed, and reading them takes longer than the rest of a login
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # Of all sslmodes only verify-full asks for the name.
+    context.check_hostname = sslmode == "verify-full"
     if sslmode in ("prefer", "require"):
         # An sslmode of these encrypts without asking who the server is; that is what it means.
         context.verify_mode = ssl.CERT_NONE
