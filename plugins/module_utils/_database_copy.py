@@ -73,6 +73,7 @@ class Facts:
     """One side of a part.
 
     version: e.g. 150004. identity: of cluster, database and schema, the same whatever name the server is reached by.
+    hash_probe: its hashes of a text that is always the same.
     bytes: of tables and indexes; data_bytes: of tables. tables, rows: their number, and PostgreSQL's estimate.
     objects: some names of what is in it. owner: whether the role owns the database, and the schema where there is one.
     comment: of the database, or of the schema. extensions: installed; creatable: extensions that the role could create.
@@ -88,6 +89,7 @@ class Facts:
     rows: int
     objects: tuple[str, ...]
     owner: bool
+    hash_probe: str = ""
     comment: str = ""
     schema_exists: bool = True
     in_recovery: bool = False

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -31,7 +30,6 @@ from ansible_collections.rspm.ha.plugins.module_utils._database_copy_scan_loader
     address_of,
     ask,
     load_facts,
-    load_hashes,
     open_side,
     scan,
 )
@@ -47,8 +45,6 @@ from ansible_collections.rspm.ha.plugins.module_utils._session_watch_loader impo
 from ansible_collections.rspm.ha.plugins.module_utils._timeline_loader import Timeline
 
 _SESSION_TIMEOUT = 30.0
-_LEFTOVER_TIMEOUT = 60.0
-_POLL_INTERVAL = 0.2
 
 
 @dataclass
@@ -74,12 +70,13 @@ class Copier:
     def observe(self, *, target_needed: bool) -> Observed:
         """Return what is on both sides. Raises DomainError; for the target only where it is needed."""
         with self.timeline.step("observe"):
-            source = {part.name: load_facts(self.source, part.source, part.schema) for part in self.parts}
+            load = partial(load_facts, end_leftovers=target_needed)
+            source = {part.name: load(self.source, part.source, part.schema) for part in self.parts}
             target: dict[str, Facts | None] = {}
             problem = None
             for part in self.parts:
                 try:
-                    target[part.name] = load_facts(self.target, part.target, part.schema)
+                    target[part.name] = load(self.target, part.target, part.schema)
                 except DomainError as error:
                     if target_needed:
                         raise
@@ -93,7 +90,9 @@ class Copier:
             facts = seen.target[part.name]
             if facts is not None:
                 problems += copy.judge_sides(part, seen.source[part.name], facts, self.target.user)
-                self._require_another(part)
+                if facts.identity == seen.source[part.name].identity:
+                    # one database by two names, or a server that was cloned
+                    self._require_another(part)
         raise_any(problems)
         steps: dict[str, Step] = {}
         refused = []
@@ -117,7 +116,6 @@ class Copier:
     def copy(self) -> tuple[Observed, dict[str, Step]]:
         """Have both databases in the target, verified; returns what was there before, and what was done."""
         with workshop(self.runner, self.work_path, self.host) as shop:
-            self._end_leftovers()
             seen = self.observe(target_needed=True)
             self._prove_no_session("sessions")
             steps = self.plan(seen)
@@ -173,13 +171,12 @@ class Copier:
         equal, digest = False, ""
         if copy.state_of(target, source.identity) is copy.TargetState.FINISHED:
             with self.timeline.step(f"compare {part.name}"):
-                both = self._scan_both(part)
+                both = self._scan_both(part, content.row_hashes(source.hash_probe, target.hash_probe))
             equal = not content.compare(*both, same_major=source.version // 10000 == target.version // 10000)
             digest = both[1].digest()
         return copy.decide(part, target, source.identity, equal, digest)
 
-    def _scan_both(self, part: Part) -> tuple[content.Content, content.Content]:
-        hashes = load_hashes(self.source, part.source, self.target, part.target)
+    def _scan_both(self, part: Part, hashes: Sequence[str]) -> tuple[content.Content, content.Content]:
         with ThreadPoolExecutor(max_workers=2) as pool:
             both = [pool.submit(one, part, hashes) for one in (self._scan_source, self._scan_target)]
             self.contents[part.name] = (both[0].result(), both[1].result())
@@ -196,7 +193,7 @@ class Copier:
         if target is None:
             raise TypeError("a copy is made only where there is a target")
         where = address_of(self.target, part.target, part.schema)
-        hashes = load_hashes(self.source, part.source, self.target, part.target)
+        hashes = content.row_hashes(source.hash_probe, target.hash_probe)
         only = [f"--schema={quote_pattern(part.schema)}"] if part.schema else []
         with self.timeline.step(f"dump {part.name}"):
             shop.dump(tools, self.source, part.source, only, self.jobs, part.name, source.address)
@@ -274,26 +271,6 @@ class Copier:
                     "Give the address of the node's own PostgreSQL as the target",
                 )
             )
-
-    def _end_leftovers(self) -> None:
-        """End the sessions that a killed run of this host's left."""
-        pairs = [(self.source, part.source) for part in self.parts] + [
-            (self.target, part.target) for part in self.parts
-        ]
-        for database, name in dict.fromkeys(pairs):
-            deadline = time.monotonic() + _LEFTOVER_TIMEOUT
-            with closing(open_side(database, name)) as connection:
-                while ask(connection, address_of(database, name), catalog.LEFTOVER_QUERY):
-                    if time.monotonic() > deadline:
-                        raise DomainError(
-                            Problem(
-                                CHECK,
-                                f"sessions of an earlier copy do not end in {address_of(database, name)}",
-                                "What they still write would be mixed with this copy",
-                                "Restart that database server, and run the same command again",
-                            )
-                        )
-                    time.sleep(_POLL_INTERVAL)
 
     def _prove_no_session(self, step: str, *, source_only: bool = False) -> None:
         sides = [(self.source, "What a node writes after the copy has begun would be lost with the old database")]

@@ -9,26 +9,30 @@ from __future__ import annotations
 import queue
 import socket
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 
 from ansible_collections.rspm.ha.plugins.module_utils import _database_copy_catalog as catalog
 from ansible_collections.rspm.ha.plugins.module_utils import _database_copy_content as content
 from ansible_collections.rspm.ha.plugins.module_utils._database import Database
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy import Facts
-from ansible_collections.rspm.ha.plugins.module_utils._database_copy_failure import failed
+from ansible_collections.rspm.ha.plugins.module_utils._database_copy_failure import CHECK, failed
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire import ProtocolError, ServerRefused, literal
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire_loader import (
     ConnectFailed,
     Connection,
     require_session,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
 
 _LOGIN_TIMEOUT = 10.0
 # one table may take long; that the server is gone, the keepalives tell
 _STATEMENT_TIMEOUT = 6 * 3600.0
+_LEFTOVER_TIMEOUT = 60.0
+_POLL_INTERVAL = 0.2
 _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 
 
@@ -66,19 +70,26 @@ def ask(connection: Connection, address: str, statement: str) -> list[dict[str, 
         raise DomainError(failed(address, str(error))) from error
 
 
-def load_facts(database: Database, name: str, schema: str) -> Facts:
-    """Return what kind of database it is. Raises DomainError."""
+def load_facts(database: Database, name: str, schema: str, *, end_leftovers: bool) -> Facts:
+    """Return what kind of database it is. Raises DomainError.
+
+    end_leftovers: first end the sessions that a killed run of this host's left there.
+    """
     address = address_of(database, name, schema)
     with closing(open_side(database, name)) as connection:
+        if end_leftovers:
+            _end_leftovers(connection, address_of(database, name))
         row = ask(connection, address, catalog.facts_query(schema))[0]
         objects = ask(connection, address, catalog.objects_query(schema))
         extensions = ask(connection, address, catalog.EXTENSIONS_QUERY)
         identity = ask(connection, address, catalog.IDENTITY_QUERY)[0]["identity"]
+        hash_probe = ask(connection, address, content.PROBE_QUERY)[0]["hashes"]
     return Facts(
         address=address,
         version=int(row["version"] or 0),
         encoding=row["encoding"] or "",
         identity=f"{identity}/{schema}",
+        hash_probe=hash_probe or "",
         bytes=int(row["bytes"] or 0),
         data_bytes=int(row["data_bytes"] or 0),
         tables=int(row["tables"] or 0),
@@ -94,13 +105,19 @@ def load_facts(database: Database, name: str, schema: str) -> Facts:
     )
 
 
-def load_hashes(source: Database, source_name: str, target: Database, target_name: str) -> Sequence[str]:
-    """Return the hashes of rows that both servers agree on."""
-    found = []
-    for database, name in ((source, source_name), (target, target_name)):
-        with closing(open_side(database, name)) as connection:
-            found.append(ask(connection, address_of(database, name), content.PROBE_QUERY)[0]["hashes"] or "")
-    return content.row_hashes(*found)
+def _end_leftovers(connection: Connection, address: str) -> None:
+    deadline = time.monotonic() + _LEFTOVER_TIMEOUT
+    while ask(connection, address, catalog.LEFTOVER_QUERY):
+        if time.monotonic() > deadline:
+            raise DomainError(
+                Problem(
+                    CHECK,
+                    f"sessions of an earlier copy do not end in {address}",
+                    "What they still write would be mixed with this copy",
+                    "Restart that database server, and run the same command again",
+                )
+            )
+        time.sleep(_POLL_INTERVAL)
 
 
 def scan(
@@ -119,9 +136,10 @@ def scan(
         if not schema:
             row = ask(connection, address, content.LARGE_OBJECTS_QUERY)[0]
             large = (int(row["objects"] or 0), row["digest"] or "")
+        found = _scan_tables(connection, database, name, tables, hashes, jobs)
     return content.Content(
         items=items,
-        tables=_scan_tables(database, name, tables, hashes, jobs),
+        tables=found,
         sequences={row["name"] or "": row["value"] or "" for row in sequences},
         large_objects=large,
         grants=grants,
@@ -130,35 +148,43 @@ def scan(
 
 
 def _scan_tables(
-    database: Database, name: str, tables: list[str], hashes: Sequence[str], jobs: int
+    first: Connection, database: Database, name: str, tables: list[str], hashes: Sequence[str], jobs: int
 ) -> dict[str, tuple[int, str]]:
+    """Return rows and digest of every table. first: a session that is open already, one of the jobs."""
     left: queue.SimpleQueue[str] = queue.SimpleQueue()
     for table in tables:
         left.put(table)
     stop = threading.Event()
 
-    def work() -> dict[str, tuple[int, str]]:
+    def read(connection: Connection) -> dict[str, tuple[int, str]]:
         found: dict[str, tuple[int, str]] = {}
+        while not stop.is_set():
+            try:
+                table = left.get_nowait()
+            except queue.Empty:
+                break
+            where = f"{address_of(database, name)}, table {table}"
+            row = ask(connection, where, content.table_query(table, hashes))[0]
+            found[table] = (int(row["rows"] or 0), row["digest"] or "")
+        return found
+
+    def read_beside() -> dict[str, tuple[int, str]]:
+        with closing(open_side(database, name)) as connection:
+            return read(connection)
+
+    def work(one: Callable[[], dict[str, tuple[int, str]]]) -> dict[str, tuple[int, str]]:
         try:
-            with closing(open_side(database, name)) as connection:
-                while not stop.is_set():
-                    try:
-                        table = left.get_nowait()
-                    except queue.Empty:
-                        break
-                    where = f"{address_of(database, name)}, table {table}"
-                    row = ask(connection, where, content.table_query(table, hashes))[0]
-                    found[table] = (int(row["rows"] or 0), row["digest"] or "")
+            return one()
         except DomainError:
             stop.set()
             raise
-        return found
 
-    workers = min(jobs, len(tables))
-    if not workers:
-        return {}
-    with ThreadPoolExecutor(max_workers=workers) as pool:
-        merged_tables: dict[str, tuple[int, str]] = {}
-        for one in [pool.submit(work) for _number in range(workers)]:
-            merged_tables.update(one.result())
-    return merged_tables
+    workers: list[Callable[[], dict[str, tuple[int, str]]]] = [
+        partial(read, first),
+        *[read_beside] * (min(jobs, len(tables)) - 1),
+    ]
+    merged: dict[str, tuple[int, str]] = {}
+    with ThreadPoolExecutor(max_workers=len(workers)) as pool:
+        for done in [pool.submit(work, one) for one in workers]:
+            merged.update(done.result())
+    return merged
