@@ -15,6 +15,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from rspm_lab import lab as lab_module
+from rspm_lab import machine
 from rspm_lab.lab import Lab
 from rspm_lab.network import FORWARDING, Network
 from rspm_lab.paths import lab_dir, state_root
@@ -181,6 +182,12 @@ def test_another_architecture_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(os, "uname", lambda: other)
     with pytest.raises(LabError, match="needs an x86_64 host, this one is aarch64"):
         lab_module.up("labtest", ["a"], "full", 256)
+
+
+def test_the_machines_of_two_labs_take_turns_on_the_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _process: {0, 3})
+    taken = [machine.processor(lab_index, number) for lab_index in (0, 1) for number in range(1, 6)]
+    assert taken == [3, 0, 3, 0, 3, 0, 3, 0, 3, 0]
 
 
 def test_labs_side_by_side_have_networks_of_their_own() -> None:

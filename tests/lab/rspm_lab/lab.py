@@ -149,7 +149,7 @@ def power_on(lab: Lab, names: list[str]) -> None:
         if machine.kernel_pid(lab.files(name)) is not None:
             raise LabError(f"{name} is on already")
         image, kernel_root = images.image(lab.flavour), images.kernel_root()
-        machine.start(lab.spec(name), lab.network.namespace, lab.folder, kernel_root, image)
+        machine.start(lab.spec(name), lab.index, lab.network.namespace, lab.folder, kernel_root, image)
     wait_up(lab, names)
 
 

@@ -152,9 +152,20 @@ def main() -> int:
     return supervise(MachineFiles(INSIDE / "state", name), command)
 
 
-def start(spec: MachineSpec, namespace: str, lab: Path, kernel_root: Path, image: Path) -> None:
+def processor(lab_index: int, number: int) -> int:
+    """Return the processor on which a machine runs, the next one for the next machine.
+
+    A machine's kernel and its processes are processes here that wait for each other at each of its system calls. Where
+    these are on two processors, such a call takes 22 us instead of 13.
+    """
+    there = sorted(os.sched_getaffinity(0))
+    return there[(lab_index + number) % len(there)]
+
+
+def start(spec: MachineSpec, lab_index: int, namespace: str, lab: Path, kernel_root: Path, image: Path) -> None:
     """Start a machine in the lab's namespace and return at once."""
     supervisor = [
+        *("taskset", "--cpu-list", str(processor(lab_index, spec.number))),
         *("ip", "netns", "exec", namespace, "unshare", "--mount", "--propagation", "private"),
         *(sys.executable, str(Path(__file__).resolve()), str(kernel_root), str(image.parent), str(lab), spec.name),
         *uml_command(spec, image.name),

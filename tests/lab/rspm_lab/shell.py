@@ -56,6 +56,7 @@ TOOLS = {
     "ethtool": "ethtool",
     "mmdebstrap": "mmdebstrap",
     "mkfs.ext4": "e2fsprogs",
+    "taskset": "util-linux",
     "unshare": "util-linux",
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
