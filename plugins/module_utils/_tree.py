@@ -12,11 +12,11 @@ through the file system changes ctime, and nothing can set it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
-_Item = TypeVar("_Item")
+_Item = TypeVar("_Item", bound="Entry | Record")
 
 # Nanoseconds. A file may change again within one tick of the clock that stamps it, and ctime would not show it: so only
 # a file that was at rest for longer is proved. The file server's stamps may be whole seconds, and its clock differ.
@@ -127,34 +127,34 @@ def parents(path: bytes) -> Iterator[bytes]:
         yield path
 
 
-def merge(streams: list[Iterable[_Item]], key: Callable[[_Item], bytes]) -> Iterator[list[_Item | None]]:
-    """Return for each key, in order, the item of each sorted stream that has it, else None. Keys are unique."""
+def merge(streams: list[Iterable[_Item]]) -> Iterator[list[_Item | None]]:
+    """Return for each path, in order, the item of each sorted stream that has it, else None.
+
+    An item's first field is its path, which no other item of its stream has.
+    """
     iterators = [iter(stream) for stream in streams]
     heads = [next(iterator, None) for iterator in iterators]
-    keys = [None if head is None else sort_key(key(head)) for head in heads]
     while True:
-        present = [each for each in keys if each is not None]
-        if not present:
-            return
-        least = min(present)
-        row: list[_Item | None] = [None] * len(heads)
-        for number, each in enumerate(keys):
-            if each == least:
-                row[number] = heads[number]
-                head = heads[number] = next(iterators[number], None)
-                keys[number] = None if head is None else sort_key(key(head))
+        paths = [None if head is None else head[0] for head in heads]
+        if paths.count(paths[0]) == len(paths):
+            # as for nearly all of millions
+            if paths[0] is None:
+                return
+            row, heads = heads, [next(iterator, None) for iterator in iterators]
+            yield row
+            continue
+        least = min((path for path in paths if path is not None), key=sort_key)
+        row = [head if path == least else None for head, path in zip(heads, paths)]
+        heads = [
+            next(iterator, None) if path == least else head for iterator, head, path in zip(iterators, heads, paths)
+        ]
         yield row
-
-
-def _path_of(item: Any) -> bytes:
-    path: bytes = item.path
-    return path
 
 
 def join(sources: Iterable[Entry], targets: Iterable[Entry], records: Iterable[Record]) -> Iterator[Pair]:
     """Return the pairs of two sorted trees with the evidence of each; evidence of paths in neither is dropped."""
     streams: list[Iterable[Any]] = [sources, targets, records]
-    for source, target, record in merge(streams, _path_of):
+    for source, target, record in merge(streams):
         if source is not None:
             yield Pair(source.path, source, target, record)
         elif target is not None:
@@ -164,7 +164,7 @@ def join(sources: Iterable[Entry], targets: Iterable[Entry], records: Iterable[R
 def newest(old: Iterable[Record], fresh: Iterable[Record]) -> Iterator[Record]:
     """Return the evidence of two sorted streams; of two for one path the fresh one."""
     streams: list[Iterable[Record]] = [old, fresh]
-    for before, after in merge(streams, _path_of):
+    for before, after in merge(streams):
         chosen = after or before
         if chosen is not None:
             yield chosen

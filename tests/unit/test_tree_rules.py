@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 from dataclasses import replace
@@ -24,7 +25,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._tree_progress import (
     progress_line,
     seconds_left,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._tree_state_loader import parse_record, record_line
+from ansible_collections.rspm.ha.plugins.module_utils._tree_state_loader import parse_records, record_line
 
 NOW = 2_000_000_000_000_000_000
 TEXT = "f" * 32
@@ -108,7 +109,19 @@ NUMBERS = st.builds(Identity, *[st.integers(-(1 << 70), 1 << 70)] * 4)
 def test_evidence_is_one_line_and_read_as_it_was_written(record: Record) -> None:
     line = record_line(record)
     assert line.count(b"\n") == 1 and line.endswith(b"\n")
-    assert parse_record(line) == record
+    assert list(parse_records([line])) == [record]
+
+
+ODD_LINES = st.sampled_from(
+    [b"\n", b"[]\n", b"[1,2]\n", b'["a",[1,2,3,4],[5,6', b"],[\n", b"0,0\n", b'{"a":1}\n', b"\xff"]
+)
+
+
+@given(st.lists(st.builds(Record, st.binary(), NUMBERS, NUMBERS, st.just("0" * 32)) | ODD_LINES, max_size=6))
+def test_evidence_is_read_up_to_the_first_line_that_is_none(items: list[Record | bytes]) -> None:
+    lines = [record_line(item) if isinstance(item, Record) else item for item in items]
+    good = list(itertools.takewhile(lambda item: isinstance(item, Record), items))
+    assert list(parse_records(lines)) == good
 
 
 def test_digests_prove_what_was_at_rest() -> None:
