@@ -7,7 +7,7 @@ bench-converge: venv lab-tools packages ## tasks, wall time and controller CPU o
 # The machines have the memory for the names of all files of both trees, as servers do.
 .PHONY: bench-migrate
 bench-migrate: venv lab-tools packages ## outage and total time of the migration to one node, against the same by hand
-	@$(LAB) down && $(LAB) up --memory 1536
+	@$(LAB) down && $(LAB) up --memory 2048
 	@$(lab-environment) python bench/migrate.py
 
 UPGRADE_PACKAGES := .cache/packages/upgrade-outage
