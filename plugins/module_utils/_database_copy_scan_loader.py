@@ -10,10 +10,9 @@ import queue
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
-from functools import partial
+from contextlib import closing, nullcontext
 
 from ansible_collections.rspm.ha.plugins.module_utils import _database_copy_catalog as catalog
 from ansible_collections.rspm.ha.plugins.module_utils import _database_copy_content as content
@@ -156,35 +155,26 @@ def _scan_tables(
         left.put(table)
     stop = threading.Event()
 
-    def read(connection: Connection) -> dict[str, tuple[int, str]]:
+    def work(session: Connection | None) -> dict[str, tuple[int, str]]:
         found: dict[str, tuple[int, str]] = {}
-        while not stop.is_set():
-            try:
-                table = left.get_nowait()
-            except queue.Empty:
-                break
-            where = f"{address_of(database, name)}, table {table}"
-            row = ask(connection, where, content.table_query(table, hashes))[0]
-            found[table] = (int(row["rows"] or 0), row["digest"] or "")
-        return found
-
-    def read_beside() -> dict[str, tuple[int, str]]:
-        with closing(open_side(database, name)) as connection:
-            return read(connection)
-
-    def work(one: Callable[[], dict[str, tuple[int, str]]]) -> dict[str, tuple[int, str]]:
         try:
-            return one()
+            with nullcontext(session) if session else closing(open_side(database, name)) as connection:
+                while not stop.is_set():
+                    try:
+                        table = left.get_nowait()
+                    except queue.Empty:
+                        break
+                    where = f"{address_of(database, name)}, table {table}"
+                    row = ask(connection, where, content.table_query(table, hashes))[0]
+                    found[table] = (int(row["rows"] or 0), row["digest"] or "")
         except DomainError:
             stop.set()
             raise
+        return found
 
-    workers: list[Callable[[], dict[str, tuple[int, str]]]] = [
-        partial(read, first),
-        *[read_beside] * (min(jobs, len(tables)) - 1),
-    ]
+    sessions = [first, *[None] * (min(jobs, len(tables)) - 1)]
     merged: dict[str, tuple[int, str]] = {}
-    with ThreadPoolExecutor(max_workers=len(workers)) as pool:
-        for done in [pool.submit(work, one) for one in workers]:
+    with ThreadPoolExecutor(max_workers=len(sessions)) as pool:
+        for done in [pool.submit(work, session) for session in sessions]:
             merged.update(done.result())
     return merged

@@ -233,14 +233,12 @@ def _tcp(host: str, port: int, timeout: float) -> socket.socket:
 @functools.cache
 def _context(sslmode: str, ca_file: str) -> ssl.SSLContext:
     """Return what each sslmode means to libpq: verify-ca checks the issuer, verify-full the name too."""
-    if sslmode in ("verify-ca", "verify-full"):
-        context = ssl.create_default_context(cafile=ca_file or None)
-    else:
-        # the system's issuers are not needed, and reading them takes longer than the rest of a login
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    checked = sslmode not in ("prefer", "require")
+    # reading the system's issuers takes longer than the rest of a login
+    context = ssl.create_default_context(cafile=ca_file or None) if checked else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     # Of all sslmodes only verify-full asks for the name.
     context.check_hostname = sslmode == "verify-full"
-    if sslmode in ("prefer", "require"):
+    if not checked:
         # An sslmode of these encrypts without asking who the server is; that is what it means.
         context.verify_mode = ssl.CERT_NONE
     return context

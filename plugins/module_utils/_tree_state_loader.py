@@ -45,20 +45,14 @@ def _record(found: Any) -> Record | None:
         return None
 
 
-def parse_records(lines: Sequence[bytes]) -> Iterator[Record]:
-    """Return the records of the lines, up to the first line that is none."""
+def parse_records(lines: Sequence[bytes]) -> Iterator[Record | None]:
+    """Return the record of each line, None for one that is none."""
     try:
         # all at once, which takes far less than one after the other
         found = json.loads(b"[" + b",".join(lines) + b"]")
     except ValueError:
         found = []
-    if len(found) != len(lines):
-        found = map(_parsed, lines)
-    for each in found:
-        record = _record(each)
-        if record is None:
-            return
-        yield record
+    return map(_record, found if len(found) == len(lines) else map(_parsed, lines))
 
 
 def _parsed(line: bytes) -> Any:
@@ -74,16 +68,11 @@ def read_records(path: str) -> Iterator[Record]:
     try:
         with open(path, "rb", buffering=1 << 20) as file:
             while lines := file.readlines(_LINE):
-                count = 0
                 for record in parse_records(lines):
-                    key = sort_key(record.path)
-                    if key <= last:
+                    if record is None or (key := sort_key(record.path)) <= last:
                         return
                     last = key
-                    count += 1
                     yield record
-                if count < len(lines):
-                    return
     except FileNotFoundError:
         return
 

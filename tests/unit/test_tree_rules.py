@@ -121,7 +121,8 @@ ODD_LINES = st.sampled_from(
 def test_evidence_is_read_up_to_the_first_line_that_is_none(items: list[Record | bytes]) -> None:
     lines = [record_line(item) if isinstance(item, Record) else item for item in items]
     good = list(itertools.takewhile(lambda item: isinstance(item, Record), items))
-    assert list(parse_records(lines)) == good
+    assert list(itertools.takewhile(lambda record: record is not None, parse_records(lines))) == good
+    assert [item if isinstance(item, Record) else None for item in items] == list(parse_records(lines))
 
 
 def test_digests_prove_what_was_at_rest() -> None:
