@@ -72,16 +72,16 @@ def prepared() -> Lab:
         made = run_playbook(playbook, rspm_version=OLD, rspm_package_file=package)
         if made.code:
             raise LabError(f"{playbook} failed:\n{made.output[-3000:]}")
-    keep_snapshot(lab)
+    publish_kept(lab)
+    lab_module.snapshot(lab, SNAPSHOT)
     return lab
 
 
-def keep_snapshot(lab: Lab) -> None:
-    """Publish what is not to be lost, and keep the lab's cluster as the snapshot."""
+def publish_kept(lab: Lab) -> None:
+    """Publish what is not to be lost."""
     for number, name in enumerate(outside.KEPT):
         publish(lab, name, f"node{number % 3 + 1}")
     wait_until_served(lab)
-    lab_module.snapshot(lab, SNAPSHOT)
 
 
 def run_cell(lab: Lab, cell: Cell) -> dict[str, object]:

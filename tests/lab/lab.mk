@@ -3,7 +3,7 @@ LAB := tests/lab/lab
 RSPM_LAB ?= lab
 RSPM_TEST_PACKAGES := $(CURDIR)/.cache/packages
 # The longest first: they run two at a time.
-SCENARIOS := upgrade migrate cluster external mirror
+SCENARIOS := upgrade migrate mirror cluster external
 export RSPM_LAB RSPM_TEST_PACKAGES
 
 # Molecule looks for pytest and ansible-playbook on the path.

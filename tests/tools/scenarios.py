@@ -5,7 +5,8 @@
 """Run molecule scenarios two at a time, each on a lab of its own; say how every test ended, and how long it all took.
 
 Usage: scenarios.py NAME... All are run, in this order, also after one has failed. What each said is in .cache/logs; of
-those that fail the end is shown when all are done, and last the lines that say what failed.
+those that fail the end is shown when all are done, and last the lines that say what failed. Of one that is silent for
+long it is told what it is at.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,6 +29,8 @@ LOGS = ROOT / ".cache" / "logs"
 LABS = 2
 SHOWN_LINES = 250
 SHOWN_FAILURES = 12
+# No test takes as long on two cores, but for the stories of faults.
+SILENT_SECONDS = 600.0
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 # molecule wraps the lines of pytest, so that a test's name and its end may stand on two
 _TEST = re.compile(r"(\S+\.py::\S+) (PASSED|FAILED|ERROR|SKIPPED)")
@@ -48,6 +53,42 @@ def progress(line: str) -> str:
     return found[1] if found else ""
 
 
+@dataclass
+class Told:
+    """The last that a scenario said, and when (seconds, monotonic)."""
+
+    text: str
+    at: float
+
+    def now(self, text: str) -> None:
+        """Remember what was said just now."""
+        self.text, self.at = text, time.monotonic()
+
+
+def runs_of(lab: str) -> list[str]:
+    """Return the playbooks that run on a lab now, each with its age (seconds)."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError, IndexError):
+            words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
+            variables = (entry / "environ").read_bytes().decode(errors="replace").split("\0")
+            if words[1].endswith("/ansible-playbook") and f"RSPM_LAB={lab}" in variables:
+                found.append((int(time.time() - entry.stat().st_ctime), words[-1].rpartition("/")[2]))
+    # the oldest of a playbook is the run itself, the others are its workers
+    ages = {playbook: age for age, playbook in sorted(found)}
+    return [f"{playbook} for {age} s" for playbook, age in ages.items()]
+
+
+def remind(scenario: str, lab: str, told: Told, over: threading.Event) -> None:
+    """Tell what a scenario is at, each time that it has said nothing for long."""
+    shown = told.at
+    while not over.wait(10):
+        if time.monotonic() - max(told.at, shown) > SILENT_SECONDS:
+            shown = time.monotonic()
+            silent = round((shown - told.at) / 60)
+            say(f"{scenario}: silent for {silent} min after {told.text}; running: {', '.join(runs_of(lab)) or 'none'}")
+
+
 def run(scenario: str, lab: str) -> bool:
     """Run one scenario on a new lab and return whether it passed."""
     environment = {
@@ -64,6 +105,8 @@ def run(scenario: str, lab: str) -> bool:
     begun = time.monotonic()
     say(f"{scenario}: begins on lab {lab}")
     argv = ["molecule", "test", "--scenario-name", scenario]
+    told, over = Told("its begin", begun), threading.Event()
+    threading.Thread(target=remind, args=(scenario, lab, told, over), daemon=True).start()
     with (
         log.open("w", encoding="utf-8") as kept,
         subprocess.Popen(
@@ -74,8 +117,10 @@ def run(scenario: str, lab: str) -> bool:
         for line in process.stdout:
             kept.write(line)
             kept.flush()
-            if told := progress(line):
-                say(f"{scenario}: {told}")
+            if text := progress(line):
+                say(f"{scenario}: {text}")
+                told.now(text)
+    over.set()
     minutes, seconds = divmod(round(time.monotonic() - begun), 60)
     say(f"{scenario}: {'FAILED' if process.returncode else 'passed'} in {minutes} min {seconds} s")
     return process.returncode == 0

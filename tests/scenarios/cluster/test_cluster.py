@@ -17,6 +17,14 @@ from tests.scenarios.support import NODES, Lab
 Machine = Callable[[str], Host]
 
 
+def test_a_second_run_changes_nothing_and_costs_little() -> None:
+    run = support.run_playbook("site")
+    assert run.code == 0, run.output[-4000:]
+    assert run.changed() == []
+    for node in NODES:
+        assert 10 < run.tasks_of(node) <= 50, f"{node}: {run.tasks_of(node)} tasks"
+
+
 @pytest.mark.parametrize("node", NODES)
 def test_the_node_is_as_the_guide_wants_it(machine: Machine, node: str) -> None:
     host = machine(node)

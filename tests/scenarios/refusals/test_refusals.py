@@ -44,41 +44,52 @@ def test_different_versions_in_host_vars(untouched: dict[str, list[str]], tmp_pa
     )
 
 
-def test_a_missing_mount_server(untouched: dict[str, list[str]], lab: Lab) -> None:
+# Whatever stands in the way is told at once, so several of them share a run.
+
+
+def test_a_missing_mount_server_a_database_that_refuses_connections_and_a_wrong_file(
+    untouched: dict[str, list[str]], lab: Lab
+) -> None:
     absent = lab.network.address(100)
-    said = refused(untouched, rspm_storage_kind="nfs", rspm_storage_path="/mnt/rstudio-pm", rspm_nfs_server=absent)
-    assert said == (
-        f"node1, node2, node3: [storage-server] The NFS server {absent} does not answer on TCP port 2049: No route to "
-        "host. The data directory lies on it, and no node can start without it. Start the NFS server, open the port "
-        "to this node, or correct rspm_nfs_server."
+    found = hashlib.sha256(PACKAGE.read_bytes()).hexdigest()
+    said = refused(
+        untouched,
+        rspm_storage_kind="nfs",
+        rspm_storage_path="/mnt/rstudio-pm",
+        rspm_nfs_server=absent,
+        rspm_database_host="lb",
+        rspm_package_checksum="sha256:" + "0" * 64,
     )
-
-
-def test_an_existing_mount_that_is_none(untouched: dict[str, list[str]]) -> None:
-    said = refused(untouched, rspm_storage_path="/srv/nothing")
-    assert said.startswith(
-        "node1, node2, node3: [storage-type] Nothing is mounted at /srv/nothing, where an NFS mount was to be found."
-    )
-
-
-def test_a_database_that_refuses_connections(untouched: dict[str, list[str]]) -> None:
-    assert refused(untouched, rspm_database_host="lb") == (
+    assert sorted(said.splitlines()) == [
         "node1, node2, node3: [database-unreachable] Nothing listens at lb:5432 (connection refused). All nodes work "
         "on one database, and this one can't reach it. Start PostgreSQL there, have listen_addresses name an address "
-        "that this host reaches, or correct rspm_database_host and rspm_database_port."
+        "that this host reaches, or correct rspm_database_host and rspm_database_port.",
+        f"node1, node2, node3: [package-checksum] {PACKAGE} on the controller has the SHA-256 sum {found}, and "
+        f"rspm_package_checksum names {'0' * 64}. It is not the package that was meant: another version, or a download "
+        "that broke off. Fetch the package again, or correct rspm_package_checksum.",
+        f"node1, node2, node3: [storage-server] The NFS server {absent} does not answer on TCP port 2049: No route to "
+        "host. The data directory lies on it, and no node can start without it. Start the NFS server, open the port "
+        "to this node, or correct rspm_nfs_server.",
+    ]
+
+
+def test_an_existing_mount_that_is_none_a_database_that_can_not_be_reached_and_a_full_disk(
+    untouched: dict[str, list[str]], lab: Lab
+) -> None:
+    absent = lab.network.address(100)
+    support.lab_module.fill_disk(lab, "node2", 20)
+    try:
+        said = refused(untouched, rspm_storage_path="/srv/nothing", rspm_database_host=absent)
+    finally:
+        lab.ssh("node2", "rm -f /lab-fill; sync")
+    database, *space, storage = sorted(said.splitlines(), key=lambda line: line.partition("[")[2])
+    assert database.startswith("node1, node2, node3: [database-unreachable] ") and f"{absent}:5432" in database
+    assert space[0].startswith("node2: [free-space] /opt has ")
+    for line in space:
+        assert "MiB free, 1024 MiB are needed. The package and its installation need that much." in line
+    assert storage.startswith(
+        "node1, node2, node3: [storage-type] Nothing is mounted at /srv/nothing, where an NFS mount was to be found."
     )
-
-
-def test_a_database_that_can_not_be_reached(untouched: dict[str, list[str]], lab: Lab) -> None:
-    said = refused(untouched, rspm_database_host=lab.network.address(100))
-    assert said.startswith("node1, node2, node3: [database-unreachable] ")
-    assert f"{lab.network.address(100)}:5432" in said
-
-
-def test_a_database_that_does_not_let_the_nodes_in(untouched: dict[str, list[str]]) -> None:
-    said = refused(untouched, rspm_database_user="stranger")
-    assert said.count("[database-client-rule]") == 3, said
-    assert "pg_hba.conf" in said
 
 
 def test_a_wrong_password(untouched: dict[str, list[str]]) -> None:
@@ -87,6 +98,12 @@ def test_a_wrong_password(untouched: dict[str, list[str]]) -> None:
         "or no such role. Without it no node can start. Correct rspm_database_password in the vault, or set the role's "
         "password in PostgreSQL."
     )
+
+
+def test_a_database_that_does_not_let_the_nodes_in(untouched: dict[str, list[str]]) -> None:
+    said = refused(untouched, rspm_database_user="stranger")
+    assert said.count("[database-client-rule]") == 3, said
+    assert "pg_hba.conf" in said
 
 
 def test_sqlite_with_more_than_one_node(untouched: dict[str, list[str]]) -> None:
@@ -110,30 +127,6 @@ def test_a_key_that_a_variable_decides(untouched: dict[str, list[str]]) -> None:
         "node1, node2, node3: [owned-setting] rspm_config sets server.datadir. It is decided by rspm_data_dir, and the "
         "two could differ. Remove server.datadir from rspm_config and set rspm_data_dir."
     )
-
-
-def test_a_file_whose_checksum_does_not_fit(untouched: dict[str, list[str]]) -> None:
-    found = hashlib.sha256(PACKAGE.read_bytes()).hexdigest()
-    assert refused(untouched, rspm_package_checksum="sha256:" + "0" * 64) == (
-        f"node1, node2, node3: [package-checksum] {PACKAGE} on the controller has the SHA-256 sum {found}, and "
-        f"rspm_package_checksum names {'0' * 64}. It is not the package that was meant: another version, or a download "
-        "that broke off. Fetch the package again, or correct rspm_package_checksum."
-    )
-
-
-def test_a_full_disk(untouched: dict[str, list[str]], lab: Lab) -> None:
-    support.lab_module.fill_disk(lab, "node2", 20)
-    try:
-        said = refused(untouched)
-    finally:
-        lab.ssh("node2", "rm -f /lab-fill; sync")
-    assert said.startswith("node2: [free-space] /opt has ")
-    assert "MiB free, 1024 MiB are needed. The package and its installation need that much." in said
-
-
-def test_all_problems_are_told_at_once(untouched: dict[str, list[str]], tmp_path: Path) -> None:
-    said = refused(untouched, rspm_database_password="not-the-one", rspm_package_checksum="sha256:" + "0" * 64)
-    assert "[database-password]" in said and "[package-checksum]" in said
 
 
 def test_a_check_on_machines_that_are_new_does_not_fail(untouched: dict[str, list[str]]) -> None:
