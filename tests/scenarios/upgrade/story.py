@@ -101,12 +101,10 @@ class Step:
         return next(run for run in self.runs if run.code == 0)
 
 
-def perform(
-    lab: Lab, origin: str, target: str, names: list[str], folder: Path, operators: int = 1, **more: Any
-) -> Step:
+def perform(lab: Lab, origin: str, target: str, names: list[str], folder: Path, operators: int, **more: Any) -> Step:
     """Upgrade under load, with so many operators who type the same at once."""
     before = served(lab, names)
-    reports = [folder / f"report-{target}-{number}.json" for number in range(operators)]
+    reports = [folder / f"report-{number}.json" for number in range(operators)]
 
     def operate(report: Path) -> Run:
         return upgrade(target, rspm_report_file=str(report), **more)
