@@ -25,7 +25,8 @@ _MEMBERS = {"ready": Balancer.READY, "drain": Balancer.DRAIN, "maintenance": Bal
 class Sessions:
     """Who has sessions in the databases.
 
-    own: how many, by node; one that could not ask has none here. foreign: addresses of what is no node.
+    own: how many, by node; one that could not ask has none here. foreign: addresses of what is no node, "" for the
+    server's own socket.
     says: why a node could not ask, "" where all could.
     """
 
@@ -44,7 +45,7 @@ def observe_sessions(results: Mapping[str, Any]) -> Sessions:
     silent = [f"{host}: {said['msg']}" for host, said in results.items() if said and "msg" in said]
     return Sessions(
         own={name: seen.count(address) for name, address in addresses.items()},
-        foreign=tuple(address or "its own socket" for address in foreign),
+        foreign=tuple(foreign),
         says="; ".join(silent),
     )
 

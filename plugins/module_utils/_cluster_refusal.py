@@ -48,13 +48,18 @@ def balancer_unknown(name: str, why: str) -> Problem:
 
 
 def foreign_session(address: str, database: str, why: str) -> Problem:
-    """Return the problem of a session that is no node's. database: name of its host."""
+    """Return the problem of a session of the nodes' role that is no node's.
+
+    address: "" for the server's own socket. database: name of its host.
+    """
+    where = address or f"the machine of {database} itself"
     return Problem(
         check="foreign-session",
-        found=f"{address} has a session in the database on {database} and is no node of the inventory",
+        found=f"{address or 'a program'} has a session as the nodes' role in the database on {database}"
+        f"{'' if address else ', over the own socket of the server,'} and is no node of the inventory",
         why=why,
-        fix=f"On {address}: systemctl mask --now rstudio-pm, or end whatever else uses the service's database "
-        f"account; then {AGAIN}",
+        fix=f"On {where}: systemctl mask --now rstudio-pm if a node runs there, or end whatever else uses the "
+        f"service's database account; then {AGAIN}",
     )
 
 

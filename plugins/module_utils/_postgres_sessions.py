@@ -5,6 +5,8 @@
 """Who is connected to the databases: the statement that asks, and what its answer means.
 
 Before a schema may move, every other node has to be proved stopped, and a session that is left is a node that is not.
+Whoever asks has logged in as the nodes' role, and only that role's sessions count: a monitoring role's is no node. The
+server shows every role who a session belongs to, and its own sessions whole; only of others it hides the address.
 Source: PostgreSQL's manual (pg_stat_activity, inet_client_addr, pg_terminate_backend).
 """
 
@@ -18,15 +20,16 @@ from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire import APPL
 from ansible_collections.rspm.ha.plugins.module_utils._problem import Problem
 
 ADDRESS_QUERY = "SELECT host(inet_client_addr()) AS address"
+_OWN_SOCKET = "the server's own socket"
 
 
 @dataclass(frozen=True)
 class Session:
     """One client session, as pg_stat_activity shows it.
 
-    client_address: empty for a session through the server's own socket, and for those of other roles that the asking
-    role may not look into. state: idle, active, idle in transaction, ... or empty. since: the time of the last change
-    of state, connected: of the login; both UTC in ISO 8601, empty where not shown.
+    client_address: empty for a session through the server's own socket. state: idle, active, idle in transaction, ...
+    or empty. since: the time of the last change of state, connected: of the login; both UTC in ISO 8601, empty where
+    not shown.
     """
 
     pid: int
@@ -44,9 +47,10 @@ class Session:
 
 
 def sessions_query(databases: Sequence[str]) -> str:
-    """Return the statement that lists the client sessions of the databases, without those of this collection.
+    """Return the statement that lists the client sessions of the asking role in the databases.
 
-    The kind of a session is hidden where the asking role may not look into it; such a session counts as a client's.
+    Without those of this collection. Where the kind of a session is not told, it counts as a client's. The role is the
+    one that the server logged in, which a map of names or a proxy may have made of another name.
     """
     names = ", ".join(literal(name) for name in databases)
     moment = "to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"
@@ -54,7 +58,7 @@ def sessions_query(databases: Sequence[str]) -> str:
         "SELECT pid, datname, usename, application_name, host(client_addr) AS client_addr, state, "
         f"{moment.format('state_change')} AS since, {moment.format('backend_start')} AS connected "
         f"FROM pg_catalog.pg_stat_activity WHERE datname IN ({names}) "
-        f"AND application_name <> {literal(APPLICATION)} "
+        f"AND usename = session_user AND application_name <> {literal(APPLICATION)} "
         "AND coalesce(backend_type, 'client backend') = 'client backend' ORDER BY datname, pid"
     )
 
@@ -79,7 +83,7 @@ def parse_sessions(rows: Rows) -> tuple[Session, ...]:
 def remaining(sessions: Iterable[Session], exclude: Iterable[str]) -> tuple[Session, ...]:
     """Return the sessions that come from none of the excluded addresses or networks.
 
-    A session whose address is not shown is never excluded. Raises ValueError for what is neither address nor network.
+    A session over the server's own socket is never excluded. Raises ValueError for what is neither address nor network.
     """
     networks = [ipaddress.ip_network(item, strict=False) for item in exclude]
 
@@ -97,7 +101,7 @@ def judge_sessions(sessions: Sequence[Session], where: str) -> list[Problem]:
     if not sessions:
         return []
     shown = "; ".join(
-        f"{session.application or 'unnamed'} from {session.client_address or 'an address that is not shown'}"
+        f"{session.application or 'unnamed'} from {session.client_address or _OWN_SOCKET}"
         f" as {session.user} on {session.database} (pid {session.pid}, {session.state or 'state not shown'}"
         f"{' since ' + session.since if session.since else ''})"
         for session in sessions
@@ -112,16 +116,15 @@ def judge_sessions(sessions: Sequence[Session], where: str) -> list[Problem]:
     ]
 
 
-def sessions_of(sessions: Iterable[Session], user: str, *, of: str = "", not_of: str = "") -> tuple[Session, ...]:
-    """Return the sessions of the server's role, all of them where neither is given.
+def sessions_of(sessions: Iterable[Session], *, of: str = "", not_of: str = "") -> tuple[Session, ...]:
+    """Return the sessions by their addresses, all of them where neither is given.
 
     of: only those from this address. not_of: those from this address don't count.
     """
     return tuple(
         session
         for session in sessions
-        if session.user == user
-        and (not of or session.client_address == of)
+        if (not of or session.client_address == of)
         and (not not_of or session.client_address != not_of)
     )
 

@@ -39,12 +39,11 @@ _GRACE_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class SessionWatch:
-    """An open session that tells who else is connected. timeout: seconds to wait for the last one to end."""
+    """An open session that tells where else its role is connected. timeout: seconds to wait for the last one to end."""
 
     connection: Connection
     where: str
     databases: tuple[str, ...]
-    user: str
     timeout: float
 
     def ask(self, statement: str) -> Rows:
@@ -63,7 +62,7 @@ class SessionWatch:
         deadline = time.monotonic() + timeout
         while True:
             everyone = parse_sessions(self.ask(sessions_query(self.databases)))
-            left = sessions_of(everyone, self.user, of=of, not_of=not_of)
+            left = sessions_of(everyone, of=of, not_of=not_of)
             if not left or time.monotonic() >= deadline:
                 return left
             time.sleep(_POLL_INTERVAL)
@@ -102,7 +101,7 @@ def open_watch(database: Mapping[str, Any]) -> SessionWatch:
         _LOGIN_TIMEOUT,
     )
     where = f"{database['host']}:{database['port']}"
-    return SessionWatch(connection, where, names, database["user"], database["timeout"])
+    return SessionWatch(connection, where, names, database["timeout"])
 
 
 def load_left_sessions(database: Database, timeout: float) -> list[Problem]:

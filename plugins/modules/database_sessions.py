@@ -12,7 +12,8 @@ module: database_sessions
 short_description: Tell who is connected to Package Manager's databases
 version_added: 1.0.0
 description:
-  - Lists the client sessions of the main and the usage database with their addresses, as the server itself sees them.
+  - Lists the client sessions that the nodes' role has in the main and the usage database, with their addresses as the
+    server itself sees them. Sessions of other roles, as those of a monitoring tool, are no node's and are not listed.
   - With O(expect=none) it waits until no session is left and fails otherwise. Before a schema may move, that is a proof
     that comes from neither the node nor its service manager that no other node still works on it.
   - Tells also with which address the server sees this host, by which its sessions are told from those of others.
@@ -35,7 +36,7 @@ options:
     elements: str
     required: true
   user:
-    description: Role that logs in. It sees the addresses of its own sessions, so give the one that the nodes use.
+    description: Role that logs in and whose sessions count, which is the one that the nodes use.
     type: str
     required: true
   password:
@@ -121,11 +122,11 @@ sessions:
       type: str
       sample: rstudio-pm
     client_address:
-      description: Address of the client; empty for the server's own socket, or where it is not shown to this role.
+      description: Address of the client; empty for the server's own socket.
       type: str
       sample: 192.0.2.12
     state:
-      description: What the session does; empty where it is not shown to this role.
+      description: What the session does; empty where the server does not tell.
       type: str
       sample: idle
     since:

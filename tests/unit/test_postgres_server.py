@@ -51,13 +51,14 @@ host nobody all 127.0.0.1/32 reject
 host all trusted 127.0.0.1/32 trust
 host all clear 127.0.0.1/32 password
 host all old 127.0.0.1/32 md5
-host main,usage,closed,missing pm,ghost 127.0.0.1/32 scram-sha-256
+host main,usage,closed,missing pm,ghost,watcher 127.0.0.1/32 scram-sha-256
 """
 
 SETUP = """\
 SET password_encryption = 'scram-sha-256';
 CREATE ROLE pm LOGIN PASSWORD {password};
 CREATE ROLE clear LOGIN PASSWORD {password};
+CREATE ROLE watcher LOGIN PASSWORD {password} IN ROLE pg_monitor;
 SET password_encryption = 'md5';
 CREATE ROLE old LOGIN PASSWORD {password};
 CREATE DATABASE main OWNER pm;
@@ -297,6 +298,20 @@ def test_the_module_lists_waits_for_and_refuses_sessions(server: Server) -> None
         assert ended["count"] == 0 and 0.1 < ended["waited"] < 9
     finally:
         other.close()
+
+
+@pytest.mark.parametrize("user", ["clear", "watcher"])
+def test_the_module_lists_no_session_of_another_role(server: Server, user: str) -> None:
+    monitoring = connect("127.0.0.1", server.port, wire.Credentials(user, "main", PASSWORD, "exporter"), "require", 10)
+    node = connect("127.0.0.1", server.port, wire.Credentials("pm", "usage", PASSWORD, "node1"), "require", 10)
+    try:
+        assert [found["application"] for found in run_module(server)["sessions"]] == ["node1"]
+        node.close()
+        assert run_module(server, expect="none", timeout=10)["count"] == 0
+        assert monitoring.query("SELECT 1").values
+    finally:
+        monitoring.close()
+        node.close()
 
 
 def test_a_local_socket_has_no_address() -> None:

@@ -22,25 +22,25 @@ def test_a_row_becomes_a_session_also_where_the_server_hides_things() -> None:
     assert sessions.parse_sessions(rows) == (sessions.Session(7, "main", "pm", "x", "", "", "", ""),)
 
 
-def test_addresses_and_networks_are_excluded_but_never_what_is_hidden() -> None:
-    hidden, newer = replace(NODE, client_address=""), replace(NODE, client_address="2001:db8::12")
-    every = (NODE, hidden, newer)
+def test_addresses_and_networks_are_excluded_but_never_the_own_socket() -> None:
+    local, newer = replace(NODE, client_address=""), replace(NODE, client_address="2001:db8::12")
+    every = (NODE, local, newer)
     assert sessions.remaining(every, []) == every
-    assert sessions.remaining(every, ["192.0.2.12"]) == (hidden, newer)
-    assert sessions.remaining(every, ["192.0.2.1/24", "2001:db8::/32"]) == (hidden,)
+    assert sessions.remaining(every, ["192.0.2.12"]) == (local, newer)
+    assert sessions.remaining(every, ["192.0.2.1/24", "2001:db8::/32"]) == (local,)
     with pytest.raises(ValueError, match="node1"):
         sessions.remaining(every, ["node1"])
 
 
 def test_who_is_left_is_named() -> None:
-    hidden = sessions.Session(7, "usage", "other", "", "", "", "", "")
+    local = sessions.Session(7, "usage", "pm", "", "", "", "", "")
     assert sessions.judge_sessions([], "db1:5432") == []
     assert sessions.judge_sessions([NODE], "db1:5432")[0].found == (
         "1 session is left at db1:5432: rstudio-pm from 192.0.2.12 as pm on main"
         " (pid 4711, idle since 2026-08-01T12:00:00Z)"
     )
-    assert sessions.judge_sessions([NODE, hidden], "db1:5432")[0].found.endswith(
-        "; unnamed from an address that is not shown as other on usage (pid 7, state not shown)"
+    assert sessions.judge_sessions([NODE, local], "db1:5432")[0].found.endswith(
+        "; unnamed from the server's own socket as pm on usage (pid 7, state not shown)"
     )
 
 

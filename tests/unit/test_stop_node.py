@@ -92,15 +92,14 @@ def test_whatever_is_left_is_named() -> None:
     assert "its unit is left" in judge_stopped("node1", remains(unit=starting))[0].found
 
 
-def test_only_the_sessions_of_the_role_count() -> None:
-    def session(pid: int, user: str, address: str) -> Session:
-        return Session(pid, "main", user, "", address, "idle", "", "")
+def test_sessions_are_told_apart_by_address() -> None:
+    def session(pid: int, address: str) -> Session:
+        return Session(pid, "main", "pm", "", address, "idle", "", "")
 
-    here, there = session(1, "pm", "10.0.0.1"), session(2, "pm", "10.0.0.2")
-    everyone = [here, there, session(3, "monitor", "10.0.0.1")]
-    assert sessions_of(everyone, "pm") == (here, there)
-    assert sessions_of(everyone, "pm", of="10.0.0.1") == (here,)
-    assert sessions_of(everyone, "pm", not_of="10.0.0.1") == (there,)
+    here, there = session(1, "10.0.0.1"), session(2, "10.0.0.2")
+    assert sessions_of([here, there]) == (here, there)
+    assert sessions_of([here, there], of="10.0.0.1") == (here,)
+    assert sessions_of([here, there], not_of="10.0.0.1") == (there,)
     assert "pid IN (1, 2)" in terminate_query([here, there])
 
 

@@ -67,10 +67,12 @@ def test_the_sessions_of_other_nodes_are_never_ended(server: Server, monkeypatch
         assert other.query("SELECT 1").values
 
 
-def test_other_roles_do_not_count(server: Server) -> None:
-    with closing(session(server, "clear")), closing(watch_of(server)) as watch:
+@pytest.mark.parametrize("user", ["clear", "watcher"])
+def test_sessions_of_other_roles_do_not_count_and_are_left_alone(server: Server, user: str) -> None:
+    with closing(session(server, user)) as other, closing(watch_of(server)) as watch:
         watch.prove_others_gone()
         assert watch.prove_own_gone() == 0
+        assert other.query("SELECT 1").values
 
 
 def test_a_database_that_goes_away_is_a_problem(server: Server, tmp_path: Path) -> None:

@@ -261,6 +261,13 @@ def test_what_can_not_be_is_refused_with_what_to_type(check: str) -> None:
         assert text in str(outcome.problems[0])
 
 
+def test_a_session_over_the_databases_own_socket_is_looked_for_on_its_machine() -> None:
+    outcome = plan_upgrade(cluster(serving("a"), database=DatabaseObservation("db1", foreign_sessions=("",))), NEW)
+    assert isinstance(outcome, Refusal)
+    assert "over the own socket of the server" in outcome.problems[0].found
+    assert outcome.problems[0].fix.startswith("On the machine of db1 itself: ")
+
+
 def test_all_that_is_wrong_is_said_at_once() -> None:
     database = DatabaseObservation("db1", False)
     outcome = plan_upgrade(cluster(serving("a", reachable=False), serving("b", busy=True), database=database), NEW)
