@@ -43,6 +43,10 @@ format: venv ## format the Python files and repair what ruff can
 	@$(VENV_BIN)/ruff check --fix --quiet . || true
 	@$(VENV_BIN)/ruff format .
 
+.PHONY: docs
+docs: venv ## make docs/variables.md of the variables' argument spec
+	@$(VENV_BIN)/python tests/tools/variables_page.py
+
 .PHONY: sanity
 sanity: venv ## ansible-test sanity alone, with its output
 	@$(VENV_BIN)/python tests/tools/sanity.py

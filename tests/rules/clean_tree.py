@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from tests.tools import variables_page
+
 MODULE = '''
 DOCUMENTATION = r"""
 module: thing
@@ -46,6 +48,25 @@ if TYPE_CHECKING:
 from ansible_collections.rspm.ha.plugins.module_utils._problem import Problem
 """
 
+CLUSTER_SPEC = """
+argument_specs:
+  main:
+    options:
+      # What has to be set
+      rspm_path:
+        description: Where.
+        type: path
+        default: /srv
+      rspm_folder:
+        description: A folder there.
+        type: path
+"""
+
+CLUSTER_DEFAULTS = """
+rspm_path: /srv
+rspm_folder: "{{ rspm_path }}/x"
+"""
+
 SPECS = """
 argument_specs:
   main:
@@ -53,7 +74,6 @@ argument_specs:
       thing_path:
         description: Where.
         type: path
-        default: "{{ rspm_path }}"
       thing_password:
         description: What nobody may see.
         type: str
@@ -93,7 +113,7 @@ PLAY = """
 """
 
 CLEAN = {
-    "docs/variables.md": "| `rspm_path` | where |\n",
+    "docs/variables.md": variables_page.page(CLUSTER_SPEC),
     "extensions/molecule/default/converge.yml": PLAY,
     "galaxy.yml": "dependencies: {a.b: '>=1'}\n",
     "playbooks/site.yml": PLAY,
@@ -101,9 +121,13 @@ CLEAN = {
     "plugins/module_utils/_disk_loader.py": "import os\n",
     "plugins/modules/thing.py": MODULE,
     "requirements.yml": "collections: [{name: a.b, version: '>=1'}]\n",
-    "roles/thing/defaults/main.yml": 'thing_path: "{{ rspm_path }}"\n',
+    "roles/rspm/defaults/main.yml": CLUSTER_DEFAULTS,
+    "roles/rspm/meta/argument_specs.yml": CLUSTER_SPEC,
+    "roles/rspm/meta/main.yml": "galaxy_info: {}\n",
+    "roles/rspm/tasks/main.yml": "[]\n",
     "roles/thing/meta/argument_specs.yml": SPECS,
-    "roles/thing/meta/main.yml": "galaxy_info: {}\n",
+    "roles/thing/meta/main.yml": "dependencies: [{role: rspm.ha.rspm}]\n",
     "roles/thing/tasks/main.yml": TASKS,
-    "roles/thing/templates/thing.conf.j2": "{% for thing_a in b %}{{ thing_a }}{{ thing_path }}{% endfor %}\n",
+    "roles/thing/templates/thing.conf.j2": "{% for thing_a in b %}{{ thing_a }}{{ rspm_folder }}{% endfor %}\n",
+    "roles/thing/vars/main.yml": 'thing_path: "{{ rspm_path }}"\n',
 }

@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.rules import tree
+from tests.tools import variables_page
 
-NEEDED = ("defaults/main.yml", "meta/main.yml", "meta/argument_specs.yml", "tasks/main.yml")
+NEEDED = ("meta/main.yml", "meta/argument_specs.yml", "tasks/main.yml")
+# The role that defines what a team may set.
+CLUSTER = "rspm"
 
 
 def roles(root: Path) -> list[Path]:
@@ -27,14 +30,8 @@ def entry_points(role: Path) -> dict[str, dict[str, Any]]:
     return {name: (entry or {}).get("options") or {} for name, entry in (content.get("argument_specs") or {}).items()}
 
 
-def options(role: Path) -> dict[str, Any]:
-    """Return the options of the main entry point, which are those that defaults/main.yml speaks of."""
-    return entry_points(role).get("main", {})
-
-
-def defaults(role: Path) -> dict[str, Any]:
-    """Return the role's defaults."""
-    path = role / "defaults" / "main.yml"
+def _values(role: Path, folder: str) -> dict[str, Any]:
+    path = role / folder / "main.yml"
     return (tree.load(path) if path.is_file() else {}) or {}
 
 
@@ -43,33 +40,78 @@ def every_role_is_whole(root: Path) -> list[str]:
     return [f"roles/{role.name}: no {name}" for role in roles(root) for name in NEEDED if not (role / name).is_file()]
 
 
-def specs_and_defaults_agree(root: Path) -> list[str]:
-    """Return where argument_specs and defaults say different things."""
+def variables_are_in_one_place(root: Path) -> list[str]:
+    """Return the roles beside roles/rspm that have defaults of their own, or that do without its variables."""
     found = []
     for role in roles(root):
-        spec, values = options(role), defaults(role)
-        here = f"roles/{role.name}"
-        for name in sorted(set(spec) | set(values)):
-            required = bool((spec.get(name) or {}).get("required"))
-            if not name.startswith(f"{role.name}_"):
-                found.append(f"{here}: {name} does not start with {role.name}_")
-            if name not in spec:
-                found.append(f"{here}: {name} has a default but is not in argument_specs")
-            elif required and (name in values or "default" in spec[name]):
-                found.append(f"{here}: {name} is required and has a default")
-            elif name not in values and not required:
-                found.append(f"{here}: {name} is in argument_specs, not required, and has no default")
-            elif not required and "default" not in spec[name]:
-                found.append(f"{here}: {name} has a default that argument_specs does not say")
-            elif not required and not _same(spec[name]["default"], values[name]):
-                found.append(
-                    f"{here}: {name}: argument_specs says {spec[name]['default']!r}, defaults says {values[name]!r}"
-                )
+        if role.name == CLUSTER:
+            continue
+        found += [
+            f"{tree.where(root, path)}: what a team sets is in roles/{CLUSTER}, what is internal in vars/"
+            for path in tree.matching(root, f"roles/{role.name}/defaults/**/*")
+        ]
+        needed = (_values(role, "meta")).get("dependencies") or []
+        if not any(isinstance(each, dict) and each.get("role") == f"rspm.ha.{CLUSTER}" for each in needed):
+            found.append(f"roles/{role.name}/meta/main.yml: rspm.ha.{CLUSTER} is no dependency")
     return found
+
+
+def specs_and_defaults_agree(root: Path) -> list[str]:
+    """Return where roles/rspm says different things of a variable in argument_specs and defaults."""
+    role, here = root / "roles" / CLUSTER, f"roles/{CLUSTER}"
+    spec, values = entry_points(role).get("main", {}), _values(role, "defaults")
+    found = []
+    for name in sorted(set(spec) | set(values)):
+        said = (spec.get(name) or {}).get("default")
+        if not name.startswith(f"{CLUSTER}_"):
+            found.append(f"{here}: {name} does not start with {CLUSTER}_")
+        if name not in spec:
+            found.append(f"{here}: {name} has a default but is not in argument_specs")
+        elif name not in values:
+            found.append(f"{here}: {name} is in argument_specs and has no default")
+        elif _has_jinja(values[name]):
+            if "default" in spec[name]:
+                found.append(f"{here}: {name} has a default that follows from others; argument_specs can't say it")
+        elif "default" not in spec[name]:
+            found.append(f"{here}: {name} has a default that argument_specs does not say")
+        elif not _same(said, values[name]):
+            found.append(f"{here}: {name}: argument_specs says {said!r}, defaults says {values[name]!r}")
+    return found
+
+
+def _has_jinja(value: Any) -> bool:
+    return any("{{" in text or "{%" in text for text in tree.strings(value))
 
 
 def _same(one: Any, other: Any) -> bool:
     return type(one) is type(other) and one == other
+
+
+def parameters_are_whole(root: Path) -> list[str]:
+    """Return what is wrong with the options of the other roles, which playbooks and roles pass to them."""
+    found = []
+    for role in roles(root):
+        for entry, spec in entry_points(role).items() if role.name != CLUSTER else ():
+            for name, option in spec.items():
+                here = f"roles/{role.name}: {name}"
+                if not name.startswith(f"{role.name}_"):
+                    found.append(f"{here} does not start with {role.name}_")
+                if "default" in option:
+                    found.append(f"{here} has a default in argument_specs, which vars/ holds")
+                if entry == "main" and bool(option.get("required")) == (name in _values(role, "vars")):
+                    found.append(f"{here} is either required or has a value in vars/")
+    return found
+
+
+def no_spec_has_jinja(root: Path) -> list[str]:
+    """Return the defaults in argument_specs with Jinja: Ansible prints what comes of it when any option is wrong."""
+    return [
+        f"roles/{role.name}: the default of {name} has Jinja, which would be printed with the secrets in it"
+        for role in roles(root)
+        for entry in entry_points(role).values()
+        for name, option in _all_options(entry)
+        if _has_jinja(option.get("default"))
+    ]
 
 
 def _all_options(spec: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -143,27 +185,40 @@ def _set_in_template(text: str) -> set[str]:
     return made
 
 
-def cluster_variables_are_documented(root: Path) -> list[str]:
-    """Return the rspm_* variables that roles or playbooks read and docs/variables.md does not name."""
-    page = root / "docs" / "variables.md"
-    text = tree.read(page) if page.is_file() else ""
+def cluster_variables_are_defined(root: Path) -> list[str]:
+    """Return the rspm_* variables that roles or playbooks read and roles/rspm does not define."""
+    known = set(entry_points(root / "roles" / CLUSTER).get("main", {}))
     made = _made_in(root, "roles/**/*.yml", "playbooks/**/*.yml")
     used: dict[str, str] = {}
     for path in tree.matching(root, "roles/*/defaults/*.yml", "roles/*/vars/*.yml", "playbooks/**/*.yml"):
         used.update(dict.fromkeys(tree.names_in(tree.load(path)), tree.where(root, path)))
+    for path in tree.matching(root, "roles/*/templates/**/*"):
+        used.update(dict.fromkeys(tree.names(tree.expressions(tree.read(path))), tree.where(root, path)))
     for task in tree.tasks(root, "roles/**/tasks/**/*.yml", "playbooks/**/*.yml"):
         used.update(dict.fromkeys(tree.task_names(task), tree.where(root, task.path, task.data.line)))
     return [
-        f"{where}: {name} is not described in docs/variables.md"
+        f"{where}: {name} is not in roles/{CLUSTER}/meta/argument_specs.yml"
         for name, where in sorted(used.items())
-        if name.startswith("rspm_") and name not in made and f"`{name}`" not in text
+        if name.startswith(f"{CLUSTER}_") and name not in made | known
     ]
+
+
+def the_page_of_variables_is_fresh(root: Path) -> list[str]:
+    """Return docs/variables.md, where it is not what the argument spec says."""
+    spec, page = root / "roles" / CLUSTER / "meta" / "argument_specs.yml", root / "docs" / "variables.md"
+    if page.is_file() and tree.read(page) == variables_page.page(tree.read(spec)):
+        return []
+    return ["docs/variables.md: not what roles/rspm/meta/argument_specs.yml says: type `make docs`"]
 
 
 RULES = [
     every_role_is_whole,
+    variables_are_in_one_place,
     specs_and_defaults_agree,
+    parameters_are_whole,
+    no_spec_has_jinja,
     options_are_described,
     used_variables_are_in_the_spec,
-    cluster_variables_are_documented,
+    cluster_variables_are_defined,
+    the_page_of_variables_is_fresh,
 ]

@@ -143,16 +143,14 @@ def playbooks_run_no_commands(root: Path) -> list[str]:
 
 
 def roles_know_one_host(root: Path) -> list[str]:
-    """Return where a role's tasks, templates or vars look at other hosts; only its defaults may."""
+    """Return where a role's tasks or templates look at other hosts; only its vars may."""
     found = []
     for task in tree.tasks(root, "roles/**/tasks/**/*.yml", "roles/**/handlers/**/*.yml"):
         for name in sorted(tree.task_names(task) & OTHER_HOSTS):
-            found.append(
-                f"{tree.where(root, task.path, task.data.line)}: {name} in a role: it takes that from a default"
-            )
-    for path in tree.matching(root, "roles/*/templates/**/*", "roles/*/vars/*.yml"):
+            found.append(f"{tree.where(root, task.path, task.data.line)}: {name} in a role: it takes that from vars/")
+    for path in tree.matching(root, "roles/*/templates/**/*"):
         for name in sorted(tree.names(tree.expressions(tree.read(path))) & OTHER_HOSTS):
-            found.append(f"{tree.where(root, path)}: {name} in a role: it takes that from a default")
+            found.append(f"{tree.where(root, path)}: {name} in a role: it takes that from vars/")
     return found
 
 

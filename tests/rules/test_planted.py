@@ -15,7 +15,9 @@ from tests.rules.test_repository import RULES, Rule
 
 ROLE = "roles/thing/tasks/main.yml"
 SPEC = "roles/thing/meta/argument_specs.yml"
-DEFAULTS = "roles/thing/defaults/main.yml"
+VARS = "roles/thing/vars/main.yml"
+DEFAULTS = "roles/rspm/defaults/main.yml"
+CLUSTER_SPEC = "roles/rspm/meta/argument_specs.yml"
 MODULE = "plugins/modules/thing.py"
 DECIDE = "plugins/module_utils/_decide.py"
 SITE = "playbooks/site.yml"
@@ -65,11 +67,11 @@ PLANTED: list[tuple[Rule, str, str | None, str, str | None]] = [
     ),
     (task_rules.secrets_are_not_logged, ROLE, "", SECRET_TASK, "thing_password is used"),
     (task_rules.secrets_are_not_logged, ROLE, "", SECRET_BLOCK, "thing_password is used"),
-    (task_rules.secrets_are_not_logged, DEFAULTS, "", 'thing_line: "{{ thing_password }}"\n', None),
+    (task_rules.secrets_are_not_logged, VARS, "", 'thing_line: "{{ thing_password }}"\n', None),
     (task_rules.facts_are_not_injected, ROLE, "ansible_facts['os_family']", "ansible_os_family", "ansible_os_family"),
     (
         task_rules.facts_are_not_injected,
-        DEFAULTS,
+        VARS,
         "",
         "thing_a: '{{ ansible_hostname }}'\n",
         "ansible_facts['hostname']",
@@ -93,12 +95,32 @@ PLANTED: list[tuple[Rule, str, str | None, str, str | None]] = [
         "[]\n",
         "roles/other: no meta/argument_specs.yml",
     ),
-    (role_rules.specs_and_defaults_agree, DEFAULTS, "rspm_path", "rspm_other", "thing_path: argument_specs says"),
-    (role_rules.specs_and_defaults_agree, DEFAULTS, "", "thing_more: 1\n", "not in argument_specs"),
-    (role_rules.specs_and_defaults_agree, DEFAULTS, "", "other: 1\n", "does not start with thing_"),
+    (role_rules.variables_are_in_one_place, "roles/thing/defaults/main.yml", None, "thing_x: 1\n", "internal in vars/"),
+    (role_rules.variables_are_in_one_place, "roles/thing/meta/main.yml", None, "galaxy_info: {}\n", "is no dependency"),
+    (role_rules.specs_and_defaults_agree, DEFAULTS, "rspm_path: /srv", "rspm_path: /opt", "argument_specs says '/srv'"),
+    (role_rules.specs_and_defaults_agree, DEFAULTS, "", "rspm_more: 1\n", "not in argument_specs"),
+    (role_rules.specs_and_defaults_agree, DEFAULTS, "", "other: 1\n", "does not start with rspm_"),
     (role_rules.specs_and_defaults_agree, DEFAULTS, None, "{}\n", "has no default"),
-    (role_rules.specs_and_defaults_agree, DEFAULTS, "", "thing_password: x\n", "is required and has a default"),
-    (role_rules.specs_and_defaults_agree, SPEC, '        default: "{{ rspm_path }}"\n', "", "does not say"),
+    (role_rules.specs_and_defaults_agree, DEFAULTS, "path: /srv", "path: '{{ x }}'", "argument_specs can't say it"),
+    (role_rules.specs_and_defaults_agree, CLUSTER_SPEC, "        default: /srv\n", "", "does not say"),
+    (role_rules.parameters_are_whole, SPEC, "thing_path:", "path:", "path does not start with thing_"),
+    (role_rules.parameters_are_whole, SPEC, "type: path", "type: path\n        default: /x", "which vars/ holds"),
+    (role_rules.parameters_are_whole, VARS, None, "{}\n", "thing_path is either required"),
+    (role_rules.parameters_are_whole, VARS, "", "thing_password: x\n", "thing_password is either required"),
+    (
+        role_rules.no_spec_has_jinja,
+        CLUSTER_SPEC,
+        "default: /srv",
+        "default: '{{ a }}'",
+        "default of rspm_path has Jinja",
+    ),
+    (
+        role_rules.no_spec_has_jinja,
+        SPEC,
+        "type: path",
+        "type: dict\n        options: {a: {default: ['{% b %}']}}",
+        "default of thing_path.a has Jinja",
+    ),
     (role_rules.options_are_described, SPEC, "description: Where.", "x: 1", "thing_path has no description"),
     (role_rules.options_are_described, SPEC, "type: path", "x: 1", "thing_path has no type"),
     (role_rules.options_are_described, SPEC, "        no_log: true\n", "", "is a secret without no_log"),
@@ -123,7 +145,23 @@ PLANTED: list[tuple[Rule, str, str | None, str, str | None]] = [
         "{{ thing_q }}",
         "thing_q is not in",
     ),
-    (role_rules.cluster_variables_are_documented, "docs/variables.md", "`rspm_path`", "", "rspm_path is not described"),
+    (
+        role_rules.cluster_variables_are_defined,
+        SITE,
+        "any_errors",
+        "vars: {a: '{{ rspm_q }}'}\n  any_errors",
+        "rspm_q is not",
+    ),
+    (
+        role_rules.cluster_variables_are_defined,
+        ROLE,
+        "",
+        "\n- name: x\n  x.y.z: {}\n  when: rspm_q\n",
+        "rspm_q is not in",
+    ),
+    (role_rules.cluster_variables_are_defined, "roles/thing/templates/a.j2", None, "{{ rspm_q }}", "rspm_q is not in"),
+    (role_rules.the_page_of_variables_is_fresh, "docs/variables.md", "/srv", "/opt", "make docs"),
+    (role_rules.the_page_of_variables_is_fresh, CLUSTER_SPEC, "Where.", "Where it is.", "make docs"),
     (module_rules.module_utils_are_private, "plugins/module_utils/open.py", None, "\n", "are private"),
     (module_rules.decisions_are_pure, DECIDE, "", "import subprocess\n", "imports subprocess"),
     (module_rules.decisions_are_pure, DECIDE, "", "def f():\n    from os import path\n", "imports os.path"),
@@ -204,7 +242,7 @@ def test_secret_reaches_a_task_through_a_template_and_through_another_variable(t
         tmp_path,
         {
             ROLE: clean_tree.TASKS + SECRET_TEMPLATE + DERIVED,
-            DEFAULTS: clean_tree.CLEAN[DEFAULTS] + 'thing_line: "x={{ thing_password }}"\n',
+            VARS: clean_tree.CLEAN[VARS] + 'thing_line: "x={{ thing_password }}"\n',
             "roles/thing/templates/s.j2": "{{ thing_password }}\n",
         },
     )

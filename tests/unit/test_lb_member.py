@@ -101,16 +101,16 @@ class Balancer:
         self.socket, self.state_file = folder / "admin.sock", folder / "state"
         text = jinja2.Template(TEMPLATE.read_text(), trim_blocks=True).render(
             load_balancer_fingerprint="f1",
-            load_balancer_max_connections=100,
+            rspm_load_balancer_max_connections=100,
             load_balancer_socket=self.socket,
             load_balancer_state_file=self.state_file,
-            load_balancer_port=self.port,
-            load_balancer_certificate="",
+            rspm_load_balancer_port=self.port,
+            rspm_load_balancer_certificate="",
             load_balancer_scheme="http",
             load_balancer_fingerprint_socket=folder / "fingerprint.sock",
-            load_balancer_allow_unlicensed=False,
+            rspm_allow_unlicensed=False,
             load_balancer_nodes=[{"name": node.name, "address": "127.0.0.1"} for node in nodes],
-            load_balancer_node_port="@",
+            rspm_http_port="@",
         )
         for node in nodes:
             text = text.replace(f"server {node.name} 127.0.0.1:@", f"server {node.name} 127.0.0.1:{node.port}")

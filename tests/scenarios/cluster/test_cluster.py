@@ -184,7 +184,7 @@ def test_a_clock_that_no_server_corrects_stops_the_run_by_name(lab: Lab) -> None
     support.lab_module.set_clock(lab, "node2", 60)
     try:
         lab.ssh("node2", "systemctl restart chrony")
-        run = support.run_playbook(str(Path(__file__).parent / "time.yml"), "-e", "time_sync_timeout=10")
+        run = support.run_playbook(str(Path(__file__).parent / "time.yml"), "-e", "rspm_clock_timeout=10")
         assert run.code != 0
         assert re.search(r"node2.* 6\d\.\d+ s|node2.* 59\.\d+ s", run.messages()), run.messages()
     finally:
