@@ -124,8 +124,7 @@ def sessions_of(sessions: Iterable[Session], *, of: str = "", not_of: str = "") 
     return tuple(
         session
         for session in sessions
-        if (not of or session.client_address == of)
-        and (not not_of or session.client_address != not_of)
+        if (not of or session.client_address == of) and (not not_of or session.client_address != not_of)
     )
 
 

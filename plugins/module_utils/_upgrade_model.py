@@ -200,7 +200,7 @@ class DatabaseObservation:
     """The databases.
 
     schema_version: the product version that moved the schema last, "" where that can't be told.
-    foreign_sessions: addresses with a session of the service's account that are no node's; "" for the server's own socket.
+    foreign_sessions: addresses with a session of the service's account that are no node's; "" is the own socket.
     says: why it can't be reached.
     """
 
