@@ -149,7 +149,7 @@ def left_behind(choices: Mapping[str, Any], left: Mapping[str, Any]) -> list[dic
             {
                 "what": "the load balancer, which still sends its users to the node",
                 "where": ", ".join(left["balancers"]),
-                "commands": ["systemctl disable --now haproxy"],
+                "commands": ["systemctl disable --now rspm-haproxy"],
             }
         )
     nodes = ", ".join(left["nodes"])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
@@ -43,14 +43,92 @@ def render_exports(path: str, clients: Sequence[str]) -> str:
     raise DomainError(Problem("export", found, "Only the nodes may reach the data directory", fix))
 
 
+def parse_exports(text: str) -> dict[str, list[str]]:
+    """Return the clients of each folder in a file of exports."""
+    folders: dict[str, list[str]] = {}
+    for line in text.replace("\\\n", " ").splitlines():
+        match = re.match(r'\s*(?:"([^"]+)"|([^\s#"]+))([^#]*)', line)
+        if match:
+            clients = [word.partition("(")[0] or "*" for word in match.group(3).split() if not word.startswith("-")]
+            path = _unescape(match.group(1) or match.group(2))
+            folders.setdefault(path.rstrip("/") or "/", []).extend(clients)
+    return folders
+
+
+def _unescape(path: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal.group(1), 8)), path)
+
+
+def other_clients(path: str, ours: Sequence[str], live: Sequence[Export]) -> list[str]:
+    """Return to whom the folder is exported now by somebody else."""
+    return sorted({export.client for export in live if export.path == path} - set(ours))
+
+
+def judge_folder(
+    path: str, owner: int, names: Sequence[str], uid: int, exporting: Sequence[str], others: Sequence[str]
+) -> list[Problem]:
+    """Return why the folder is somebody else's.
+
+    owner: its numeric owner, -1 where there is no folder. names: what is in it. exporting: files of exports that name
+    it, without ours. others: clients that it is exported to now and that our file does not name.
+    """
+    entries = sorted(name for name in names if name != "lost+found")
+    if exporting or others:
+        said = [f"named in {file}" for file in exporting] + [f"exported to {client}" for client in others]
+        return [
+            Problem(
+                check="export-folder",
+                found=f"The folder {path} is already {', '.join(said)}",
+                why="The nodes need a folder that nobody else gets to, and an export of others is never changed",
+                fix="Set rspm_nfs_export to a folder of its own. If that export is there for the nodes, leave the "
+                "group rspm_nfs_server empty and set rspm_nfs_server to this host's address. exportfs -v shows all",
+            )
+        ]
+    if owner not in (-1, uid) and entries:
+        shown = ", ".join(entries[:5])
+        return [
+            Problem(
+                check="export-folder",
+                found=f"The folder {path} belongs to the id {owner} instead of {uid}, and has {len(entries)} entries: "
+                f"{shown}",
+                why="It would be given to the service's account, and nobody else could get to what is in it",
+                fix="Set rspm_nfs_export to a folder of its own. If it is the data of Package Manager, give it to the "
+                f"account first: chown -R {uid} {path}",
+            )
+        ]
+    return []
+
+
+def export_commands(
+    path: str, clients: Sequence[str], ours: Mapping[str, Sequence[str]], live: Sequence[Export]
+) -> list[list[str]]:
+    """Return the calls of exportfs that bring our exports into force, and touch nobody else's.
+
+    ours: folders and clients that our file named so far. exportfs -r would also take away what others exported by
+    hand, and bring into force what they have only written down.
+    """
+    found = {(export.path, export.client): export.options for export in live}
+    wanted = {(path, client) for client in clients}
+    named = [(folder, client) for folder in ours for client in ours[folder]]
+    calls = [["exportfs", "-u", _target(*entry)] for entry in named if entry in found and entry not in wanted]
+    for client in clients:
+        if not set(EXPORT_OPTIONS) <= found.get((path, client), frozenset()):
+            calls.append(["exportfs", "-o", ",".join(EXPORT_OPTIONS), _target(path, client)])
+    return calls
+
+
+def _target(path: str, client: str) -> str:
+    address = f"[{client}]" if ":" in client and not client.startswith("[") else client
+    return f"{address}:{path}"
+
+
 def parse_etab(text: str) -> list[Export]:
     """Return the entries of /var/lib/nfs/etab, what the server answers by: "path<tab>client(option,option)"."""
     exports = []
     for line in text.splitlines():
         match = re.fullmatch(r"(\S+)\s+(\S+?)\(([^)]*)\)\s*", line)
         if match:
-            path = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal.group(1), 8)), match.group(1))
-            exports.append(Export(path, match.group(2), frozenset(match.group(3).split(","))))
+            exports.append(Export(_unescape(match.group(1)), match.group(2), frozenset(match.group(3).split(","))))
     return exports
 
 

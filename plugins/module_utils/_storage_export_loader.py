@@ -6,16 +6,19 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import socket
 import stat
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner
-from ansible_collections.rspm.ha.plugins.module_utils._storage_export import Export, parse_etab
+from ansible_collections.rspm.ha.plugins.module_utils._storage_export import Export, parse_etab, parse_exports
 
 ETAB = "/var/lib/nfs/etab"
+EXPORTS = ("/etc/exports", "/etc/exports.d/*.exports")
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,17 @@ def read_folder(path: str) -> FolderState:
     return FolderState(facts.st_uid, facts.st_gid, stat.S_IMODE(facts.st_mode))
 
 
+def list_names(path: str) -> list[str]:
+    """Return what is in a folder, nothing when there is none; raises NotADirectoryError for a file."""
+    try:
+        return os.listdir(path)
+    except FileNotFoundError:
+        return []
+
+
 def make_folder(path: str, wanted: FolderState) -> None:
     """Make path, and give it owner and mode."""
+    make_parents(path)
     os.makedirs(path, exist_ok=True)
     os.chown(path, wanted.uid, wanted.gid)
     os.chmod(path, wanted.mode)
@@ -52,14 +64,24 @@ def read_text(path: str) -> str:
         return ""
 
 
+def make_parents(path: str) -> None:
+    """Make the folders above path, where they are absent, for everybody to pass, whatever the umask is."""
+    parent = os.path.dirname(path)
+    if not os.path.isdir(parent):
+        make_parents(parent)
+        os.mkdir(parent)
+        os.chmod(parent, 0o755)
+
+
+def read_exporting(path: str, own: str, patterns: Sequence[str] = EXPORTS) -> list[str]:
+    """Return the files of exports that name the folder, without our own."""
+    files = [file for pattern in patterns for file in sorted(glob.glob(pattern)) if file != own]
+    return [file for file in files if path in parse_exports(read_text(file))]
+
+
 def read_exports() -> list[Export]:
     """Return what the server exports now."""
     return parse_etab(read_text(ETAB))
-
-
-def export_again(run: Runner) -> None:
-    """Bring the files of exports into force."""
-    run(["exportfs", "-ra"], check=True)
 
 
 def read_unit(run: Runner, service: str) -> tuple[bool, bool]:

@@ -14,7 +14,16 @@ version_added: 1.0.0
 description:
   - Makes the folder with the ids of the service account, writes the file of exports, has the service enabled and
     running, brings the exports into force where what the server exports differs, and verifies that it answers.
+  - Refuses a folder that is somebody else's before anything is changed. No other export is touched, and a service that
+    runs is not restarted.
 options:
+  state:
+    description:
+      - V(exported) exports the folder.
+      - V(checked) changes nothing, does not fail on a problem, and returns RV(problems).
+    type: str
+    choices: [exported, checked]
+    default: exported
   path:
     description: The folder to export.
     type: path
@@ -65,6 +74,15 @@ EXAMPLES = r"""
     clients: [192.0.2.11, 192.0.2.12, 192.0.2.13]
     uid: 940
     gid: 940
+
+- name: It is known whether the folder is somebody else's
+  rspm.ha.nfs_export:
+    state: checked
+    path: /srv/rstudio-pm
+    clients: [192.0.2.11, 192.0.2.12, 192.0.2.13]
+    uid: 940
+    gid: 940
+  register: export_folder
 """
 
 RETURN = r"""
@@ -74,6 +92,12 @@ differences:
   type: list
   elements: str
   sample: ["192.0.2.13 is missing"]
+problems:
+  description: Why the folder can't be exported, each with what is wrong, why it matters, and what to type next.
+  returned: with O(state=checked)
+  type: list
+  elements: dict
+  sample: []
 problem:
   description: What is wrong, why it matters, and what to type next.
   returned: failure
@@ -87,47 +111,78 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.rspm.ha.plugins.module_utils import _storage_export_loader as loader
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
+from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem, raise_any
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner, module_runner
-from ansible_collections.rspm.ha.plugins.module_utils._storage_export import export_differences, render_exports
+from ansible_collections.rspm.ha.plugins.module_utils._storage_export import (
+    export_commands,
+    export_differences,
+    judge_folder,
+    other_clients,
+    parse_exports,
+    render_exports,
+)
 
 NFS_PORT = 2049
 
 
 def write_text(module: AnsibleModule, path: str, text: str) -> None:
     """Replace a file of exports."""
-    os.makedirs(os.path.dirname(path), exist_ok=True)
+    loader.make_parents(path)
     temporary = os.path.join(module.tmpdir, "rspm.exports")
     with open(temporary, "w", encoding="utf-8") as file:
         file.write(text)
-    os.chmod(temporary, 0o644)
     module.atomic_move(temporary, path)
+    # which gives a new file what the umask leaves
+    os.chmod(path, 0o644)
+
+
+def find_problems(params: dict[str, Any]) -> list[Problem]:
+    """Return why the folder can't be exported."""
+    path, own = params["path"], params["exports_path"]
+    try:
+        render_exports(path, params["clients"])
+        names = loader.list_names(path)
+    except DomainError as error:
+        return [error.problem]
+    except NotADirectoryError:
+        return [
+            Problem("export-folder", f"{path} is a file", "A folder is exported", "Set rspm_nfs_export to a folder")
+        ]
+    ours = parse_exports(loader.read_text(own)).get(path, [])
+    others = other_clients(path, [*ours, *params["clients"]], loader.read_exports())
+    owner = loader.read_folder(path).uid
+    return judge_folder(path, owner, names, params["uid"], loader.read_exporting(path, own), others)
 
 
 def bring_up(module: AnsibleModule, run: Runner) -> dict[str, Any]:
     """Return the module's result, or raise DomainError."""
     params = module.params
-    wanted = render_exports(params["path"], params["clients"])
+    raise_any(find_problems(params))
+    path, clients = params["path"], params["clients"]
+    wanted = render_exports(path, clients)
     folder = loader.FolderState(params["uid"], params["gid"], 0o750)
-    folder_before, text_before = loader.read_folder(params["path"]), loader.read_text(params["exports_path"])
+    folder_before, text_before = loader.read_folder(path), loader.read_text(params["exports_path"])
     enabled, active = loader.read_unit(run, params["service"])
-    differences = export_differences(params["path"], params["clients"], loader.read_exports())
+    differences = export_differences(path, clients, loader.read_exports())
     changed = folder_before != folder or text_before != wanted or not (enabled and active) or bool(differences)
     if changed and not module.check_mode:
         if folder_before != folder:
-            loader.make_folder(params["path"], folder)
+            loader.make_folder(path, folder)
+        if active:
+            # Before the file, which tells the next run what was ours, should this one be cut off.
+            for command in export_commands(path, clients, parse_exports(text_before), loader.read_exports()):
+                run(command, check=True)
         if text_before != wanted:
             write_text(module, params["exports_path"], wanted)
         if not (enabled and active):
             loader.enable_unit(run, params["service"])
-        loader.export_again(run)
         verify(params)
     return {
         "changed": changed,
         "differences": differences,
         "diff": [
             {"before": text_before, "after": wanted, "before_header": params["exports_path"]},
-            {"before": describe(folder_before), "after": describe(folder), "before_header": params["path"]},
+            {"before": describe(folder_before), "after": describe(folder), "before_header": path},
         ],
     }
 
@@ -153,6 +208,7 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
+            "state": {"type": "str", "choices": ["exported", "checked"], "default": "exported"},
             "path": {"type": "path", "required": True},
             "clients": {"type": "list", "elements": "str", "required": True},
             "uid": {"type": "int", "required": True},
@@ -163,6 +219,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    if module.params["state"] == "checked":
+        module.exit_json(changed=False, problems=[problem.to_dict() for problem in find_problems(module.params)])
     try:
         module.exit_json(**bring_up(module, module_runner(module)))
     except DomainError as error:

@@ -35,8 +35,9 @@ def _parse(path: Path) -> ast.Module:
 
 
 def _is_loader(parts: tuple[str, ...]) -> bool:
-    """Return whether a path below module_utils is a loader: the file's or a folder's name ends in `loader`."""
-    return any(Path(part).stem.endswith("_loader") or Path(part).stem == "loader" for part in parts)
+    """Return whether a path below module_utils is a loader: a name ends in `loader`, or the file is a `host`."""
+    stems = [Path(part).stem for part in parts]
+    return any(f"_{stem}".endswith("_loader") for stem in stems) or f"{stems[-1]}_".startswith("host_")
 
 
 def _imports(node: ast.AST) -> Iterator[tuple[int, str]]:

@@ -6,16 +6,31 @@
 
 from __future__ import annotations
 
+import json
+import os
+from pathlib import Path
+from typing import Any
+
 import pytest
+from ansible.module_utils.testing import patch_module_args
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.rspm.ha.plugins.module_utils import _storage_export_loader as loader
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import CompletedCommand
 from ansible_collections.rspm.ha.plugins.module_utils._storage_export import (
+    EXPORT_OPTIONS,
+    Export,
+    export_commands,
     export_differences,
+    judge_folder,
+    other_clients,
     parse_etab,
+    parse_exports,
     render_exports,
 )
+from ansible_collections.rspm.ha.plugins.modules import nfs_export
 
 # Recorded: nfs-utils 2.6.2, two clients, the second with other options
 OPTIONS = (
@@ -86,3 +101,201 @@ def test_what_was_written_does_not_differ_once_it_is_in_force(clients: list[str]
     path, *entries = render_exports("/srv/x", clients).splitlines()[1].split(" ")
     etab = "".join(f"{path}\t{entry.replace(')', ',wdelay,hide)')}\n" for entry in entries)
     assert export_differences("/srv/x", clients, parse_etab(etab)) == []
+
+
+def test_a_file_of_exports_is_read() -> None:
+    text = (
+        "# one\n/srv/a  10.0.0.1(rw,sync) node2(ro)\n/srv/b\n"
+        '"/srv/with space" -sync,rw \\\n 10.0.0.0/24(rw) # all\n/srv/oct\\040al *(ro)\n/srv/a/ 10.0.0.9\n'
+    )
+    assert parse_exports(text) == {
+        "/srv/a": ["10.0.0.1", "node2", "10.0.0.9"],
+        "/srv/b": [],
+        "/srv/with space": ["10.0.0.0/24"],
+        "/srv/oct al": ["*"],
+    }
+
+
+@given(st.lists(st.from_regex(r"[a-z0-9.:][a-z0-9.:-]{0,11}", fullmatch=True), min_size=1, max_size=5, unique=True))
+def test_what_was_written_is_read_as_ours(clients: list[str]) -> None:
+    assert parse_exports(render_exports("/srv/x", clients)) == {"/srv/x": clients}
+
+
+@pytest.mark.parametrize(
+    ("owner", "names", "exporting", "others", "found"),
+    [
+        (-1, [], [], [], ""),
+        (0, [], [], [], ""),
+        (0, ["lost+found"], [], [], ""),
+        (940, ["data"], [], [], ""),
+        (0, ["home", "lost+found"], [], [], "belongs to the id 0 instead of 940, and has 1 entries: home"),
+        (1000, ["b", "a"], [], [], "belongs to the id 1000 instead of 940, and has 2 entries: a, b"),
+        (940, [], ["/etc/exports"], [], "is already named in /etc/exports"),
+        (-1, [], [], ["192.0.2.9"], "is already exported to 192.0.2.9"),
+    ],
+)
+def test_a_folder_of_others_is_refused(
+    owner: int, names: list[str], exporting: list[str], others: list[str], found: str
+) -> None:
+    problems = judge_folder("/srv/x", owner, names, 940, exporting, others)
+    assert [problem.found for problem in problems] == ([f"The folder /srv/x {found}"] if found else [])
+
+
+LIVE = frozenset([*EXPORT_OPTIONS, "wdelay"])
+
+
+def test_only_our_exports_are_brought_into_force() -> None:
+    live = [
+        Export("/srv/x", "10.0.0.1", LIVE),
+        Export("/srv/x", "10.0.0.2", LIVE - {"rw"}),
+        Export("/srv/x", "10.0.0.3", LIVE),
+        Export("/srv/x", "10.0.0.8", LIVE),
+        Export("/srv/old", "10.0.0.1", LIVE),
+        Export("/srv/theirs", "10.0.0.3", LIVE),
+    ]
+    ours = {"/srv/x": ["10.0.0.1", "10.0.0.3", "10.0.0.7"], "/srv/old": ["10.0.0.1"]}
+    options = "rw,sync,no_subtree_check,root_squash"
+    assert export_commands("/srv/x", ["10.0.0.1", "10.0.0.2", "fd00::1"], ours, live) == [
+        ["exportfs", "-u", "10.0.0.3:/srv/x"],
+        ["exportfs", "-u", "10.0.0.1:/srv/old"],
+        ["exportfs", "-o", options, "10.0.0.2:/srv/x"],
+        ["exportfs", "-o", options, "[fd00::1]:/srv/x"],
+    ]
+    assert other_clients("/srv/x", [*ours["/srv/x"], "10.0.0.2"], live) == ["10.0.0.8"]
+
+
+class Server:
+    """An NFS server whose files lie in a folder of the test's; exportfs changes its table."""
+
+    def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
+        self.folder, self.active, self.calls = folder, True, []  # type: tuple[Path, bool, list[list[str]]]
+        self.own, self.export = folder / "exports.d/rspm.exports", folder / "srv/rspm"
+        self.etab: dict[tuple[str, str], str] = {}
+        (folder / "exports").write_text("/srv/theirs 10.9.9.9(ro)\n")
+        patch.setattr(loader, "read_exports", lambda: [Export(*key, LIVE) for key in self.etab])
+        patterns = (str(folder / "exports"), str(folder / "exports.d/*.exports"))
+        patch.setattr(loader.read_exporting, "__defaults__", (patterns,))
+        patch.setattr(loader, "wait_for_port", lambda *_arguments: True)
+        patch.setattr(nfs_export, "module_runner", lambda _module: self.run)
+
+    def run(self, argv: list[str], **_more: Any) -> CompletedCommand:
+        self.calls.append(argv)
+        said = ""
+        if argv[0] == "exportfs":
+            client, _colon, path = argv[-1].rpartition(":")
+            if argv[1] == "-u":
+                del self.etab[path, client]
+            else:
+                self.etab[path, client] = argv[2]
+        elif argv[1] == "is-enabled":
+            said = "enabled" if self.active else "disabled"
+        elif argv[1] == "is-active":
+            said = "active" if self.active else "inactive"
+        elif argv[1] == "enable":
+            self.active = True
+            for path, clients in parse_exports(self.own.read_text()).items():
+                self.etab.update(dict.fromkeys(((path, client) for client in clients), ""))
+        return CompletedCommand(0, said, "")
+
+    def changes(self) -> list[list[str]]:
+        return [call for call in self.calls if not call[1].startswith("is-")]
+
+    def call(self, clients: list[str], **more: Any) -> dict[str, Any]:
+        results: list[str] = []
+        given = {
+            "path": str(self.export),
+            "clients": clients,
+            "uid": os.getuid(),
+            "gid": os.getgid(),
+            "exports_path": str(self.own),
+            **more,
+        }
+        with patch_module_args(given), pytest.MonkeyPatch.context() as patch:
+            patch.setattr("builtins.print", lambda text, *_rest, **_more: results.append(text))
+            with pytest.raises(SystemExit):
+                nfs_export.main()
+        result: dict[str, Any] = json.loads(results[-1])
+        return result
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
+    return Server(tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("active", [True, False])
+def test_the_folder_is_exported_beside_others(server: Server, active: bool) -> None:
+    server.active = active
+    server.etab["/srv/byhand", "10.9.9.9"] = "ro"
+    old = os.umask(0o077)
+    try:
+        assert server.call(["10.0.0.1", "10.0.0.2"])["changed"] is True
+    finally:
+        os.umask(old)
+    assert server.export.stat().st_mode & 0o777 == 0o750
+    assert {server.export.parent.stat().st_mode & 0o777, server.own.parent.stat().st_mode & 0o777} == {0o755}
+    assert server.own.stat().st_mode & 0o777 == 0o644
+    assert set(server.etab) == {
+        ("/srv/byhand", "10.9.9.9"),
+        (str(server.export), "10.0.0.1"),
+        (str(server.export), "10.0.0.2"),
+    }
+    assert (["systemctl", "enable", "--now", "nfs-server"] in server.calls) is not active
+    assert not [call for call in server.calls if {"restart", "reload", "-r", "-ra", "-a"} & set(call)]
+    server.calls.clear()
+    assert server.call(["10.0.0.1", "10.0.0.2"])["changed"] is False
+    assert server.changes() == []
+    assert server.call(["10.0.0.1"])["changed"] is True
+    assert server.changes() == [["exportfs", "-u", f"10.0.0.2:{server.export}"]]
+
+
+def test_a_run_that_was_cut_off_before_the_file_is_finished(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.call(["10.0.0.1", "10.0.0.2"])
+    with monkeypatch.context() as patch:
+        patch.setattr(nfs_export, "write_text", lambda *_arguments: exec("raise KeyboardInterrupt"))
+        with (
+            pytest.raises(KeyboardInterrupt),
+            patch_module_args(
+                {
+                    "path": str(server.export),
+                    "clients": ["10.0.0.3"],
+                    "uid": os.getuid(),
+                    "gid": os.getgid(),
+                    "exports_path": str(server.own),
+                }
+            ),
+        ):
+            nfs_export.main()
+    assert server.call(["10.0.0.3"])["changed"] is True
+    assert set(server.etab) == {(str(server.export), "10.0.0.3")}
+
+
+@pytest.mark.parametrize("whose", ["data", "file", "hand", "no folder"])
+def test_nothing_is_changed_where_the_folder_is_somebody_elses(server: Server, whose: str) -> None:
+    uid = os.getuid()
+    if whose == "no folder":
+        server.export.parent.mkdir()
+        server.export.write_text("text")
+    else:
+        server.export.mkdir(parents=True, mode=0o755)
+        (server.export / "theirs").write_text("text")
+    if whose == "file":
+        (server.folder / "exports").write_text(f"{server.export} 10.9.9.9(rw)\n")
+    if whose == "hand":
+        server.etab[str(server.export), "10.9.9.9"] = "rw"
+    if whose == "data":
+        uid += 1
+    before = (server.export.stat(), dict(server.etab))
+    checked = server.call(["10.0.0.1"], uid=uid, state="checked")
+    assert [problem["check"] for problem in checked["problems"]] == ["export-folder"]
+    assert checked.get("failed") is None and checked["changed"] is False
+    refused = server.call(["10.0.0.1"], uid=uid)
+    assert refused["failed"] is True and refused["problem"]["check"] == "export-folder"
+    after = server.export.stat()
+    assert (before[0].st_uid, before[0].st_mode, before[1]) == (after.st_uid, after.st_mode, server.etab)
+    assert server.calls == [] and not server.own.exists()
+
+
+def test_nothing_is_in_the_way_of_a_fresh_server(server: Server) -> None:
+    assert server.call(["10.0.0.1"], state="checked")["problems"] == []
+    assert not server.export.exists()
