@@ -50,7 +50,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._problem import Problem
 
 CLUSTER_SPEC = """
 argument_specs:
-  main:
+  variables:
     options:
       # What has to be set
       rspm_path:
@@ -100,9 +100,21 @@ TASKS = """
     msg: "{{ thing_size.stdout }} 'thing_other' {{ x.thing_attribute }} {{ ansible_check_mode }}"
 """
 
+CHECK = """
+- name: What was typed is right
+  hosts: "{{ lookup('rspm.ha.check_hosts') }}"
+  strategy: linear
+  any_errors_fatal: true
+  tasks:
+    - name: What was typed is checked
+      rspm.ha.variables_check:
+        verb: site
+"""
+
 PLAY = """
 - name: The things are there
   hosts: rspm_nodes
+  strategy: linear
   any_errors_fatal: true
   tasks:
     - name: The thing is there
@@ -116,7 +128,7 @@ CLEAN = {
     "docs/variables.md": variables_page.page(CLUSTER_SPEC),
     "extensions/molecule/default/converge.yml": PLAY,
     "galaxy.yml": "dependencies: {a.b: '>=1'}\n",
-    "playbooks/site.yml": PLAY,
+    "playbooks/site.yml": CHECK + PLAY,
     "plugins/module_utils/_decide.py": DECISION,
     "plugins/module_utils/_disk_loader.py": "import os\n",
     "plugins/modules/thing.py": MODULE,

@@ -16,6 +16,8 @@ from tests.tools import variables_page
 NEEDED = ("meta/main.yml", "meta/argument_specs.yml", "tasks/main.yml")
 # The role that defines what a team may set.
 CLUSTER = "rspm"
+# Its entry point with them.
+VARIABLES = "variables"
 
 
 def roles(root: Path) -> list[Path]:
@@ -59,7 +61,7 @@ def variables_are_in_one_place(root: Path) -> list[str]:
 def specs_and_defaults_agree(root: Path) -> list[str]:
     """Return where roles/rspm says different things of a variable in argument_specs and defaults."""
     role, here = root / "roles" / CLUSTER, f"roles/{CLUSTER}"
-    spec, values = entry_points(role).get("main", {}), _values(role, "defaults")
+    spec, values = entry_points(role).get(VARIABLES, {}), _values(role, "defaults")
     found = []
     for name in sorted(set(spec) | set(values)):
         said = (spec.get(name) or {}).get("default")
@@ -187,7 +189,7 @@ def _set_in_template(text: str) -> set[str]:
 
 def cluster_variables_are_defined(root: Path) -> list[str]:
     """Return the rspm_* variables that roles or playbooks read and roles/rspm does not define."""
-    known = set(entry_points(root / "roles" / CLUSTER).get("main", {}))
+    known = set(entry_points(root / "roles" / CLUSTER).get(VARIABLES, {}))
     made = _made_in(root, "roles/**/*.yml", "playbooks/**/*.yml")
     used: dict[str, str] = {}
     for path in tree.matching(root, "roles/*/defaults/*.yml", "roles/*/vars/*.yml", "playbooks/**/*.yml"):

@@ -74,6 +74,29 @@ def every_play_stops_the_run(root: Path) -> list[str]:
     ]
 
 
+def every_play_keeps_the_order(root: Path) -> list[str]:
+    """Return the plays that do not pin strategy: linear, which an ansible.cfg could change otherwise."""
+    return [
+        f"{tree.where(root, path, play.line)}: a play without strategy: linear"
+        for path in tree.matching(root, "playbooks/**/*.yml")
+        for play in tree.plays(root, path)
+        if play.get("strategy") != "linear"
+    ]
+
+
+def every_verb_checks_first(root: Path) -> list[str]:
+    """Return the playbooks that begin neither with the check of what was typed nor with another playbook."""
+    found = []
+    for path in tree.matching(root, "playbooks/*.yml"):
+        first = (tree.load(path) or [{}])[0]
+        tasks = first.get("tasks") or [{}]
+        checked = (tasks[0].get("rspm.ha.variables_check") or {}).get("verb") == path.stem and len(tasks) == 1
+        hosts = "rspm.ha.check_hosts" in str(first.get("hosts"))
+        if "ansible.builtin.import_playbook" not in first and not (checked and hosts):
+            found.append(f"{tree.where(root, path)}: does not begin with rspm.ha.variables_check for this verb alone")
+    return found
+
+
 def _derived_secrets(root: Path, folder: Path) -> set[str]:
     """Return the variables of a role that hold a secret by their name or because their value is made of one."""
     values: dict[str, Any] = {}
@@ -159,6 +182,8 @@ RULES = [
     nothing_ignores_errors,
     failed_when_false_says_why,
     every_play_stops_the_run,
+    every_play_keeps_the_order,
+    every_verb_checks_first,
     secrets_are_not_logged,
     facts_are_not_injected,
     playbooks_run_no_commands,

@@ -76,7 +76,9 @@ def all_checks() -> list[Check]:
         # More than there are cores: many of them wait for a server or for a deadline.
         Check("unit tests", (python, "-m", "pytest", "-q", "-n4", "--dist=loadfile", "--durations=5", "tests/unit")),
         Check("ansible-lint", ("ansible-lint", "--nocolor")),
-        Check("mypy plugins", ("mypy", "-p", f"{plugins}.module_utils", "-p", f"{plugins}.modules")),
+        Check(
+            "mypy plugins", ("mypy", *(f"-p{plugins}.{part}" for part in ("module_utils", "modules", "plugin_utils")))
+        ),
         Check("mypy tests", ("mypy", "tests/lab", "tests/rules", "tests/tools", "tests/conftest.py")),
         Check("rules", (python, "-m", "pytest", "-q", "tests/rules")),
         Check("yamllint", ("yamllint", "--strict", ".")),

@@ -66,7 +66,7 @@ def meaning(option: dict[str, Any]) -> str:
 
 def page(text: str) -> str:
     """Return the page for a spec."""
-    options = yaml.safe_load(text)["argument_specs"]["main"]["options"]
+    options = yaml.safe_load(text)["argument_specs"]["variables"]["options"]
     lines = [HEAD]
     for title, names in sections(text):
         lines += [f"## {title}", "", "| variable | type | default | meaning |", "| --- | --- | --- | --- |"]
