@@ -243,7 +243,10 @@ class TreeCopy:
             elif different:
                 self._rsync(trees, outcome, [self._listed(trees, work, 0, self._scope(different))])
         with self.timeline.step("sync"):
-            run_all([["sync", "-f", self.destination]], self.state.lock_descriptor, lambda _files, _size: self._tick())
+            argv = ["sync", "-f", self.destination]
+            (run,) = run_all([argv], self.state.lock_descriptor, lambda _files, _size: self._tick())
+            if run.rc:
+                raise DomainError(plan.sync_problem(self.host, run.rc, run.said, self.destination))
 
     def _shared_out(self, work: Work) -> list[list[bytes]]:
         sizes = {path: identity.size for path, identity in work.files.items()}

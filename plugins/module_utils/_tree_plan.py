@@ -104,6 +104,16 @@ def rsync_problem(host: str, rc: int, said: str, source: str) -> Problem | None:
     )
 
 
+def sync_problem(host: str, rc: int, said: str, destination: str) -> Problem:
+    """Return the problem of a copy that the disk did not take for certain."""
+    return Problem(
+        "tree-copy",
+        f"sync of {destination} on {host} ended with {rc}: {'; '.join(said.split(chr(10))[:3]) or 'it said nothing'}",
+        "What was copied may be lost with the machine's power",
+        "Repair the disk or the file system, then run the same command again",
+    )
+
+
 def is_full(said: str) -> bool:
     """Return whether rsync says that the disk, or a quota, is used up."""
     return bool(_FULL.search(said))

@@ -15,12 +15,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import IO
 
+from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import OUT_OF_TIME, end_group, start
 from ansible_collections.rspm.ha.plugins.module_utils._tree_plan import parse_output
 from ansible_collections.rspm.ha.plugins.module_utils._tree_worker_loader import die_with_parent
 
 _SAID_LIMIT = 64 * 1024
 # Seconds. To be woken for each line that they say would take from them what copying a small file takes
 _REST = 0.05
+# Seconds. How long a copy takes nobody knows, but not for how long one that works says nothing
+_SILENCE = 3600.0
+_REST_OF_IT = 1.0
 
 
 @dataclass
@@ -40,6 +44,7 @@ class Run:
     rc: int | None = None
     sent: dict[bytes, str] = field(default_factory=dict, repr=False)
     rest: bytes = field(default=b"", repr=False)
+    heard: float = field(default_factory=time.monotonic, repr=False)
 
     def take(self, block: bytes) -> None:
         """Count what a piece of its output says."""
@@ -54,11 +59,17 @@ class Run:
             self.transferred = found.transferred
 
 
-def run_all(commands: Sequence[list[str]], lock_descriptor: int, report: Callable[[int, int], None]) -> list[Run]:
+def run_all(
+    commands: Sequence[list[str]],
+    lock_descriptor: int,
+    report: Callable[[int, int], None],
+    silence: float = _SILENCE,
+) -> list[Run]:
     """Run the commands side by side and return what came of them.
 
     lock_descriptor: they keep it open, so that nobody else starts while one of them is left.
     report: called at least twice a second with the files and bytes so far; what it raises ends them all.
+    silence: seconds after which one that says nothing is ended.
     """
     runs: list[Run] = []
     with selectors.DefaultSelector() as selector:
@@ -74,33 +85,45 @@ def run_all(commands: Sequence[list[str]], lock_descriptor: int, report: Callabl
                 for key, _events in selector.select(0.5):
                     _read(selector, key.fileobj, key.data)  # type: ignore[arg-type]
                 report(sum(run.files for run in runs), sum(max(run.size, run.transferred) for run in runs))
+                for run in runs:
+                    _give_up(selector, run, silence)
                 if selector.get_map():
                     time.sleep(_REST)
             for run in runs:
-                run.rc = run.process.wait()
+                if run.rc is None:
+                    run.rc = run.process.wait()
         finally:
             for run in runs:
                 if run.rc is None:
-                    run.process.terminate()
-                    run.process.wait()
+                    end_group(run.process)
     return runs
 
 
 def _start(argv: list[str], lock_descriptor: int) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        argv,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env={**os.environ, "LC_ALL": "C"},
-        pass_fds=(lock_descriptor,),
-        # killed with us: nobody would look after it
-        preexec_fn=die_with_parent,
-    )
+    # killed with us: nobody would look after it
+    return start(argv, pass_fds=(lock_descriptor,), preexec_fn=die_with_parent)
+
+
+def _give_up(selector: selectors.BaseSelector, run: Run, silence: float) -> None:
+    """End one that says nothing any more; where it has ended, read no more of what it left running."""
+    quiet = time.monotonic() - run.heard
+    streams = [key.fileobj for key in selector.get_map().values() if key.data is run]
+    running = run.process.poll() is None
+    if not streams or quiet <= (silence if running else _REST_OF_IT):
+        return
+    if running:
+        end_group(run.process)
+        run.rc = OUT_OF_TIME
+        words = run.process.args if isinstance(run.process.args, list) else []
+        run.said += f"\nrsync: {' '.join(map(str, words))} said nothing for {silence:g} s, and was ended"
+    for stream in streams:
+        selector.unregister(stream)
+        stream.close()  # type: ignore[union-attr]
 
 
 def _read(selector: selectors.BaseSelector, stream: IO[bytes], run: Run) -> None:
     block = os.read(stream.fileno(), 1 << 16)
+    run.heard = time.monotonic()
     if not block:
         selector.unregister(stream)
         stream.close()

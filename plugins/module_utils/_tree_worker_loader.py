@@ -217,6 +217,8 @@ def _answers(request: dict[str, Any], pool: ThreadPoolExecutor | None) -> Iterat
 
 def _serve(channel: socket.socket, account: Account | None, *, parallel: bool) -> None:
     """Answer until nobody asks any more; the body of a worker."""
+    # no terminal stops it
+    os.setsid()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     if account is not None:

@@ -25,6 +25,7 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.rspm.ha.plugins.module_utils import _node_loader as node_loader
+from ansible_collections.rspm.ha.plugins.module_utils import _runner_loader
 from ansible_collections.rspm.ha.plugins.module_utils import _work_loader as work
 from ansible_collections.rspm.ha.plugins.module_utils._package import Host
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
@@ -170,7 +171,7 @@ def result_of(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
 
     with patch_module_args(arguments), pytest.MonkeyPatch.context() as patch:
         patch.setattr("builtins.print", lambda text, *_rest, **_more: results.append(text))
-        patch.setattr(module.AnsibleModule, "run_command", reached)
+        patch.setattr(_runner_loader, "start", reached)
         if name == "restore_point":
             patch.setattr(module.Store, "read", reached)
         if name == "server_config":
