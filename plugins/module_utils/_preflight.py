@@ -9,12 +9,21 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+from ansible_collections.rspm.ha.plugins.module_utils._postgres_login import (
+    CERTIFICATE,
+    NETWORK,
+    TIMED_OUT,
+    LoginResult,
+    judge_login,
+)
 from ansible_collections.rspm.ha.plugins.module_utils._problem import Problem
 
 MIB = 1024 * 1024
 # The vendor's package unpacks to several hundred MiB, and is kept beside it as a file.
 TO_INSTALL = 1024 * MIB
 TO_RUN = 100 * MIB
+# What site puts right in databases of its own
+_MADE_BY_SITE = ("database-schema", "database-rights")
 
 
 def judge_free(free: Mapping[str, int], installed: bool) -> list[Problem]:
@@ -87,6 +96,12 @@ def judge_package(source: str, file: str, found: str | None, url: str, checksum:
             )
         ]
     return []
+
+
+def judge_managed_login(result: LoginResult) -> list[Problem]:
+    """Return what is wrong with a login to databases that the same run makes, and that it will not put right."""
+    lasting = result.ok or result.failure in (TIMED_OUT, NETWORK, CERTIFICATE)
+    return [problem for problem in judge_login(result) if lasting and problem.check not in _MADE_BY_SITE]
 
 
 def report(problems: Mapping[str, Sequence[Mapping[str, str]]]) -> list[str]:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from ansible_collections.rspm.ha.plugins.module_utils._existing_server.host import keep_copy, load_existing
+from ansible_collections.rspm.ha.plugins.module_utils._existing_server.rules import judge_existing, server_data
 from ansible_collections.rspm.ha.plugins.module_utils._gcfg import hide, masked_diff, parse, render, secrets_of, unified
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem, raise_any
 from ansible_collections.rspm.ha.plugins.module_utils._product import ACCOUNT
@@ -123,6 +125,11 @@ class Apply:
     def _found(self) -> dict[str, OnDisk]:
         return {path: load_file(path) for path in (KEY_PATH, CONFIG_PATH, DROPIN_PATH)}
 
+    @property
+    def _ours(self) -> bool:
+        """Whether this collection has configured the server before."""
+        return self._found[DROPIN_PATH].content is not None
+
     def _wanted(self) -> list[WantedFile]:
         """Return the files, in the order in which they are written."""
         key_path = KEY_PATH if self._key else ""
@@ -133,12 +140,21 @@ class Apply:
 
     def problems(self) -> list[Problem]:
         """Return everything that is wrong with the configuration; [] where nothing is."""
-        return judge_settings(self._cluster) or [*self._key_problems(), *self._product_says()]
+        return judge_settings(self._cluster) or [
+            *self._key_problems(),
+            *self._existing_problems(),
+            *self._product_says(),
+        ]
 
     def _key_problems(self) -> list[Problem]:
         """Return why the key must not be used."""
         data_key = f"{self._cluster.data_dir}/rstudio-pm.key"
         return judge_key(self._key, self._found[KEY_PATH].content, load_shared(self._runner, data_key), data_key)
+
+    def _existing_problems(self) -> list[Problem]:
+        """Return what a server that is there already would lose."""
+        existing = load_existing(self._runner, self._found[CONFIG_PATH].content, self._ours)
+        return judge_existing(existing, server_data(parse(self._text)), self._key) if existing else []
 
     def _product_says(self) -> list[Problem]:
         """Return what the installed product holds against the candidate; [] where it can't be asked."""
@@ -179,6 +195,8 @@ class Apply:
             if account is None:
                 raise DomainError(account_missing(ACCOUNT))
             for file in changes:
+                if file.path == CONFIG_PATH:
+                    keep_copy(file.path, self._ours)
                 save(file.path, file.text, file.mode, account if file.owner == ACCOUNT else (0, 0))
             if unit.need_daemon_reload or any(file.path == DROPIN_PATH for file in changes):
                 daemon_reload(self._runner)
@@ -204,5 +222,5 @@ class Apply:
         if KEY_PATH in written or (not self._key and self._found[KEY_PATH].content is not None):
             problems += self._key_problems()
         if CONFIG_PATH in written:
-            problems += self._product_says()
+            problems += [*self._existing_problems(), *self._product_says()]
         raise_any(problems)

@@ -16,6 +16,9 @@ description:
     but Python on the node.
   - Checks the version asked for against every other node's and against what is installed, the ids of the service
     account, free space, the NFS server or the existing mount, a login to both databases, and the configuration.
+  - Looks for names that can't be resolved, for a time server that answers, for ports that somebody else has, for a
+    server of its own that the machine has run until now, and for PostgreSQL's tools that are older than the server.
+  - What any host needs is asked by M(rspm.ha.host_preflight).
   - Does not fail on a problem. The caller collects those of all nodes and then fails once.
   - On a mount that is there, a probe file of the service account is written and removed again.
 options:
@@ -47,6 +50,10 @@ options:
         default: ""
       url:
         description: Address of the package, with V(url).
+        type: str
+        default: ""
+      repository:
+        description: Address of the package repository, with V(repository); empty where the system has it already.
         type: str
         default: ""
       checksum:
@@ -165,6 +172,15 @@ options:
     description: Sections and keys of the configuration beyond what has a variable.
     type: dict
     default: {}
+  names:
+    description: Names or addresses that the node has to reach, as lists by the variable that holds them.
+    type: dict
+    default: {}
+  time_servers:
+    description: NTP servers of which one has to answer; none are asked where it is empty.
+    type: list
+    elements: str
+    default: []
   upgrade:
     description: Whether the version of a live cluster is about to be changed.
     type: bool
@@ -206,6 +222,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+looked:
+  description: Whether the host could be looked at; where not, the one problem says why.
+  returned: always
+  type: bool
+  sample: true
 problems:
   description: What is in the way; empty where nothing is.
   returned: success
@@ -219,134 +240,19 @@ installed_version:
   sample: 2026.08.0
 """
 
-import os
-from typing import Any
-
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.rspm.ha.plugins.module_utils import _storage_loader
-from ansible_collections.rspm.ha.plugins.module_utils._database import DATABASE_OPTIONS, Database
-from ansible_collections.rspm.ha.plugins.module_utils._mount import mount_of
-from ansible_collections.rspm.ha.plugins.module_utils._package_loader import PackageTool, free_bytes, load_host
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_login import judge_login
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire_loader import login
-from ansible_collections.rspm.ha.plugins.module_utils._preflight import judge_free, judge_package, unique
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
-from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner, module_runner
-from ansible_collections.rspm.ha.plugins.module_utils._server_apply_loader import Apply, known_to_be_secret
-from ansible_collections.rspm.ha.plugins.module_utils._server_config import ClusterSettings, wanted_settings
-from ansible_collections.rspm.ha.plugins.module_utils._storage import (
-    decide_mount,
-    judge_delegations,
-    judge_server,
-    storage_request,
-)
-from ansible_collections.rspm.ha.plugins.module_utils._storage_access import judge_access
-from ansible_collections.rspm.ha.plugins.module_utils._storage_account import AccountRequest, judge_account
-from ansible_collections.rspm.ha.plugins.module_utils._storage_account_loader import read_account
-from ansible_collections.rspm.ha.plugins.module_utils._version import judge_installed, judge_versions
-
-HOME = "/var/lib/rstudio-pm"
-
-
-class Preflight:
-    """One node's problems, gathered part by part."""
-
-    def __init__(self, params: dict[str, Any], run: Runner, may_write: bool) -> None:
-        """Take the module's parameters; nothing is looked at yet. may_write: whether a probe file may be tried."""
-        self.params = params
-        self.run = run
-        self.may_write = may_write
-        self.installed = ""
-        self.cluster = ClusterSettings(
-            data_dir=params["data_dir"],
-            address=params["address"],
-            http_port=params["http_port"],
-            node_count=len(params["versions"]),
-            database=Database(**params["database"]),
-            encryption_key=params["encryption_key"],
-            storage_path="" if params["storage"]["kind"] == "local" else params["storage"]["path"],
-            config=params["config"],
-        )
-
-    def problems(self) -> list[Problem]:
-        """Return every problem of this node, each once."""
-        found: list[Problem] = []
-        for part in (self.package, self.account, self.storage, self.configuration, self.databases):
-            try:
-                found += part()
-            except DomainError as error:
-                found.append(error.problem)
-        return unique(found)
-
-    def package(self) -> list[Problem]:
-        """Return what is wrong with the versions and with the room for them."""
-        wanted = str(self.params["versions"][self.params["node"]])
-        state = PackageTool(self.run, load_host()).state()
-        self.installed = state.version if state.installed else ""
-        given = self.params["package"]
-        problems = judge_versions({name: str(version) for name, version in self.params["versions"].items()})
-        if not problems and not self.params["upgrade"]:
-            problems = judge_installed({self.params["node"]: self.installed}, wanted)
-        if not self.installed or (self.params["upgrade"] and self.installed != wanted):
-            problems += judge_package(
-                *(given["source"], given["file"], given["file_checksum"] or None, given["url"], given["checksum"])
-            )
-        free = {path: free_bytes(path) for path in ("/opt", "/var")}
-        return problems + judge_free(free, bool(self.installed))
-
-    def account(self) -> list[Problem]:
-        """Return why the service account can't have its ids."""
-        request = AccountRequest("rstudio-pm", self.params["uid"], self.params["gid"], HOME, "/usr/sbin/nologin")
-        return judge_account(request, read_account(request))
-
-    def storage(self) -> list[Problem]:
-        """Return what is wrong with the shared storage, as far as it can be seen before it is mounted."""
-        given = self.params["storage"]
-        request = storage_request(
-            *(given["kind"], given["path"], self.params["data_dir"], given["server"], given["export"]),
-            *(given["nfs_version"], given["cache"], given["options"], self.params["uid"], self.params["gid"]),
-        )
-        timeout = self.params["timeout"]
-        mounts = _storage_loader.read_mounts(request.path, timeout)
-        action, _differences = decide_mount(request, mounts)
-        if request.kind == "local" and not os.path.isdir(request.path):
-            return []
-        if action == "keep":
-            entry = mount_of(mounts, request.path)
-            device = entry.device if entry else ""
-            tried = _storage_loader.try_access(request, request.path, device, timeout, write=self.may_write)
-            if entry is None or not entry.is_nfs:
-                return judge_access(request, tried)
-            delegated = judge_delegations(entry.live_options, _storage_loader.read_delegations())
-            return judge_access(request, tried) + delegated
-        if self.params["storage_managed"]:
-            return []
-        return judge_server(_storage_loader.probe_nfs_server(given["server"], given["nfs_version"], timeout))
-
-    def configuration(self) -> list[Problem]:
-        """Return what is wrong with the configuration."""
-        return Apply(self.run, self.cluster).problems()
-
-    def databases(self) -> list[Problem]:
-        """Return why a login to the databases does not do; none where they are made by the same run."""
-        if self.params["database_managed"] and not self.params["upgrade"]:
-            return []
-        if wanted_settings(self.cluster)["Database"]["Provider"] != "postgres":
-            return []
-        database = self.cluster.database
-        server, account = (database.host, database.port), (database.user, database.password, database.sslmode)
-        problems: list[Problem] = []
-        for name, schema in ((database.name, database.schema), (database.usage_name, database.usage_schema)):
-            problems += judge_login(login(*server, name, *account, timeout=self.params["timeout"], schema=schema))
-        return problems
-
+from ansible_collections.rspm.ha.plugins.module_utils._database import DATABASE_OPTIONS
+from ansible_collections.rspm.ha.plugins.module_utils._host_check.host_node import NodeCheck
+from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import module_runner
+from ansible_collections.rspm.ha.plugins.module_utils._server_apply_loader import known_to_be_secret
 
 PACKAGE = {
     "source": {"type": "str", "choices": ["repository", "url", "file"], "default": "repository"},
     "file": {"type": "str", "default": ""},
     "file_checksum": {"type": "str", "default": ""},
     "url": {"type": "str", "default": ""},
+    "repository": {"type": "str", "default": ""},
     "checksum": {"type": "str", "default": ""},
 }
 STORAGE = {
@@ -378,6 +284,8 @@ def main() -> None:
             "encryption_key": {"type": "str", "default": "", "no_log": True},
             "database": {"type": "dict", "default": {}, "options": DATABASE_OPTIONS, "apply_defaults": True},
             "config": {"type": "dict", "default": {}},
+            "names": {"type": "dict", "default": {}},
+            "time_servers": {"type": "list", "elements": "str", "default": []},
             "upgrade": {"type": "bool", "default": False},
             "timeout": {"type": "int", "default": 10},
         },
@@ -385,7 +293,7 @@ def main() -> None:
         # The host's log would otherwise get what config holds.
         no_log=True,
     )
-    preflight = Preflight(module.params, module_runner(module), not module.check_mode)
+    preflight = NodeCheck(module.params, module_runner(module), not module.check_mode)
     module.no_log_values.update(known_to_be_secret(preflight.cluster))
     problems = [problem.to_dict() for problem in preflight.problems()]
     module.exit_json(changed=False, problems=problems, installed_version=preflight.installed)

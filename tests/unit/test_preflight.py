@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from ansible_collections.rspm.ha.plugins.module_utils._preflight import MIB, judge_free, judge_package, report, unique
+from ansible_collections.rspm.ha.plugins.module_utils._postgres_login import (
+    CERTIFICATE,
+    REFUSED,
+    SERVER_ERROR,
+    TIMED_OUT,
+    TLS_NOT_OFFERED,
+    LoginResult,
+)
+from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire import ServerError
+from ansible_collections.rspm.ha.plugins.module_utils._preflight import (
+    MIB,
+    judge_free,
+    judge_managed_login,
+    judge_package,
+    report,
+    unique,
+)
 from ansible_collections.rspm.ha.plugins.module_utils._problem import Problem
 
 SUM = "a" * 64
@@ -47,3 +65,20 @@ def test_what_nodes_have_in_common_is_said_once() -> None:
 def test_a_problem_of_both_databases_is_told_once() -> None:
     problem = Problem("a", "x", "y", "z")
     assert unique([problem, Problem("b", "x", "y", "z"), problem]) == [problem, Problem("b", "x", "y", "z")]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"server_version_num": 160004, "schema_exists": False}, []),
+        ({"server_version_num": 110000, "schema_exists": True, "can_create": True}, ["database-version"]),
+        ({"failure": TIMED_OUT}, ["database-unreachable"]),
+        ({"failure": CERTIFICATE}, ["database-tls"]),
+        ({"failure": REFUSED}, []),
+        ({"failure": TLS_NOT_OFFERED}, []),
+        ({"failure": SERVER_ERROR, "error": ServerError("28P01", "no", "auth_failed")}, []),
+    ],
+)
+def test_of_databases_that_are_to_be_made_only_what_lasts_is_told(change: dict[str, Any], told: list[str]) -> None:
+    result = LoginResult(host="db", port=5432, database="pm", user="pm", sslmode="require", **change)
+    assert [problem.check for problem in judge_managed_login(result)] == told

@@ -63,6 +63,9 @@ class Host:
                 if path.exists()
                 else CompletedCommand(1, "", f"cat: {path}: No such file or directory")
             )
+        if argv[0] == "ls":
+            there = os.path.isdir(argv[-1])
+            return CompletedCommand(0, "\n".join(os.listdir(argv[-1])), "") if there else CompletedCommand(2, "", "")
         if argv[0] == "test":
             return CompletedCommand(0 if os.path.isdir(argv[2]) else 1, "", "")
         if argv[0] == "runuser":

@@ -1,0 +1,185 @@
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Looks at what a node of the cluster needs, beside what any host does. Writes nothing but a probe file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.rspm.ha.plugins.module_utils import _storage_loader
+from ansible_collections.rspm.ha.plugins.module_utils._database import Database
+from ansible_collections.rspm.ha.plugins.module_utils._host_check.host import (
+    load_account,
+    load_answering,
+    load_client_tools,
+    load_taken_ports,
+    load_unresolved,
+)
+from ansible_collections.rspm.ha.plugins.module_utils._host_check.rules import (
+    NODE,
+    Port,
+    hosts_of,
+    judge_client_tools,
+    judge_names,
+    judge_root,
+    judge_time_servers,
+    listeners,
+)
+from ansible_collections.rspm.ha.plugins.module_utils._mount import mount_of
+from ansible_collections.rspm.ha.plugins.module_utils._package_loader import PackageTool, free_bytes, load_host
+from ansible_collections.rspm.ha.plugins.module_utils._postgres_login import SERVER_ERROR, judge_login
+from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire_loader import login
+from ansible_collections.rspm.ha.plugins.module_utils._preflight import (
+    judge_free,
+    judge_managed_login,
+    judge_package,
+    unique,
+)
+from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
+from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner
+from ansible_collections.rspm.ha.plugins.module_utils._server_apply_loader import Apply
+from ansible_collections.rspm.ha.plugins.module_utils._server_config import ClusterSettings, wanted_settings
+from ansible_collections.rspm.ha.plugins.module_utils._storage import (
+    decide_mount,
+    judge_delegations,
+    judge_server,
+    storage_request,
+)
+from ansible_collections.rspm.ha.plugins.module_utils._storage_access import judge_access
+from ansible_collections.rspm.ha.plugins.module_utils._storage_account import AccountRequest, judge_account
+from ansible_collections.rspm.ha.plugins.module_utils._storage_account_loader import read_account
+from ansible_collections.rspm.ha.plugins.module_utils._version import judge_installed, judge_versions
+
+HOME = "/var/lib/rstudio-pm"
+
+
+class NodeCheck:
+    """One node's problems, gathered part by part."""
+
+    def __init__(self, params: Mapping[str, Any], run: Runner, may_write: bool) -> None:
+        """Take the module's parameters; nothing is looked at yet. may_write: whether a probe file may be tried."""
+        self.params = params
+        self.run = run
+        self.may_write = may_write
+        # Whoever needs one of these has nothing to add.
+        self.unresolved: dict[str, list[str]] = {}
+        self.installed = ""
+        self.cluster = ClusterSettings(
+            data_dir=params["data_dir"],
+            address=params["address"],
+            http_port=params["http_port"],
+            node_count=len(params["versions"]),
+            database=Database(**params["database"]),
+            encryption_key=params["encryption_key"],
+            storage_path="" if params["storage"]["kind"] == "local" else params["storage"]["path"],
+            config=params["config"],
+        )
+
+    def problems(self) -> list[Problem]:
+        """Return every problem of this node, each once. Without root nothing else can be known."""
+        found = judge_root(os.geteuid(), load_account())
+        if found:
+            return found
+        # The first part knows what is installed, the second which names lead nowhere.
+        looks = (self.package, self.names, self.time, self.ports, self.account)
+        for part in (*looks, self.storage, self.configuration, self.databases):
+            try:
+                found += part()
+            except DomainError as error:
+                found.append(error.problem)
+        return unique(found)
+
+    def package(self) -> list[Problem]:
+        """Return what is wrong with the versions and with the room for them."""
+        wanted = str(self.params["versions"][self.params["node"]])
+        state = PackageTool(self.run, load_host()).state()
+        self.installed = state.version if state.installed else ""
+        given = self.params["package"]
+        problems = judge_versions({name: str(version) for name, version in self.params["versions"].items()})
+        if not problems and not self.params["upgrade"]:
+            problems = judge_installed({self.params["node"]: self.installed}, wanted)
+        if not self.installed or (self.params["upgrade"] and self.installed != wanted):
+            problems += judge_package(
+                *(given["source"], given["file"], given["file_checksum"] or None, given["url"], given["checksum"])
+            )
+        free = {path: free_bytes(path) for path in ("/opt", "/var")}
+        return problems + judge_free(free, bool(self.installed))
+
+    def names(self) -> list[Problem]:
+        """Return the names that can't be resolved."""
+        given = self.params["package"]
+        names = dict(self.params["names"])
+        if not self.installed and not any(name.lower().endswith("_proxy") for name in os.environ):
+            names["rspm_package_url"] = hosts_of(given["url"] if given["source"] == "url" else "")
+            names["rspm_package_repository"] = hosts_of(given["repository"] if given["source"] == "repository" else "")
+        self.unresolved = load_unresolved(names)
+        return judge_names(self.unresolved)
+
+    def time(self) -> list[Problem]:
+        """Return whether no time server answers."""
+        servers = [server for server in self.params["time_servers"] if server not in self.unresolved]
+        return judge_time_servers(servers, load_answering(servers))
+
+    def ports(self) -> list[Problem]:
+        """Return who listens where the server is to; a configuration that is wrong is told elsewhere."""
+        try:
+            ports = listeners(wanted_settings(self.cluster))
+        except DomainError:
+            return []
+        return load_taken_ports([Port(number, NODE, variable) for number, variable in ports.items()])
+
+    def account(self) -> list[Problem]:
+        """Return why the service account can't have its ids."""
+        request = AccountRequest("rstudio-pm", self.params["uid"], self.params["gid"], HOME, "/usr/sbin/nologin")
+        return judge_account(request, read_account(request))
+
+    def storage(self) -> list[Problem]:
+        """Return what is wrong with the shared storage, as far as it can be seen before it is mounted."""
+        given = self.params["storage"]
+        request = storage_request(
+            *(given["kind"], given["path"], self.params["data_dir"], given["server"], given["export"]),
+            *(given["nfs_version"], given["cache"], given["options"], self.params["uid"], self.params["gid"]),
+        )
+        timeout = self.params["timeout"]
+        mounts = _storage_loader.read_mounts(request.path, timeout)
+        action, _differences = decide_mount(request, mounts)
+        if request.kind == "local" and not os.path.isdir(request.path):
+            return []
+        if action == "keep":
+            entry = mount_of(mounts, request.path)
+            device = entry.device if entry else ""
+            tried = _storage_loader.try_access(request, request.path, device, timeout, write=self.may_write)
+            if entry is None or not entry.is_nfs:
+                return judge_access(request, tried)
+            delegated = judge_delegations(entry.live_options, _storage_loader.read_delegations())
+            return judge_access(request, tried) + delegated
+        if self.params["storage_managed"] or given["server"] in self.unresolved:
+            return []
+        return judge_server(_storage_loader.probe_nfs_server(given["server"], given["nfs_version"], timeout))
+
+    def configuration(self) -> list[Problem]:
+        """Return what is wrong with the configuration."""
+        return Apply(self.run, self.cluster).problems()
+
+    def databases(self) -> list[Problem]:
+        """Return why a login to the databases does not do, and whether PostgreSQL's tools fit the server."""
+        database = self.cluster.database
+        # Where the same run makes the databases, they may not be there yet.
+        made = self.params["database_managed"] and not self.params["upgrade"]
+        if wanted_settings(self.cluster)["Database"]["Provider"] != "postgres" or database.host in self.unresolved:
+            return []
+        server, account = (database.host, database.port), (database.user, database.password, database.sslmode)
+        problems: list[Problem] = []
+        for name, schema in ((database.name, database.schema), (database.usage_name, database.usage_schema)):
+            result = login(*server, name, *account, timeout=self.params["timeout"], schema=schema)
+            problems += judge_managed_login(result) if made else judge_login(result)
+            if result.failure not in ("", SERVER_ERROR):
+                break  # the other database is on the same server
+            if result.ok:
+                tools, installed = load_client_tools(self.run, load_host().family, database.host)
+                problems += judge_client_tools(tools, result.server_version_num, installed)
+        return problems

@@ -1,0 +1,109 @@
+#!/usr/bin/python
+
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: host_preflight
+short_description: All that would keep a host from getting its part of the cluster
+version_added: 1.0.0
+description:
+  - Looks at one host and returns every problem at once. Changes nothing, and needs nothing but Python on the host.
+  - Checks that it works as root, that systemd and a known package manager are there and free, that the packages are
+    known, that there is room, and that nobody else has the ports.
+  - Does not fail on a problem, not even where the host can't be reached or gives no root. The caller collects those of
+    all hosts and then fails once.
+options:
+  parts:
+    description: What the host is in the cluster, which decides what is to be installed on it.
+    type: list
+    elements: str
+    choices: [node, database, nfs_server, load_balancer]
+    default: []
+  ports:
+    description: TCP ports that a service of ours is to listen on.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      number:
+        description: The port.
+        type: int
+        required: true
+      part:
+        description: Whose it is.
+        type: str
+        choices: [node, database, nfs_server, load_balancer]
+        required: true
+      variable:
+        description: The variable that decides it, empty where it is fixed.
+        type: str
+        default: ""
+  lock_timeout:
+    description: Seconds to wait for a package manager that is at work.
+    type: int
+    default: 300
+attributes:
+  check_mode:
+    description: Changes nothing.
+    support: full
+  diff_mode:
+    description: Changes nothing, so there is no difference to show.
+    support: none
+  idempotent:
+    description: Changes nothing.
+    support: full
+author:
+  - rspm.ha authors (@rspm-ha)
+"""
+
+EXAMPLES = r"""
+- name: Look for what is in the way
+  rspm.ha.host_preflight:
+    parts: [database]
+    ports:
+      - number: 5432
+        part: database
+        variable: rspm_database_port
+  register: preflight
+"""
+
+RETURN = r"""
+looked:
+  description: Whether the host could be looked at; where not, the one problem says why.
+  returned: always
+  type: bool
+  sample: true
+problems:
+  description: What is in the way; empty where nothing is.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{"check": "port-taken", "found": "Port 5432 is taken by pgbouncer (pid 612)", "why": "...", "fix": "..."}]
+"""
+
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.rspm.ha.plugins.module_utils._host_check.host import HOST_OPTIONS, HostCheck, load_account
+from ansible_collections.rspm.ha.plugins.module_utils._host_check.rules import judge_root
+from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import module_runner
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(argument_spec=HOST_OPTIONS, supports_check_mode=True)
+    # Without root nothing else can be known.
+    problems = judge_root(os.geteuid(), load_account())
+    if not problems:
+        problems = HostCheck(module.params, module_runner(module)).problems()
+    module.exit_json(changed=False, problems=[problem.to_dict() for problem in problems])
+
+
+if __name__ == "__main__":
+    main()
