@@ -198,11 +198,11 @@ WORDS = st.text("abc", max_size=5)
 
 
 @given(WORDS, WORDS)
-def test_distance_counts_letters(one: str, other: str) -> None:
-    assert check.distance(one, other) == check.distance(other, one)
-    assert (check.distance(one, other) == 0) == (one == other)
-    assert check.distance(one, one + other) == len(other)
-    assert abs(len(one) - len(other)) <= check.distance(one, other) <= max(len(one), len(other))
+def test_distance_counts_letters(left: str, right: str) -> None:
+    assert check.distance(left, right) == check.distance(right, left)
+    assert (check.distance(left, right) == 0) == (left == right)
+    assert check.distance(left, left + right) == len(right)
+    assert abs(len(left) - len(right)) <= check.distance(left, right) <= max(len(left), len(right))
 
 
 def test_the_table_is_plain() -> None:
