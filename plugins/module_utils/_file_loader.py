@@ -34,6 +34,15 @@ def write_file(path: str, text: str, mode: int, uid: int = 0, gid: int = 0) -> N
     sync_folder(os.path.dirname(path))
 
 
+def make_parents(path: str) -> None:
+    """Make the folders above path, where they are absent, for everybody to pass, whatever the umask is."""
+    parent = os.path.dirname(path)
+    if not os.path.isdir(parent):
+        make_parents(parent)
+        os.mkdir(parent)
+        os.chmod(parent, 0o755)
+
+
 def sync_folder(path: str) -> None:
     """Make what was renamed or removed in the folder survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)

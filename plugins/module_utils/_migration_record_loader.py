@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ansible_collections.rspm.ha.plugins.module_utils._account_loader import as_account
 from ansible_collections.rspm.ha.plugins.module_utils._file_loader import read_text, write_file
 from ansible_collections.rspm.ha.plugins.module_utils._migration_record import FILE, LOCAL_PATH, Written, parse, render
-from ansible_collections.rspm.ha.plugins.module_utils._mount import mount_at, parse_mountinfo
+from ansible_collections.rspm.ha.plugins.module_utils._mount import mount_of, parse_mountinfo
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner
 
@@ -84,5 +84,6 @@ class Store:
 
 
 def is_mounted(path: str) -> bool:
-    """Return whether something is mounted at exactly this path."""
-    return mount_at(parse_mountinfo(read_text("/proc/self/mountinfo") or ""), path) is not None
+    """Return whether something is mounted at this path, or a share that the path is a folder of."""
+    entry = mount_of(parse_mountinfo(read_text("/proc/self/mountinfo") or ""), path)
+    return entry is not None and (entry.mount_point == path or entry.is_nfs)

@@ -154,6 +154,19 @@ def mount_of(entries: Sequence[MountEntry], path: str) -> MountEntry | None:
     return deepest[-1] if deepest else None
 
 
+def export_path(entry: MountEntry) -> str:
+    """Return what the server calls the mount, as server:/path; root is another folder of it for a bind mount."""
+    inner = entry.root.strip("/")
+    source = entry.source.rstrip("/")
+    return source if not inner or source.endswith(f"/{inner}") else f"{source}/{inner}"
+
+
+def shared_mount_point(entries: Sequence[MountEntry], path: str) -> str:
+    """Return where the share is mounted that path lies on; path itself where none is mounted now."""
+    entry = mount_of(entries, path)
+    return entry.mount_point if entry is not None and (entry.is_nfs or entry.fstype == "autofs") else path
+
+
 def _seconds(value: str) -> int | None:
     return int(value) if value.isascii() and value.isdigit() else None
 

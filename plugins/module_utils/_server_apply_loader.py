@@ -12,7 +12,9 @@ from typing import Any
 
 from ansible_collections.rspm.ha.plugins.module_utils._existing_server.host import keep_copy, load_existing
 from ansible_collections.rspm.ha.plugins.module_utils._existing_server.rules import judge_existing, server_data
+from ansible_collections.rspm.ha.plugins.module_utils._file_loader import read_text
 from ansible_collections.rspm.ha.plugins.module_utils._gcfg import hide, masked_diff, parse, render, secrets_of, unified
+from ansible_collections.rspm.ha.plugins.module_utils._mount import parse_mountinfo, shared_mount_point
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem, raise_any
 from ansible_collections.rspm.ha.plugins.module_utils._product import ACCOUNT
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner
@@ -133,10 +135,15 @@ class Apply:
     def _wanted(self) -> list[WantedFile]:
         """Return the files, in the order in which they are written."""
         key_path = KEY_PATH if self._key else ""
-        drop = dropin(self._cluster.storage_path, parse(self._text), key_path)
+        drop = dropin(self._mount_point(), parse(self._text), key_path)
         files = [WantedFile(CONFIG_PATH, self._text, 0o640, ACCOUNT), WantedFile(DROPIN_PATH, drop, 0o644, "root")]
         key = [WantedFile(KEY_PATH, f"{self._key}\n", 0o600, ACCOUNT, secret=True)] if self._key else []
         return key + files
+
+    def _mount_point(self) -> str:
+        """Return the mount point to wait for: a team's own share may be mounted above rspm_storage_path."""
+        path = self._cluster.storage_path
+        return path and shared_mount_point(parse_mountinfo(read_text("/proc/self/mountinfo") or ""), path)
 
     def problems(self) -> list[Problem]:
         """Return everything that is wrong with the configuration; [] where nothing is."""

@@ -55,13 +55,13 @@ def mount_unit(path: str) -> str:
     return f"{escaped or '-'}.mount"
 
 
-def dropin(storage_path: str, document: Document, key_path: str) -> str:
+def dropin(mount_point: str, document: Document, key_path: str) -> str:
     """Return the text of the unit's drop-in.
 
-    storage_path: mount point to wait for, "" where the data is on a local disk. document: the configuration.
+    mount_point: what to wait for, "" where the data is on a local disk. document: the configuration.
     key_path: key file that the collection owns, "" where the server keeps its own in the data directory.
     """
-    mount = f" {mount_unit(storage_path)}" if storage_path else ""
+    mount = f" {mount_unit(mount_point)}" if mount_point else ""
     watched = " ".join(f'"{path}"' for path in (CONFIG_PATH, key_path) if path)
     lines = [
         "# Written by the collection rspm.ha.",
@@ -85,7 +85,7 @@ def dropin(storage_path: str, document: Document, key_path: str) -> str:
     if mount:
         lines += [
             "# As the server's account: with root_squash what root asks is refused, now and then a stat too.",
-            f'ExecStartPre=mountpoint -q "{storage_path}"'.replace("%", "%%"),
+            f'ExecStartPre=mountpoint -q "{mount_point}"'.replace("%", "%%"),
         ]
     lines += [
         "# What this start reads, so that a later run knows whether what runs is what is configured.",

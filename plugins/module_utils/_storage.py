@@ -28,12 +28,22 @@ from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainErro
 
 NEGATIVE_LOOKUP_LIMIT = 5
 DATA_DIR_MODE = 0o701
+# Below the storage's path: the lock, the restore point and the migration's record, as the service account.
+OWN_FOLDER = ".rspm-ha"
 
 _VISIBILITY = (
     "A package that another node publishes stays unknown to this one for as long as its NFS client remembers that the "
     "file was not there, and the guide allows about 5 s"
 )
 _CACHE_FIX = "Use lookupcache=pos, or actimeo or acdirmax (with acdirmin) of at most 5"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder that the service account needs on the storage. relative: its path as seen from where that is mounted."""
+
+    folder: str
+    relative: str
 
 
 @dataclass(frozen=True)
@@ -53,10 +63,11 @@ class StorageRequest:
     uid: int
     gid: int
 
-    @property
-    def relative_data_dir(self) -> str:
-        """The data directory as seen from the mount point."""
-        return posixpath.relpath(self.data_dir, self.path)
+    def places(self, mount_point: str) -> tuple[Place, ...]:
+        """Return the folders that the service account needs. mount_point: of the mount that the path lies on."""
+        base = mount_point if self.kind == "existing" else self.path
+        folders = [self.data_dir] if self.kind == "local" else [self.data_dir, f"{self.path}/{OWN_FOLDER}"]
+        return tuple(Place(folder, posixpath.relpath(folder, base)) for folder in folders)
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ansible_collections.rspm.ha.plugins.module_utils._problem import Problem
-from ansible_collections.rspm.ha.plugins.module_utils._storage import StorageRequest, read_only
+from ansible_collections.rspm.ha.plugins.module_utils._storage import DATA_DIR_MODE, Place, StorageRequest, read_only
 
 _STEPS = {
     "enter": "enter",
@@ -28,7 +29,8 @@ class AccessResult:
     step: where it ended ("done", or "enter", "device", "create", "chmod", "rename", "read", "owner", "remove", "wait").
     error: errno name such as "EACCES", or empty. where: the path that was used.
     uid, gid: owner that the storage gave to a file of the service account, -1 when it got none.
-    data_dir_uid, data_dir_gid, data_dir_mode: of the data directory, -1 when there is none.
+    folder_uid, folder_gid, folder_mode: of the folder itself, -1 when there is none.
+    root_may: whether root, which is not squashed then, could make the folder that the account could not.
     """
 
     step: str
@@ -36,13 +38,42 @@ class AccessResult:
     where: str
     uid: int = -1
     gid: int = -1
-    data_dir_uid: int = -1
-    data_dir_gid: int = -1
-    data_dir_mode: int = -1
+    folder_uid: int = -1
+    folder_gid: int = -1
+    folder_mode: int = -1
+    root_may: bool = False
+
+    @property
+    def is_left_to_root(self) -> bool:
+        """Tell whether the folder is absent, and the account may not make it."""
+        return self.step == "create" and self.error in ("EACCES", "EPERM") and self.folder_uid == -1
 
 
-def judge_access(request: StorageRequest, result: AccessResult) -> list[Problem]:
-    """Return what is wrong with what the service account met on the storage."""
+def judge_places(
+    request: StorageRequest, tried: Sequence[tuple[Place, AccessResult]], export: str = ""
+) -> list[Problem]:
+    """Return what is wrong with the folders that the account needs. export: what is mounted, as server:/path."""
+    absent = [place for place, result in tried if result.is_left_to_root and not result.root_may]
+    if not absent:
+        return [problem for place, result in tried for problem in judge_access(request, result, place.folder)]
+    server, _colon, path = export.partition(":/")
+    folders = " ".join(f"/{path}/{place.relative}".replace("//", "/") for place in absent)
+    return [
+        Problem(
+            check="storage-access",
+            found=f"{' and '.join(place.folder for place in absent)} can't be made, neither by the service account "
+            f"({request.uid}:{request.gid}) nor by root of this node",
+            why="The data, and the lock that keeps two runs apart, lie there and belong to that account",
+            fix=f"On the NFS server {server}, where the export's path may begin otherwise: install -d "
+            f"-m {DATA_DIR_MODE:04o} -o {request.uid} -g {request.gid} {folders}",
+        )
+    ]
+
+
+def judge_access(request: StorageRequest, result: AccessResult, folder: str) -> list[Problem]:
+    """Return what is wrong with what the service account met on the way to a folder, and in it."""
+    if result.is_left_to_root and result.root_may:
+        return []
     who = f"The service account ({request.uid}:{request.gid})"
     why = "The service writes, renames and changes modes in its data directory as this account, never as root"
     if result.step == "wait":
@@ -74,12 +105,12 @@ def judge_access(request: StorageRequest, result: AccessResult) -> list[Problem]
                 fix="See what mounts and unmounts it: findmnt, systemctl list-units --type=mount",
             )
         ]
-    owner = (result.data_dir_uid, result.data_dir_gid)
+    owner = (result.folder_uid, result.folder_gid)
     if owner != (-1, -1) and owner != (request.uid, request.gid):
         return [
             Problem(
                 check="storage-ids",
-                found=f"{request.data_dir} belongs to {owner[0]}:{owner[1]} instead of {request.uid}:{request.gid}",
+                found=f"{folder} belongs to {owner[0]}:{owner[1]} instead of {request.uid}:{request.gid}",
                 why="Over NFS the numeric ids count: those of the account on every node, and those of its data",
                 fix=f"Set rspm_uid and rspm_gid to {owner[0]} and {owner[1]} if the service has those ids, or give it "
                 f"to the account on the NFS server, with the path there: chown -R {request.uid}:{request.gid}",

@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ansible_collections.rspm.ha.plugins.module_utils._file_loader import make_parents
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner
 from ansible_collections.rspm.ha.plugins.module_utils._storage_export import Export, parse_etab, parse_exports
 
@@ -62,15 +63,6 @@ def read_text(path: str) -> str:
             return file.read()
     except FileNotFoundError:
         return ""
-
-
-def make_parents(path: str) -> None:
-    """Make the folders above path, where they are absent, for everybody to pass, whatever the umask is."""
-    parent = os.path.dirname(path)
-    if not os.path.isdir(parent):
-        make_parents(parent)
-        os.mkdir(parent)
-        os.chmod(parent, 0o755)
 
 
 def read_exporting(path: str, own: str, patterns: Sequence[str] = EXPORTS) -> list[str]:

@@ -21,8 +21,10 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Callable
 
+from ansible_collections.rspm.ha.plugins.module_utils._file_loader import make_parents
 from ansible_collections.rspm.ha.plugins.module_utils._mount import (
     MountEntry,
     kernel_options,
@@ -35,6 +37,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runn
 from ansible_collections.rspm.ha.plugins.module_utils._storage import (
     DATA_DIR_MODE,
     Holder,
+    Place,
     ServerProbe,
     StorageRequest,
     judge_mount_failure,
@@ -140,41 +143,43 @@ def _in_child(work: Callable[[], dict[str, Any]], uid: int, gid: int, timeout: f
 
 
 class _Steps:
-    """Remembers how far a child came, for AccessResult."""
+    """Remembers how far a child came on the way to a place, for AccessResult."""
 
-    def __init__(self, root: str, device: str) -> None:
-        self.root, self.device = root, device
+    def __init__(self, root: str, place: Place, device: str) -> None:
+        self.root, self.place, self.device = root, place, device
         self.result: dict[str, Any] = {"step": "enter", "error": "", "where": root}
 
-    def open_folder(self, relative: str, make: bool) -> int:
-        """Return a descriptor of the deepest folder of relative that exists, all of it when make is set."""
-        folder = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
+    def open_folder(self, make: Callable[[str, int], None] | None = None) -> int:
+        """Return the deepest folder on the way that exists, all of it with make, which makes one.
+
+        It need not be readable. Where folders are made, links are not followed.
+        """
+        flags = os.O_PATH | os.O_DIRECTORY
+        folder = os.open(self.root, flags)
         found = os.fstat(folder).st_dev
         if self.device != f"{os.major(found)}:{os.minor(found)}":
             self.result["step"] = "device"
             raise OSError(errno.EXDEV, "another file system")
-        for name in relative.split("/"):
+        names = self.place.relative.split("/")
+        for number, name in enumerate(names, 1):
             if make:
                 self.result["step"] = "create"
-                try:
-                    os.mkdir(name, DATA_DIR_MODE, dir_fd=folder)
-                    os.chmod(name, DATA_DIR_MODE, dir_fd=folder)
-                except FileExistsError:
-                    pass
+                with contextlib.suppress(FileExistsError):
+                    make(name, folder)
             try:
                 facts = os.stat(name, dir_fd=folder)
             except FileNotFoundError:
-                return folder
+                break
             self.result["where"] += "/" + name
-            if self.result["where"] == f"{self.root}/{relative}":
-                self.note_data_dir(facts)
-            folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=folder)
+            if number == len(names):
+                self.note_folder(facts)
+            folder = os.open(name, flags | (os.O_NOFOLLOW if make else 0), dir_fd=folder)
         return folder
 
-    def note_data_dir(self, facts: os.stat_result) -> None:
-        """Take down owner and mode of the data directory."""
-        self.result["data_dir_uid"], self.result["data_dir_gid"] = facts.st_uid, facts.st_gid
-        self.result["data_dir_mode"] = stat.S_IMODE(facts.st_mode)
+    def note_folder(self, facts: os.stat_result) -> None:
+        """Take down owner and mode of the folder itself."""
+        self.result["folder_uid"], self.result["folder_gid"] = facts.st_uid, facts.st_gid
+        self.result["folder_mode"] = stat.S_IMODE(facts.st_mode)
 
     def run(self, work: Callable[[], None]) -> dict[str, Any]:
         """Do work; what it raises goes into the result."""
@@ -195,24 +200,68 @@ def _access_result(answer: dict[str, Any] | None, root: str) -> AccessResult:
     return AccessResult(**answer)
 
 
-def try_access(request: StorageRequest, root: str, device: str, timeout: float, write: bool = True) -> AccessResult:
-    """Let the service account look at the data directory below root and, with write, work with a file of its own.
+def try_access(
+    request: StorageRequest, place: Place, root: str, device: str, timeout: float, write: bool = True
+) -> AccessResult:
+    """Let the service account look at a place below root and, with write, work with a file of its own.
 
     root: where the storage is mounted now. device: "major:minor" of that mount, so that the local disk below an absent
-    mount is never touched. Without a data directory the file is made, and removed, in the folder that would hold it.
+    mount is never touched. Where the folder is absent the file is made, and removed, in the one that would hold it.
+    Where the account may not, root tries whether it could make a folder there and give it away.
     """
 
     def work() -> dict[str, Any]:
-        steps = _Steps(root, device)
+        steps = _Steps(root, place, device)
 
         def act() -> None:
-            folder = steps.open_folder(request.relative_data_dir, make=False)
+            folder = steps.open_folder()
             if write:
                 _work_with_a_file(folder, request.uid, steps)
 
         return steps.run(act)
 
-    return _access_result(_in_child(work, request.uid, request.gid, timeout), root)
+    def give_away() -> dict[str, Any]:
+        steps = _Steps(root, place, device)
+
+        def act() -> None:
+            folder = steps.open_folder()
+            name = f".rspm-probe-{socket.gethostname()}-{os.getpid()}"
+            _make_for(request, name, folder)
+            os.rmdir(name, dir_fd=folder)
+
+        return steps.run(act)
+
+    result = _access_result(_in_child(work, request.uid, request.gid, timeout), root)
+    if write and result.is_left_to_root:
+        root_may = _access_result(_in_child(give_away, os.geteuid(), os.getegid(), timeout), root).step == "done"
+        return replace(result, root_may=root_may)
+    return result
+
+
+def _make_for(request: StorageRequest, name: str, folder: int) -> None:
+    """Make a folder and give it to the service account; where that is denied there is none afterwards."""
+    os.mkdir(name, DATA_DIR_MODE, dir_fd=folder)
+    made = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
+    try:
+        os.fchmod(made, DATA_DIR_MODE)
+        if os.geteuid() != request.uid:
+            os.fchown(made, request.uid, request.gid)
+    except OSError:
+        os.rmdir(name, dir_fd=folder)
+        raise
+    finally:
+        os.close(made)
+
+
+def try_places(
+    request: StorageRequest, entry: MountEntry, timeout: float, write: bool = True, root: str = ""
+) -> list[tuple[Place, AccessResult]]:
+    """Let the service account try every folder that it needs. root: of a trial mount, where it is not the real one."""
+    root = root or (entry.mount_point if request.kind == "existing" else request.path)
+    return [
+        (place, try_access(request, place, root, entry.device, timeout, write))
+        for place in request.places(entry.mount_point)
+    ]
 
 
 def _work_with_a_file(folder: int, uid: int, steps: _Steps) -> None:
@@ -221,6 +270,7 @@ def _work_with_a_file(folder: int, uid: int, steps: _Steps) -> None:
     prefix = f".rspm-probe-{socket.gethostname()}-"
     name = f"{prefix}{os.getpid()}"
     result["step"] = "create"
+    folder = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=folder)
     # one that had to be killed while it waited for the server left its folder behind
     for left in os.listdir(folder):
         process = left[len(prefix) :]
@@ -266,26 +316,34 @@ def _remove_probe(folder: int, name: str) -> None:
         os.rmdir(name, dir_fd=folder)
 
 
-def make_data_dir(request: StorageRequest, device: str, timeout: float) -> AccessResult:
-    """Make the data directory as the service account, with its mode; see try_access for device."""
+def make_place(request: StorageRequest, place: Place, entry: MountEntry, timeout: float) -> AccessResult:
+    """Make a folder for the service account, with its mode: as that account, or as root where it may not."""
+    root = entry.mount_point if request.kind == "existing" else request.path
 
     def work() -> dict[str, Any]:
-        steps = _Steps(request.path, device)
+        steps = _Steps(root, place, entry.device)
 
         def act() -> None:
-            folder = steps.open_folder(request.relative_data_dir, make=True)
+            folder = steps.open_folder(make=lambda name, parent: _make_for(request, name, parent))
             steps.result["step"] = "chmod"
-            os.fchmod(folder, DATA_DIR_MODE)
-            steps.note_data_dir(os.fstat(folder))
+            folder = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=folder)
+            facts = os.fstat(folder)
+            if facts.st_uid == os.geteuid():
+                os.fchmod(folder, DATA_DIR_MODE)
+            steps.note_folder(os.fstat(folder))
 
         return steps.run(act)
 
-    return _access_result(_in_child(work, request.uid, request.gid, timeout), request.path)
+    result = _access_result(_in_child(work, request.uid, request.gid, timeout), root)
+    if result.is_left_to_root:
+        result = _access_result(_in_child(work, os.geteuid(), os.getegid(), timeout), root)
+    return result
 
 
 def make_local(request: StorageRequest) -> None:
     """Make the folder on a local disk that the data directory will lie in, for the service account."""
-    os.makedirs(request.path, 0o755)
+    make_parents(request.path)
+    os.mkdir(request.path)
     os.chown(request.path, request.uid, request.gid)
     os.chmod(request.path, DATA_DIR_MODE)
 
@@ -311,7 +369,8 @@ def trial_mount(run: Runner, request: StorageRequest, timeout: float) -> Iterato
 
 def mount_from_fstab(run: Runner, request: StorageRequest, timeout: float) -> None:
     """Mount what fstab has for the path, with one attempt instead of the boot's many."""
-    os.makedirs(request.path, 0o755, exist_ok=True)
+    # with its parents, which the service account has to pass
+    make_parents(f"{request.path}/")
     _mount(run, ["mount", "-o", "retry=0", request.path], request.source, timeout)
 
 

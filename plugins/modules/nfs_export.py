@@ -111,6 +111,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.rspm.ha.plugins.module_utils import _storage_export_loader as loader
+from ansible_collections.rspm.ha.plugins.module_utils._file_loader import make_parents
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem, raise_any
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner, module_runner
 from ansible_collections.rspm.ha.plugins.module_utils._storage_export import (
@@ -127,7 +128,7 @@ NFS_PORT = 2049
 
 def write_text(module: AnsibleModule, path: str, text: str) -> None:
     """Replace a file of exports."""
-    loader.make_parents(path)
+    make_parents(path)
     temporary = os.path.join(module.tmpdir, "rspm.exports")
     with open(temporary, "w", encoding="utf-8") as file:
         file.write(text)

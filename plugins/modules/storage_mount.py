@@ -22,7 +22,8 @@ options:
     description:
       - V(ready) checks that the storage can be mounted and worked with, by a trial mount at a private folder where it
         is not mounted yet, and changes nothing that lasts.
-      - V(mounted) mounts what /etc/fstab has, makes O(data_dir), and tries the access of the service account.
+      - V(mounted) mounts what /etc/fstab has, makes O(data_dir), and tries the access of the service account. Where
+        that account may not make its folders in O(path), and root is not squashed, root makes them for it.
     type: str
     choices: [ready, mounted]
     default: mounted
@@ -38,7 +39,7 @@ options:
     type: path
     required: true
   data_dir:
-    description: The data directory, a folder below O(path); made with mode 0701 by the service account.
+    description: The data directory, a folder below O(path); made with mode 0701 for the service account.
     type: path
     required: true
   server:
@@ -161,11 +162,12 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.rspm.ha.plugins.module_utils import _storage_loader as loader
-from ansible_collections.rspm.ha.plugins.module_utils._mount import MountEntry, mount_of
+from ansible_collections.rspm.ha.plugins.module_utils._mount import MountEntry, export_path, mount_of
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner, module_runner
 from ansible_collections.rspm.ha.plugins.module_utils._storage import (
     DATA_DIR_MODE,
+    Place,
     StorageRequest,
     decide_mount,
     judge_after_mount,
@@ -175,7 +177,11 @@ from ansible_collections.rspm.ha.plugins.module_utils._storage import (
     judge_server,
     storage_request,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._storage_access import judge_access
+from ansible_collections.rspm.ha.plugins.module_utils._storage_access import (
+    AccessResult,
+    judge_access,
+    judge_places,
+)
 
 CONNECT_SECONDS = 10
 
@@ -218,9 +224,10 @@ class Storage:
         raise_first(problems)
         with loader.trial_mount(self.run, self.request, self.timeout) as entry:
             raise_first(judge_delegations(entry.live_options, loader.read_delegations()))
-            tried = loader.try_access(self.request, entry.mount_point, entry.device, self.timeout)
-        where = tried.where.replace(entry.mount_point, self.request.source, 1)
-        raise_first(judge_access(self.request, replace(tried, where=where)))
+            tried = loader.try_places(self.request, entry, self.timeout, root=entry.mount_point)
+        source = self.request.source
+        named = [(place, replace(one, where=one.where.replace(entry.mount_point, source, 1))) for place, one in tried]
+        raise_first(judge_places(self.request, named, source))
 
     def server_problems(self) -> list[Problem]:
         """Return why our NFS server can't be reached; a mount that is not ours names no server."""
@@ -240,15 +247,20 @@ class Storage:
             return
         if self.request.kind == "local" and not self.make_folder():
             return
-        mode = self.check_access()
-        if mode == DATA_DIR_MODE:
-            return
-        self.changed = True
-        self.before["data_dir_mode"], self.after["data_dir_mode"] = mode_text(mode), mode_text(DATA_DIR_MODE)
-        if not self.module.check_mode:
-            raise_first(
-                judge_access(self.request, loader.make_data_dir(self.request, self.entry().device, self.timeout))
-            )
+        for place, tried in self.check_access():
+            mode, name = tried.folder_mode, "data_dir_mode"
+            if place.folder != self.request.data_dir:
+                # made by whoever takes the lock first, where that account may
+                name = "own_folder_mode"
+                if not tried.is_left_to_root:
+                    continue
+            elif mode == DATA_DIR_MODE:
+                continue
+            self.changed = True
+            self.before[name], self.after[name] = mode_text(mode), mode_text(DATA_DIR_MODE)
+            if not self.module.check_mode:
+                made = loader.make_place(self.request, place, self.entry(), self.timeout)
+                raise_first(judge_access(self.request, made, place.folder))
 
     def make_folder(self) -> bool:
         """Make the folder on the node's own disk, where it is absent; False where a check would."""
@@ -293,15 +305,15 @@ class Storage:
             )
         return entry
 
-    def check_access(self) -> int:
-        """Let the service account try what is mounted; returns the mode of the data directory, -1 without one."""
+    def check_access(self) -> list[tuple[Place, AccessResult]]:
+        """Let the service account try what is mounted; returns what it met in each folder that it needs."""
         entry = self.entry()
         if entry.is_nfs:
             raise_first(judge_delegations(entry.live_options, loader.read_delegations()))
         write = not self.module.check_mode
-        tried = loader.try_access(self.request, self.request.path, entry.device, self.timeout, write=write)
-        raise_first(judge_access(self.request, tried))
-        return tried.data_dir_mode
+        tried = loader.try_places(self.request, entry, self.timeout, write=write)
+        raise_first(judge_places(self.request, tried, export_path(entry)))
+        return tried
 
     def result(self) -> dict[str, Any]:
         """Return what the module says."""

@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 from ansible_collections.rspm.ha.plugins.module_utils._mount import (
     MountEntry,
     cache_settings,
+    export_path,
     kernel_options,
     mount_at,
     mount_of,
     nfs_options,
     option_differences,
     parse_mountinfo,
+    shared_mount_point,
 )
 
 # Recorded: kernel 7.2 (the 4.2 mount), 5.15 and 6.1 (the others)
@@ -219,3 +221,22 @@ def test_a_mount_point_of_any_name_is_found_again(names: list[str]) -> None:
 @given(st.text())
 def test_any_text_is_read_without_an_error(text: str) -> None:
     parse_mountinfo(text)
+
+
+@pytest.mark.parametrize(
+    ("line", "path", "point", "export"),
+    [
+        ("/ /shared rw - nfs4 nfs:/srv rw", "/shared/rspm", "/shared", "nfs:/srv"),
+        ("/ /shared rw - nfs4 nfs:/srv rw", "/shared", "/shared", "nfs:/srv"),
+        ("/ /shared rw - autofs /etc/auto.master rw", "/shared/rspm", "/shared", None),
+        ("/ /shared rw - ext4 /dev/sdb rw", "/shared/rspm", "/shared/rspm", None),
+        ("/ /other rw - nfs4 nfs:/srv rw", "/shared/rspm", "/shared/rspm", None),
+        ("/team /shared rw - nfs4 nfs:/srv rw", "/shared/rspm", "/shared", "nfs:/srv/team"),
+        ("/team /shared rw - nfs4 nfs:/srv/team rw", "/shared/rspm", "/shared", "nfs:/srv/team"),
+    ],
+)
+def test_the_share_that_a_folder_lies_on(line: str, path: str, point: str, export: str | None) -> None:
+    entries = parse_mountinfo(f"20 1 8:1 / / rw - ext4 /dev/sda1 rw\n201 20 0:39 {line}\n")
+    assert shared_mount_point(entries, path) == point
+    if export:
+        assert export_path(entries[1]) == export

@@ -6,13 +6,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
 import stat
 import tempfile
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +24,7 @@ import pytest
 from ansible_collections.rspm.ha.plugins.module_utils import _storage_loader as loader
 from ansible_collections.rspm.ha.plugins.module_utils._mount import MountEntry, nfs_options
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import CompletedCommand
-from ansible_collections.rspm.ha.plugins.module_utils._storage import StorageRequest
+from ansible_collections.rspm.ha.plugins.module_utils._storage import Place, StorageRequest
 
 
 @pytest.fixture
@@ -35,16 +38,27 @@ def device_of(path: str) -> str:
     return f"{os.major(found)}:{os.minor(found)}"
 
 
+def mounted(request: StorageRequest, at: str = "") -> MountEntry:
+    at = at or request.path
+    return MountEntry(device_of(at), "/", at, (), "nfs4", "nfs:/srv", ())
+
+
+def data(request: StorageRequest) -> Place:
+    return request.places(request.path)[0]
+
+
 def test_the_account_tries_everything_and_leaves_nothing(local: StorageRequest) -> None:
-    result = loader.try_access(local, local.path, device_of(local.path), 10)
-    assert (result.step, result.error, result.uid, result.data_dir_mode) == ("done", "", os.getuid(), -1)
+    result = loader.try_access(local, data(local), local.path, device_of(local.path), 10)
+    assert (result.step, result.error, result.uid, result.folder_mode) == ("done", "", os.getuid(), -1)
     assert os.listdir(local.path) == []
 
 
 def test_two_who_look_at_once_are_not_in_each_others_way(local: StorageRequest) -> None:
     device = device_of(local.path)
     with ThreadPoolExecutor(8) as pool:
-        results = list(pool.map(lambda _number: loader.try_access(local, local.path, device, 30), range(80)))
+        results = list(
+            pool.map(lambda _number: loader.try_access(local, data(local), local.path, device, 30), range(80))
+        )
     assert {(result.step, result.error) for result in results} == {("done", "")}
     assert os.listdir(local.path) == []
 
@@ -54,42 +68,122 @@ def test_what_a_killed_probe_left_is_cleared_away(local: StorageRequest) -> None
     left = Path(local.path) / f".rspm-probe-{socket.gethostname()}-{2**22 + 1}"
     left.mkdir()
     (left / "new").write_text("rspm")
-    assert loader.try_access(local, local.path, device_of(local.path), 10).step == "done"
+    assert loader.try_access(local, data(local), local.path, device_of(local.path), 10).step == "done"
     assert os.listdir(local.path) == []
 
 
 def test_the_data_directory_is_made_with_its_mode_and_found_again(local: StorageRequest) -> None:
     device = device_of(local.path)
-    assert loader.make_data_dir(local, device, 10).step == "done"
+    assert loader.make_place(local, data(local), mounted(local), 10).step == "done"
     assert stat.S_IMODE(os.stat(local.data_dir).st_mode) == 0o701
-    result = loader.try_access(local, local.path, device, 10)
-    assert (result.where, result.data_dir_mode, result.data_dir_uid) == (local.data_dir, 0o701, os.getuid())
+    result = loader.try_access(local, data(local), local.path, device, 10)
+    assert (result.where, result.folder_mode, result.folder_uid) == (local.data_dir, 0o701, os.getuid())
     os.chmod(local.data_dir, 0o755)
-    assert loader.make_data_dir(local, device, 10).data_dir_mode == 0o701
+    assert loader.make_place(local, data(local), mounted(local), 10).folder_mode == 0o701
 
 
 def test_nothing_is_made_on_another_file_system_than_the_mount(local: StorageRequest) -> None:
-    for result in (loader.try_access(local, local.path, "0:9999", 10), loader.make_data_dir(local, "0:9999", 10)):
+    elsewhere = replace(mounted(local), device="0:9999")
+    for result in (
+        loader.try_access(local, data(local), local.path, "0:9999", 10),
+        loader.make_place(local, data(local), elsewhere, 10),
+    ):
         assert (result.step, result.error) == ("device", "EXDEV")
     assert os.listdir(local.path) == []
 
 
 def test_without_write_nothing_is_written(local: StorageRequest) -> None:
     before = os.stat(local.path).st_mtime_ns
-    assert loader.try_access(local, local.path, device_of(local.path), 10, write=False).step == "done"
+    assert loader.try_access(local, data(local), local.path, device_of(local.path), 10, write=False).step == "done"
     assert os.stat(local.path).st_mtime_ns == before
 
 
 def test_a_storage_that_does_not_answer_is_given_up(local: StorageRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loader._Steps, "open_folder", lambda *_args, **_options: time.sleep(60))
-    assert loader.try_access(local, local.path, "0:1", 0.2).step == "wait"
+    assert loader.try_access(local, data(local), local.path, "0:1", 0.2).step == "wait"
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
 def test_the_account_is_the_service_and_not_root(local: StorageRequest) -> None:
     stranger = StorageRequest("existing", local.path, local.data_dir, "", (), 54321, 54321)
-    result = loader.try_access(stranger, local.path, device_of(local.path), 10)
+    result = loader.try_access(stranger, data(local), local.path, device_of(local.path), 10)
     assert result.error == "EACCES"
+
+
+STRANGER = 54321
+
+
+def below(mount: Path, mode: int) -> StorageRequest:
+    """Return a storage that is a folder of a mount whose root is root's."""
+    mount.chmod(mode)
+    return StorageRequest("existing", f"{mount}/team/rspm", f"{mount}/team/rspm/data", "", (), STRANGER, STRANGER)
+
+
+@pytest.fixture
+def reachable() -> Iterator[Path]:
+    # pytest's own folders are closed to everybody else
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        os.chmod(folder, 0o755)
+        (Path(folder) / "mount").mkdir()
+        yield Path(folder) / "mount"
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder away")
+@pytest.mark.parametrize("mode", [0o755, 0o711])
+def test_root_makes_what_the_account_may_not(reachable: Path, mode: int) -> None:
+    request = below(reachable, mode)
+    entry = mounted(request, str(reachable))
+    tried = loader.try_places(request, entry, 10)
+    assert [place.relative for place, _result in tried] == ["team/rspm/data", "team/rspm/.rspm-ha"]
+    assert {(result.is_left_to_root, result.root_may) for _place, result in tried} == {(True, True)}
+    assert os.listdir(reachable) == []
+    for place, _result in tried:
+        made = loader.make_place(request, place, entry, 10)
+        assert (made.step, made.folder_uid, made.folder_gid, made.folder_mode) == ("done", STRANGER, STRANGER, 0o701)
+    assert {result.step for _place, result in loader.try_places(request, entry, 10)} == {"done"}
+    assert os.stat(request.path).st_uid == STRANGER
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be squashed")
+def test_a_root_that_is_squashed_makes_nothing(reachable: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_arguments: object) -> None:
+        raise PermissionError(errno.EPERM, "squashed")
+
+    monkeypatch.setattr(os, "fchown", refuse)
+    request = below(reachable, 0o755)
+    entry = mounted(request, str(reachable))
+    for place, result in loader.try_places(request, entry, 10):
+        assert (result.is_left_to_root, result.root_may) == (True, False)
+        assert loader.make_place(request, place, entry, 10).error == "EPERM"
+    assert os.listdir(reachable) == []
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be misled")
+def test_root_follows_no_link(reachable: Path) -> None:
+    request = below(reachable, 0o755)
+    (reachable.parent / "elsewhere").mkdir()
+    (reachable / "team").symlink_to(reachable.parent / "elsewhere")
+    entry = mounted(request, str(reachable))
+    for place in request.places(str(reachable)):
+        assert loader.make_place(request, place, entry, 10).step != "done"
+    assert os.listdir(reachable.parent / "elsewhere") == []
+
+
+def test_parents_are_passable_whatever_the_umask_is(tmp_path: Path) -> None:
+    path = tmp_path / "a/b"
+    request = StorageRequest("local", str(path), f"{path}/data", "", (), os.getuid(), os.getgid())
+    old = os.umask(0o077)
+    try:
+        loader.make_local(request)
+        loader.mount_from_fstab(
+            lambda *_arguments, **_more: CompletedCommand(0, "", ""), replace(request, path=f"{tmp_path}/c/d"), 5
+        )
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o755
+    assert stat.S_IMODE(path.stat().st_mode) == 0o701
+    for made in ("c", "c/d"):
+        assert stat.S_IMODE((tmp_path / made).stat().st_mode) == 0o755
 
 
 def test_who_holds_a_mount_is_found(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainErro
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import CompletedCommand
 from ansible_collections.rspm.ha.plugins.module_utils._storage import (
     Holder,
+    Place,
     ServerProbe,
     StorageRequest,
     storage_request,
@@ -64,6 +65,7 @@ class Recorder:
         self.names: list[str] = []
         self.probes: list[ServerProbe] = []
         self.access = AccessResult("done", "", "/m", 940, 940, 940, 940, 0o701)
+        self.own = AccessResult("done", "", "/m/.rspm-ha", 940, 940, 940, 940, 0o750)
         self.mount_gives = self.trial_gives = table()
         monkeypatch.setattr(loader, "read_mounts", lambda *_args: self.entries)
         monkeypatch.setattr(loader, "list_holders", lambda *_args: self.holders)
@@ -71,20 +73,23 @@ class Recorder:
         monkeypatch.setattr(loader, "probe_nfs_server", lambda *_args: self.probes)
         self.delegations = False
         monkeypatch.setattr(loader, "read_delegations", lambda: self.delegations)
-        monkeypatch.setattr(loader, "try_access", self.try_access)
-        monkeypatch.setattr(loader, "make_data_dir", self.make_data_dir)
+        monkeypatch.setattr(loader, "try_places", self.try_places)
+        monkeypatch.setattr(loader, "make_place", self.make_place)
         monkeypatch.setattr(loader, "trial_mount", self.trial_mount)
         monkeypatch.setattr(loader, "mount_from_fstab", self.mount)
         monkeypatch.setattr(loader, "unmount", self.unmount)
         monkeypatch.setattr(loader, "unit_is_outdated", lambda *_args: False)
 
-    def try_access(self, *_args: Any, write: bool = True) -> AccessResult:
+    def try_places(
+        self, request: StorageRequest, entry: MountEntry, _timeout: float, write: bool = True, root: str = ""
+    ) -> list[tuple[Place, AccessResult]]:
         self.done.append("write" if write else "look")
-        return self.access
+        data, own = request.places(entry.mount_point)
+        return [(data, self.access), (own, self.own)]
 
-    def make_data_dir(self, *_args: Any) -> AccessResult:
-        self.done.append("make data")
-        return AccessResult("done", "", "/m", data_dir_uid=940, data_dir_gid=940, data_dir_mode=0o701)
+    def make_place(self, _request: StorageRequest, place: Place, *_args: Any) -> AccessResult:
+        self.done.append("make data" if place.folder.endswith("/data") else "make own")
+        return AccessResult("done", "", "/m", folder_uid=940, folder_gid=940, folder_mode=0o701)
 
     @contextmanager
     def trial_mount(self, *_args: Any) -> Iterator[MountEntry]:
@@ -230,3 +235,50 @@ def test_check_mode_looks_at_a_mount_that_is_right(monkeypatch: pytest.MonkeyPat
     call = storage(check_mode=True)
     call.bring_up()
     assert call.changed and host.done == ["look"]
+
+
+SUB = {"kind": "existing", "path": "/mnt/rstudio-pm/a", "data_dir": "/mnt/rstudio-pm/a/data"}
+
+
+def existing() -> Storage:
+    return Storage(module(), asked(**SUB), no_commands)
+
+
+def test_what_the_account_may_not_make_is_made_by_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Recorder(monkeypatch, table())
+    host.access = host.own = AccessResult("create", "EACCES", "/mnt/rstudio-pm", root_may=True)
+    existing().check_ready()
+    call = existing()
+    call.bring_up()
+    assert call.changed and host.done == ["write", "write", "make data", "make own"]
+
+
+def test_what_nobody_on_the_node_may_make_is_refused_with_the_line_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Recorder(monkeypatch, table())
+    host.access = host.own = AccessResult("create", "EACCES", "/mnt/rstudio-pm")
+    for work in ("check_ready", "bring_up"):
+        with pytest.raises(DomainError) as error:
+            getattr(existing(), work)()
+        assert error.value.problem.check == "storage-access"
+        assert error.value.problem.fix.endswith(
+            "install -d -m 0701 -o 940 -g 940 /srv/rstudio-pm/a/data /srv/rstudio-pm/a/.rspm-ha"
+        )
+    assert host.done == ["write", "write"]
+
+
+def test_a_lock_that_nobody_could_take_is_refused_although_the_data_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Recorder(monkeypatch, NO_MOUNT)
+    host.own = AccessResult("create", "EACCES", "/run/rspm-trial-x")
+    with pytest.raises(DomainError) as error:
+        storage().check_ready()
+    assert error.value.problem.fix.endswith("install -d -m 0701 -o 940 -g 940 /srv/rstudio-pm/.rspm-ha")
+    assert "/mnt/rstudio-pm/.rspm-ha can't be made" in error.value.problem.found
+    assert host.done == ["trial", "write"]
+
+
+def test_the_lock_makes_its_own_folder_where_the_account_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Recorder(monkeypatch, table())
+    host.own = AccessResult("done", "", "/mnt/rstudio-pm", 940, 940)
+    call = storage()
+    call.bring_up()
+    assert not call.changed and host.done == ["write"]

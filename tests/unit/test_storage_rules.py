@@ -68,7 +68,10 @@ def test_the_source_names_server_and_export() -> None:
     assert asked().source == "nfs:/srv/rstudio-pm"
     assert asked(server="fd00::13").source == "[fd00::13]:/srv/rstudio-pm"
     assert asked(kind="existing", server="", export="").source == ""
-    assert asked(data_dir="/mnt/rstudio-pm/a/b").relative_data_dir == "a/b"
+    assert [place.relative for place in asked(data_dir="/mnt/rstudio-pm/a/b").places("/x")] == ["a/b", ".rspm-ha"]
+    sub = asked(kind="existing", path="/shared/rspm", data_dir="/shared/rspm/data")
+    assert [place.relative for place in sub.places("/shared")] == ["rspm/data", "rspm/.rspm-ha"]
+    assert [place.relative for place in asked(kind="local").places("/")] == ["data"]
 
 
 @pytest.mark.parametrize(
@@ -198,7 +201,7 @@ def test_a_failed_mount_is_explained(rc: int, said: str, found: str) -> None:
     ],
 )
 def test_what_the_account_met_is_explained(result: AccessResult, checks: list[str]) -> None:
-    assert [problem.check for problem in judge_access(asked(), result)] == checks
+    assert [problem.check for problem in judge_access(asked(), result, asked().data_dir)] == checks
 
 
 def test_a_server_that_does_not_answer_is_named() -> None:

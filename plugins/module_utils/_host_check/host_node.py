@@ -29,7 +29,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._host_check.rules import (
     judge_time_servers,
     listeners,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._mount import mount_of
+from ansible_collections.rspm.ha.plugins.module_utils._mount import export_path, mount_of
 from ansible_collections.rspm.ha.plugins.module_utils._package_loader import PackageTool, free_bytes, load_host
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_login import SERVER_ERROR, judge_login
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire_loader import login
@@ -49,7 +49,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._storage import (
     judge_server,
     storage_request,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._storage_access import judge_access
+from ansible_collections.rspm.ha.plugins.module_utils._storage_access import judge_places
 from ansible_collections.rspm.ha.plugins.module_utils._storage_account import AccountRequest, judge_account
 from ansible_collections.rspm.ha.plugins.module_utils._storage_account_loader import read_account
 from ansible_collections.rspm.ha.plugins.module_utils._version import judge_installed, judge_versions
@@ -151,12 +151,16 @@ class NodeCheck:
             return []
         if action == "keep":
             entry = mount_of(mounts, request.path)
-            device = entry.device if entry else ""
-            tried = _storage_loader.try_access(request, request.path, device, timeout, write=self.may_write)
-            if entry is None or not entry.is_nfs:
-                return judge_access(request, tried)
-            delegated = judge_delegations(entry.live_options, _storage_loader.read_delegations())
-            return judge_access(request, tried) + delegated
+            if entry is None:
+                return []
+            problems = judge_places(
+                request,
+                _storage_loader.try_places(request, entry, timeout, write=self.may_write),
+                export_path(entry),
+            )
+            if entry.is_nfs:
+                problems += judge_delegations(entry.live_options, _storage_loader.read_delegations())
+            return problems
         if self.params["storage_managed"] or given["server"] in self.unresolved:
             return []
         return judge_server(_storage_loader.probe_nfs_server(given["server"], given["nfs_version"], timeout))
