@@ -99,6 +99,22 @@ def judge_folder(
     return []
 
 
+def judge_root(path: str, version: str, live: Sequence[Export]) -> list[Problem]:
+    """Return why nodes can't find the folder: NFS 4 looks from the root that somebody else's fsid=0 has set."""
+    roots = sorted({export.path for export in live if export.options & {"fsid=0", "fsid=root"}} - {"/"})
+    if version.startswith("3") or not roots:
+        return []
+    return [
+        Problem(
+            check="export-root",
+            found=f"This server exports {roots[0]} as the root of NFS 4 (fsid=0)",
+            why=f"Its clients look for {path} below that root, and the export of others is not changed",
+            fix="Set rspm_nfs_version to 3, or export the folder below that root yourself: leave the group "
+            "rspm_nfs_server empty, and set rspm_nfs_server, and rspm_nfs_export as the nodes see it",
+        )
+    ]
+
+
 def export_commands(
     path: str, clients: Sequence[str], ours: Mapping[str, Sequence[str]], live: Sequence[Export]
 ) -> list[list[str]]:

@@ -41,6 +41,10 @@ options:
     description: Numeric group of the folder.
     type: int
     required: true
+  nfs_version:
+    description: Version of NFS that the nodes use. All but V(3) look from a root that another export may have set.
+    type: str
+    default: "4.2"
   exports_path:
     description: Where the exports are written to.
     type: path
@@ -118,6 +122,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._storage_export import (
     export_commands,
     export_differences,
     judge_folder,
+    judge_root,
     other_clients,
     parse_exports,
     render_exports,
@@ -150,9 +155,11 @@ def find_problems(params: dict[str, Any]) -> list[Problem]:
             Problem("export-folder", f"{path} is a file", "A folder is exported", "Set rspm_nfs_export to a folder")
         ]
     ours = parse_exports(loader.read_text(own)).get(path, [])
-    others = other_clients(path, [*ours, *params["clients"]], loader.read_exports())
+    live = loader.read_exports()
+    others = other_clients(path, [*ours, *params["clients"]], live)
     owner = loader.read_folder(path).uid
-    return judge_folder(path, owner, names, params["uid"], loader.read_exporting(path, own), others)
+    problems = judge_folder(path, owner, names, params["uid"], loader.read_exporting(path, own), others)
+    return problems + judge_root(path, params["nfs_version"], live)
 
 
 def bring_up(module: AnsibleModule, run: Runner) -> dict[str, Any]:
@@ -214,6 +221,7 @@ def main() -> None:
             "clients": {"type": "list", "elements": "str", "required": True},
             "uid": {"type": "int", "required": True},
             "gid": {"type": "int", "required": True},
+            "nfs_version": {"type": "str", "default": "4.2"},
             "exports_path": {"type": "path", "default": "/etc/exports.d/rspm.exports"},
             "service": {"type": "str", "default": "nfs-server"},
             "timeout": {"type": "int", "default": 60},

@@ -25,6 +25,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._storage_export import (
     export_commands,
     export_differences,
     judge_folder,
+    judge_root,
     other_clients,
     parse_etab,
     parse_exports,
@@ -139,6 +140,21 @@ def test_a_folder_of_others_is_refused(
 ) -> None:
     problems = judge_folder("/srv/x", owner, names, 940, exporting, others)
     assert [problem.found for problem in problems] == ([f"The folder /srv/x {found}"] if found else [])
+
+
+@pytest.mark.parametrize(
+    ("version", "path", "options", "found"),
+    [
+        ("4.2", "/srv/nfs4", {"fsid=0"}, True),
+        ("4", "/srv/nfs4", {"fsid=root"}, True),
+        ("3", "/srv/nfs4", {"fsid=0"}, False),
+        ("4.2", "/", {"fsid=0"}, False),
+        ("4.2", "/srv/nfs4", {"fsid=1", "sec=krb5"}, False),
+    ],
+)
+def test_a_root_that_hides_the_folder_is_told(version: str, path: str, options: set[str], found: bool) -> None:
+    problems = judge_root("/srv/x", version, [Export(path, "*", frozenset(options))])
+    assert [problem.check for problem in problems] == (["export-root"] if found else [])
 
 
 LIVE = frozenset([*EXPORT_OPTIONS, "wdelay"])
