@@ -91,7 +91,8 @@ def judge_access(request: StorageRequest, result: AccessResult, folder: str) -> 
                 check="storage-stale",
                 found=f"{result.where} is a stale file handle",
                 why="The server no longer has the folder that this node once mounted",
-                fix=f"Unmount it on this node and run the playbook again: umount -l {request.path}",
+                fix="Unmount it on this node and run the playbook again: umount -l "
+                + (request.path if request.kind == "nfs" else f"with the mount point that {request.path} lies on"),
             )
         ]
     if result.error == "EROFS":

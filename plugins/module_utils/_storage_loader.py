@@ -36,7 +36,6 @@ from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainErro
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner
 from ansible_collections.rspm.ha.plugins.module_utils._storage import (
     DATA_DIR_MODE,
-    Holder,
     Place,
     ServerProbe,
     StorageRequest,
@@ -81,38 +80,6 @@ def read_delegations() -> bool:
 def list_names(path: str) -> list[str]:
     """Return the entries of a local folder, none when it does not exist."""
     return os.listdir(path) if os.path.isdir(path) else []
-
-
-def list_holders(path: str, uid: int) -> list[Holder]:
-    """Return the processes that hold something below path open, or run with the service account's uid."""
-    holders = []
-    for name in os.listdir("/proc"):
-        if not name.isdigit() or int(name) == os.getpid():
-            continue
-        try:
-            with open(f"/proc/{name}/status", encoding="utf-8", errors="replace") as status:
-                facts = dict(line.split(":", 1) for line in status if ":" in line)
-            held = _held_path(f"/proc/{name}", path)
-        except OSError:
-            continue  # it ended meanwhile
-        if not held and facts["Uid"].split()[0] == str(uid):
-            held = f"runs as uid {uid}"
-        if held:
-            holders.append(Holder(int(name), facts["Name"].strip(), held))
-    return holders
-
-
-def _held_path(process: str, path: str) -> str:
-    links = [f"{process}/{link}" for link in ("cwd", "root", "exe")]
-    links += [f"{process}/fd/{number}" for number in os.listdir(f"{process}/fd")]
-    for link in links:
-        try:
-            target = os.readlink(link)
-        except OSError:
-            continue
-        if target == path or target.startswith(path + "/"):
-            return target
-    return ""
 
 
 def _in_child(work: Callable[[], dict[str, Any]], uid: int, gid: int, timeout: float) -> dict[str, Any] | None:
@@ -232,6 +199,9 @@ def try_access(
         return steps.run(act)
 
     result = _access_result(_in_child(work, request.uid, request.gid, timeout), root)
+    if result.error == "ESTALE":
+        # a folder below the mount that the server has made anew is looked up again now
+        result = _access_result(_in_child(work, request.uid, request.gid, timeout), root)
     if write and result.is_left_to_root:
         root_may = _access_result(_in_child(give_away, os.geteuid(), os.getegid(), timeout), root).step == "done"
         return replace(result, root_may=root_may)

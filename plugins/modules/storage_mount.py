@@ -182,6 +182,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._storage_access import (
     judge_access,
     judge_places,
 )
+from ansible_collections.rspm.ha.plugins.module_utils._storage_holders.host import list_holders
 
 CONNECT_SECONDS = 10
 
@@ -288,7 +289,7 @@ class Storage:
     def refuse_held(self) -> None:
         """Raise DomainError when the mount can't be taken away for a moment."""
         if self.action == "change":
-            holders = loader.list_holders(self.request.path, self.request.uid)
+            holders = list_holders(self.request.path, self.request.uid)
             raise_first(judge_holders(self.request.path, self.differences, holders))
 
     def entry(self) -> MountEntry:

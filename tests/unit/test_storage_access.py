@@ -25,6 +25,7 @@ from ansible_collections.rspm.ha.plugins.module_utils import _storage_loader as 
 from ansible_collections.rspm.ha.plugins.module_utils._mount import MountEntry, nfs_options
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import CompletedCommand
 from ansible_collections.rspm.ha.plugins.module_utils._storage import Place, StorageRequest
+from ansible_collections.rspm.ha.plugins.module_utils._storage_holders.host import list_holders
 
 
 @pytest.fixture
@@ -195,9 +196,9 @@ def test_who_holds_a_mount_is_found(tmp_path: Path) -> None:
         signal.pause()
     try:
         os.read(reader, 1)
-        holders = loader.list_holders(str(tmp_path), 54321)
+        holders = list_holders(str(tmp_path), 54321)
         assert [(holder.pid, holder.holds) for holder in holders] == [(child, str(tmp_path))]
-        assert loader.list_holders(str(tmp_path) + "x", 54321) == []
+        assert list_holders(str(tmp_path) + "x", 54321) == []
     finally:
         os.kill(child, 9)
         os.waitpid(child, 0)
@@ -237,3 +238,21 @@ def test_systemd_is_asked_whether_it_knows_fstab() -> None:
     assert not loader.unit_is_outdated(run_with("SourcePath=/etc/fstab\nNeedDaemonReload=no\n"), "/mnt/rstudio-pm")
     assert loader.unit_is_outdated(run_with("SourcePath=/etc/fstab\nNeedDaemonReload=yes\n"), "/mnt/rstudio-pm")
     assert loader.unit_is_outdated(run_with("SourcePath=\nNeedDaemonReload=no\n"), "/mnt/rstudio-pm")
+
+
+@pytest.mark.parametrize(("times", "step"), [(1, "done"), (2, "enter")])
+def test_a_folder_that_the_server_made_anew_is_looked_up_again(
+    local: StorageRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, times: int, step: str
+) -> None:
+    real, asked = os.stat, tmp_path.parent / f"{tmp_path.name}-asked"
+
+    def stale(path: Any, **options: Any) -> os.stat_result:
+        if options:
+            with open(asked, "a+", encoding="ascii") as file:
+                file.write("x")
+            if real(asked).st_size <= times:
+                raise OSError(errno.ESTALE, "stale")
+        return real(path, **options)
+
+    monkeypatch.setattr(os, "stat", stale)
+    assert loader.try_access(local, data(local), local.path, device_of(local.path), 10).step == step

@@ -25,6 +25,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._storage import (
     storage_request,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._storage_access import AccessResult
+from ansible_collections.rspm.ha.plugins.modules import storage_mount
 from ansible_collections.rspm.ha.plugins.modules.storage_mount import Storage
 
 ASKED: dict[str, Any] = {
@@ -68,7 +69,7 @@ class Recorder:
         self.own = AccessResult("done", "", "/m/.rspm-ha", 940, 940, 940, 940, 0o750)
         self.mount_gives = self.trial_gives = table()
         monkeypatch.setattr(loader, "read_mounts", lambda *_args: self.entries)
-        monkeypatch.setattr(loader, "list_holders", lambda *_args: self.holders)
+        monkeypatch.setattr(storage_mount, "list_holders", lambda *_args: self.holders)
         monkeypatch.setattr(loader, "list_names", lambda *_args: self.names)
         monkeypatch.setattr(loader, "probe_nfs_server", lambda *_args: self.probes)
         self.delegations = False
