@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -69,7 +68,7 @@ systemctl start rstudio-pm
 
 def serves(lab: Lab, machine: str) -> bool:
     """Return whether a machine answers."""
-    return support.get(f"{lab.spec(machine).address}:4242")[0] == 200
+    return support.get(f"{support.address(lab, machine)}:4242")[0] == 200
 
 
 def by_hand(lab: Lab) -> dict[str, float]:
@@ -80,9 +79,9 @@ def by_hand(lab: Lab) -> dict[str, float]:
         lab.ssh(node, "systemctl stop rstudio-pm")
     without = time.monotonic()
     # a PostgreSQL that was just installed listens on no other
-    addresses = {"old": lab.spec("infra").address, "new": "127.0.0.1"}
+    addresses = {"old": support.address(lab, "infra"), "new": "127.0.0.1"}
     said = lab.ssh(TARGET, _BY_HAND % addresses, timeout=7200)
-    support.wait_for("the node", lambda: support.get(lab.spec("lb").address)[0] == 200, 120)
+    support.wait_for("the node", lambda: support.get(support.address(lab, "lb"))[0] == 200, 120)
     end = time.monotonic()
     words = next(line for line in said.splitlines() if line.startswith("copied")).split()
     return {"outage": end - without, "total": end - begun, "copy": float(words[2]) - float(words[1])}
@@ -93,21 +92,21 @@ def with_us() -> dict[str, float]:
 
     copy: of the warm passes on the machine, looking at both trees and verifying included, which by hand has neither.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        begun = time.monotonic()
-        run = support.run_playbook(
-            "migrate_to_single_node",
-            timeout=7200,
-            rspm_migration_target=TARGET,
-            rspm_migration_data="move",
-            rspm_migration_database="move",
-            rspm_migration_inventory=f"{folder}/inventory",
-            rspm_report_file=f"{folder}/report.json",
-        )
-        total = time.monotonic() - begun
-        if run.code != 0:
-            sys.exit(run.output)
-        report = json.loads((Path(folder) / "report.json").read_text())
+    folder = support.person().new_folder("bench-")
+    begun = time.monotonic()
+    run = support.run_playbook(
+        "migrate_to_single_node",
+        timeout=7200,
+        rspm_migration_target=support.full(TARGET),
+        rspm_migration_data="move",
+        rspm_migration_database="move",
+        rspm_migration_inventory=f"{folder}/inventory",
+        rspm_report_file=f"{folder}/report.json",
+    )
+    total = time.monotonic() - begun
+    if run.code != 0:
+        sys.exit(run.output)
+    report = support.read_json(folder / "report.json")
     phases = {phase["name"]: phase for phase in report["phases"]}
     for name in ("warm", "data"):
         steps = phases[name]["nodes"][TARGET]["steps"]

@@ -18,7 +18,6 @@ import re
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -34,12 +33,17 @@ HERE = Path(__file__).resolve().parent
 OLD, NEW = "2025.12.0-14", "2026.04.0"
 THREE = ["node1", "node2", "node3"]
 SIX = [*THREE, "node4", "node5", "node6"]
-MORE_NODES = ["-i", str(HERE / "upgrade_outage_six_nodes.yml")]
+SIX_NODES = HERE / "upgrade_outage_six_nodes.yml"
 # A server that runs for long has these in memory, whichever way it is upgraded; a machine that just came up has not.
 WARM = (
     "dpkg -l > /dev/null; apt-mark showhold; dpkg-deb --help > /dev/null; cat /opt/rstudio-pm/lib/payload > /dev/null"
 )
 SERVED_SECONDS = 3.0
+
+
+def more_nodes() -> list[str]:
+    """Return the option that makes it a cluster of six."""
+    return ["-i", str(support.person().bring(SIX_NODES))]
 
 
 class Bench:
@@ -50,7 +54,7 @@ class Bench:
         self.web = web
         files = {version: folder / f"rstudio-pm_{version}_amd64.deb" for version in (OLD, NEW)}
         self.digests = {version: hashlib.sha256(file.read_bytes()).hexdigest() for version, file in files.items()}
-        self.balancer = self.lab.spec("lb").address
+        self.balancer = support.address(self.lab, "lb")
 
     def package(self, version: str) -> dict[str, str]:
         """Return the variables by which the playbooks get a version."""
@@ -73,7 +77,7 @@ class Bench:
         self.play(str(support.REPOSITORY / "tests/lab/ntp.yml"))
         for node in SIX:
             self.lab.ssh(node, "apt-get update -qq && apt-get install -y -qq curl > /dev/null", timeout=300)
-        for label, args in {"three": [], "six": MORE_NODES}.items():
+        for label, args in {"three": [], "six": more_nodes()}.items():
             self.play("site", *args, **self.package(OLD))
             lab_module.snapshot(self.lab, label)
 
@@ -87,14 +91,14 @@ class Bench:
 
     def versions(self, nodes: list[str]) -> set[str]:
         """Return the versions that the nodes' APIs tell."""
-        answers = [support.get(f"{self.lab.spec(node).address}:4242", "/__api__/status") for node in nodes]
+        answers = [support.get(f"{support.address(self.lab, node)}:4242", "/__api__/status") for node in nodes]
         return {json.loads(body)["version"] if code == 200 else "" for code, body in answers}
 
     def ours(self, *args: str) -> dict[str, float]:
         """Upgrade with the collection; return the seconds of the steps on the first node."""
-        with tempfile.NamedTemporaryFile("r", suffix=".json") as report:
-            self.play("upgrade", *args, **self.package(NEW), rspm_report_file=report.name)
-            told = json.loads(Path(report.name).read_text())
+        report = support.person().new_folder("bench-") / "report.json"
+        self.play("upgrade", *args, **self.package(NEW), rspm_report_file=str(report))
+        told = support.read_json(report)
         first = next(phase for phase in told["phases"] if phase["name"] == "first")
         return {step["step"]: step["seconds"] for step in first["nodes"][told["first"]]["steps"]}
 
@@ -124,7 +128,7 @@ class Bench:
         upgrade: Callable[[], dict[str, float]]
         upgrade, label, nodes = {
             "ours-3": (self.ours, "three", THREE),
-            "ours-6": (lambda: self.ours(*MORE_NODES), "six", SIX),
+            "ours-6": (lambda: self.ours(*more_nodes()), "six", SIX),
             "by-hand": (lambda: self.by_hand("fetch-in-turn"), "three", THREE),
             "by-hand-early": (lambda: self.by_hand("fetch-first"), "three", THREE),
             "bare": (self.bare, "three", THREE[:1]),

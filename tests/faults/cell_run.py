@@ -15,7 +15,7 @@ from tests.faults.cells import NEW, OLD, Cell
 from tests.faults.controller import Controller
 from tests.faults.faults import do, wait_for_place
 from tests.faults.sampler import Sampler
-from tests.scenarios.support import NODES, PACKAGES, Run, get, publish, run_playbook, wait_for
+from tests.scenarios.support import NODES, PACKAGES, Run, address, get, publish, run_playbook, wait_for
 
 _TARGETS = {"rspm_version": NEW}
 
@@ -181,7 +181,7 @@ class CellRun:
             self.outcome.wrong.append(f"the second run: {again.code}, changed {again.changed()}: {said}")
         publish(self._lab, "later", NODES[0])
         for node in NODES:
-            if not outside.fetch(f"{self._lab.spec(node).address}:4242", ["later"])["later"]:
+            if not outside.fetch(f"{address(self._lab, node)}:4242", ["later"])["later"]:
                 self.outcome.wrong.append(f"{node} does not serve what was published afterwards")
         self._took("second run")
 
@@ -219,11 +219,11 @@ def wait_until_served(lab: Lab) -> dict[str, str]:
     """Wait until the whole cluster serves after a restore, and return the digests of the published packages."""
 
     def ready() -> bool:
-        answers = all(get(f"{lab.spec(node).address}:4242")[0] == 200 for node in NODES)
+        answers = all(get(f"{address(lab, node)}:4242")[0] == 200 for node in NODES)
         return answers and set(outside.balancer_states(lab).values()) == {"UP"}
 
     wait_for("the cluster of the snapshot", ready, 120, 0.5)
-    digests = outside.fetch(lab.spec("lb").address, outside.KEPT)
+    digests = outside.fetch(address(lab, "lb"), outside.KEPT)
     assert all(digests.values()), f"the snapshot does not serve what was published: {digests}"
     return digests
 

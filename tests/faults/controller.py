@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 import uuid
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tests.scenarios.support import REPOSITORY, Run, playbook_argv, run_environment
+from tests.scenarios.support import Run, person, read_json, short
 
 GATE = Path(__file__).parent / "gate.yml"
 # No cell needs longer; a run that does hangs.
@@ -26,31 +24,29 @@ class Controller:
 
     def __init__(self, playbook: str, hook: str = "", **variables: Any) -> None:
         self._mark = f"RSPM_FAULT_RUN={uuid.uuid4().hex}"
-        self._folder = Path(tempfile.mkdtemp(prefix="rspm-fault-"))
+        place = person()
+        self._folder = place.new_folder("fault-")
         self._gate = str(self._folder / "gate")
         self._record = self._folder / "record.jsonl"
         self._output = self._folder / "output"
-        self._record.touch()
         self.report_file = self._folder / "report.json"
         if hook:
-            variables["rspm_upgrade_hooks"] = {hook: [str(GATE)]}
+            variables["rspm_upgrade_hooks"] = {hook: [str(place.bring(GATE))]}
         name, _equals, value = self._mark.partition("=")
         self.begun = time.monotonic()
         with self._output.open("wb") as output:
-            self._process = subprocess.Popen(
-                playbook_argv(playbook, rspm_report_file=str(self.report_file), **variables),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                cwd=REPOSITORY,
-                env={
-                    **run_environment(str(self._record)),
+            self._process = place.start(
+                place.argv(playbook, rspm_report_file=str(self.report_file), **variables),
+                {
                     name: value,
+                    "RSPM_RECORD": str(self._record),
                     "RSPM_FAULT_GATE": self._gate,
                     # Connections of its own, which die with it.
                     "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self._folder / "cp"),
                 },
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
 
     @property
@@ -94,17 +90,16 @@ class Controller:
             said = self.said()
             self.kill()
             raise AssertionError(f"the run did not end within {seconds:.0f} s; it said last:\n{said[-1500:]}") from None
-        results = [json.loads(line) for line in self._record.read_text(encoding="utf-8").splitlines()]
-        return Run(self._process.returncode, self.said(), results)
+        return Run.of(self._process.returncode, self.said(), self._record)
 
     def said(self) -> str:
         """Return the output so far."""
-        return self._output.read_text(encoding="utf-8", errors="replace")
+        return short(self._output.read_text(encoding="utf-8", errors="replace"))
 
     def report(self) -> dict[str, Any]:
         """Return the report of the run, empty where it made none."""
         with suppress(FileNotFoundError, ValueError):
-            found: dict[str, Any] = json.loads(self.report_file.read_text(encoding="utf-8"))
+            found: dict[str, Any] = read_json(self.report_file)
             return found
         return {}
 

@@ -53,7 +53,7 @@ def write_page(matrix: Matrix) -> None:
     """Write what is recorded."""
     page = table.render(matrix.cells, records())
     # Messages name places of this one machine.
-    for place in (sys.prefix, str(REPOSITORY)):
+    for place in (sys.prefix, str(REPOSITORY), str(PACKAGES.parent)):
         page = page.replace(place, "...")
     PAGE.write_text(page, encoding="utf-8")
 

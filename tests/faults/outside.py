@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from rspm_lab.lab import Lab
 
-from tests.scenarios.support import NODES, ask_database, get
+from tests.scenarios.support import NODES, address, ask_database, get
 
 REPOSITORY_PATH = "/pypi/latest/simple"
 KEPT = [f"kept{number}" for number in range(1, 5)]
@@ -48,7 +48,7 @@ def node_view(lab: Lab, node: str) -> NodeView:
     said = lab.ssh(node, _NODE, check=False, timeout=30).strip()
     if said.count("|") != 5:
         return NodeView(*["unreachable"] * 7)
-    code, body = get(f"{lab.spec(node).address}:4242", "/__api__/status", timeout=10)
+    code, body = get(f"{address(lab, node)}:4242", "/__api__/status", timeout=10)
     answer = json.loads(body)["version"] if code == 200 else f"nothing ({code})"
     return NodeView(*[*said.split("|"), answer])
 
@@ -71,11 +71,11 @@ def published_file(name: str) -> str:
     return f"{REPOSITORY_PATH}/{name}/{name}-1.0-py3-none-any.whl"
 
 
-def fetch(address: str, names: list[str]) -> dict[str, str]:
-    """Return the SHA-256 of each package as an address serves it, "" for none."""
+def fetch(place: str, names: list[str]) -> dict[str, str]:
+    """Return the SHA-256 of each package as a place (host[:port]) serves it, "" for none."""
     found = {}
     for name in names:
-        code, body = get(address, published_file(name), timeout=10)
+        code, body = get(place, published_file(name), timeout=10)
         found[name] = hashlib.sha256(body).hexdigest() if code == 200 else ""
     return found
 
@@ -106,17 +106,17 @@ def judge(lab: Lab, version: str, digests: dict[str, str]) -> list[str]:
             for (field, have), want in zip(vars(view).items(), vars(wanted).values())
             if have != want
         ]
-        wrong += _served(f"{lab.spec(node).address}:4242", digests, node)
+        wrong += _served(f"{address(lab, node)}:4242", digests, node)
     states = balancer_states(lab)
     wrong += [f"the load balancer has {node} {states.get(node)}" for node in NODES if states.get(node) != "UP"]
     for _turn in NODES:
-        wrong += _served(lab.spec("lb").address, digests, "the load balancer")
+        wrong += _served(address(lab, "lb"), digests, "the load balancer")
     wrong += _database(lab, version, digests)
     return wrong + leftovers(lab)
 
 
-def _served(address: str, digests: dict[str, str], who: str) -> list[str]:
-    got = fetch(address, list(digests))
+def _served(place: str, digests: dict[str, str], who: str) -> list[str]:
+    got = fetch(place, list(digests))
     return [f"{who} does not serve {name} as it was published" for name in digests if got[name] != digests[name]]
 
 
@@ -129,5 +129,5 @@ def _database(lab: Lab, version: str, digests: dict[str, str]) -> list[str]:
     names = set(ask_database(lab, "SELECT name FROM packages", "rstudio_pm"))
     wrong += [f"{name} is not in the database" for name in digests if name not in names]
     sessions = set(ask_database(lab, "SELECT DISTINCT client_addr FROM pg_stat_activity WHERE usename = 'rstudio_pm'"))
-    expected = {lab.spec(node).address for node in NODES}
+    expected = {address(lab, node) for node in NODES}
     return wrong + ([] if sessions == expected else [f"sessions in the database are from {sorted(sessions)}"])

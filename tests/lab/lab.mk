@@ -20,12 +20,12 @@ packages: ## build the stand-in's packages into .cache/packages
 	  tests/standin/build --out $(RSPM_TEST_PACKAGES)/$$variant --variant $$variant > /dev/null; done
 
 .PHONY: test-lab
-test-lab: venv lab-tools packages ## the lab's own test, then every scenario on it
+test-lab: venv lab-tools packages build ## the lab's own test, then every scenario on it
 	@$(LAB) build --image full && $(LAB) build --image bare
 	@$(lab-environment) pytest -q tests/lab
 	@$(lab-environment) python tests/tools/scenarios.py $(SCENARIOS)
 
-scenario-%: venv lab-tools packages
+scenario-%: venv lab-tools packages build
 	@echo "== scenario $*"
 	@# A run that was killed left its lab, and molecule's belief that there is one.
 	@$(lab-environment) molecule destroy --scenario-name default > /dev/null 2>&1 || $(LAB) down

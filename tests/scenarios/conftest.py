@@ -3,28 +3,46 @@
 from __future__ import annotations
 
 import http.server
+import os
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import testinfra
 
 from tests.scenarios import support
-from tests.scenarios.support import Lab
+from tests.scenarios.support import Lab, Run
 
 
 @pytest.fixture(scope="session")
 def lab() -> Lab:
     """The lab that `default` created and the scenario prepared."""
+    support.person()
     return support.current_lab()
+
+
+@pytest.fixture
+def tmp_path() -> Path:
+    """A folder in which the person who types the commands can write, in the place of pytest's, which is root's."""
+    return support.person().new_folder("test-")
 
 
 @pytest.fixture(scope="session")
 def machine() -> Callable[[str], testinfra.host.Host]:
-    """Return a machine of the lab by its name, as testinfra sees it."""
+    """Return a machine of the lab by its name, as testinfra sees it for root."""
+    os.environ["RSPM_LAB_LOGIN"] = "root"
     inventory = str(support.REPOSITORY / "tests" / "lab" / "inventory.sh")
-    return lambda name: testinfra.get_host(f"ansible://{name}", ansible_inventory=inventory)
+    return lambda name: testinfra.get_host(f"ansible://{support.full(name)}", ansible_inventory=inventory)
+
+
+@pytest.fixture(scope="session")
+def site(lab: Lab) -> Run:
+    """The run that made the cluster; all that comes after it fails where it failed."""
+    run = support.run_playbook("site", timeout=1500)
+    assert run.code == 0, run.output[-6000:]
+    return run
 
 
 @pytest.fixture

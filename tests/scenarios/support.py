@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -16,24 +17,49 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(REPOSITORY / "tests" / "lab"))
-sys.path.insert(0, str(REPOSITORY / "tests" / "standin"))
+sys.path[:0] = [str(Path(__file__).resolve().parents[1] / name) for name in ("lab", "standin")]
 
 from make_wheel import make_wheel  # noqa: E402
 from rspm_lab import lab as lab_module  # noqa: E402 the path comes first
 from rspm_lab.lab import Lab  # noqa: E402
 from rspm_lab.shell import run  # noqa: E402
 
+from tests.scenarios.workplace import HOME, Workplace, workplace  # noqa: E402
+from tests.scenarios.workplace import REPOSITORY as REPOSITORY  # noqa: E402
+
 LAB_NAME = os.environ.get("RSPM_LAB", "lab")
 NODES = ["node1", "node2", "node3"]
-PACKAGES = REPOSITORY / ".cache" / "packages"
-INVENTORY = REPOSITORY / "extensions" / "molecule" / "inventory"
+# What a person has of the packages, as soon as there is a person.
+PACKAGES = HOME / LAB_NAME / "packages"
+SCENARIO = os.environ.get("MOLECULE_SCENARIO_NAME", "cluster")
+DOMAIN = "example.org"
+# Ansible says it beside each deprecation, which is told itself.
+_NOT_OURS = re.compile(r"Deprecation warnings can be disabled")
 
 
 def current_lab() -> Lab:
     """Return the lab that the scenario runs on."""
     return lab_module.load(LAB_NAME)
+
+
+def short(text: str) -> str:
+    """Return a text in which machines have the names that the lab has for them: an inventory's are longer."""
+    return re.sub(rf"\b(node\d|infra|lb)\.{re.escape(DOMAIN)}\b", r"\1", text)
+
+
+def full(machine: str) -> str:
+    """Return the name that an inventory has for a machine."""
+    return f"{machine}.{DOMAIN}"
+
+
+def address(lab: Lab, machine: str) -> str:
+    """Return the address at which a machine serves; Ansible comes by another network."""
+    return lab.spec(machine).service_address
+
+
+def read_json(path: Path) -> Any:
+    """Return what a run wrote for a program, with the lab's names of the machines."""
+    return json.loads(short(path.read_text("utf-8")))
 
 
 @dataclass
@@ -43,6 +69,12 @@ class Run:
     code: int
     output: str
     results: list[dict[str, Any]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, code: int, output: str, record: Path) -> Run:
+        """Return a run that is over. record: what the callback wrote, nothing where it never began."""
+        lines = short(record.read_text("utf-8")).splitlines() if record.exists() else []
+        return cls(code, short(output), [json.loads(line) for line in lines])
 
     def changed(self) -> list[str]:
         """Return `host: task` for every change."""
@@ -60,56 +92,48 @@ class Run:
             texts.append("\n".join(message) if isinstance(message, list) else str(message))
         return "\n".join(texts)
 
+    def warnings(self) -> list[str]:
+        """Return the warnings and deprecations that what we wrote is the cause of."""
+        found = re.findall(r"^\[(?:DEPRECATION )?WARNING\]: .*(?:\n(?![\n\[]).*)*", self.output, re.M)
+        return [text for text in found if not _NOT_OURS.search(text)]
+
     def tasks_of(self, host: str) -> int:
         """Return how many tasks a host was sent through, skipped ones included."""
         return sum(1 for r in self.results if r["host"] == host)
 
 
-def run_environment(record: str) -> dict[str, str]:
-    """Return the environment in which the playbooks run, as a user's shell would have it."""
-    return {
-        **os.environ,
-        "RSPM_LAB": LAB_NAME,
-        "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"),
-        "ANSIBLE_COLLECTIONS_PATH": str(REPOSITORY / ".cache" / "collections"),
-        "ANSIBLE_CALLBACK_PLUGINS": str(REPOSITORY / "tests" / "callback"),
-        "ANSIBLE_CALLBACKS_ENABLED": "record",
-        "ANSIBLE_NOCOLOR": "1",
-        "RSPM_TEST_PACKAGES": str(PACKAGES),
-        "RSPM_RECORD": record,
-    }
+def person() -> Workplace:
+    """Return the place that the playbooks of this scenario are run from."""
+    return workplace(LAB_NAME, SCENARIO)
 
 
-def playbook_argv(name: str, *args: str, inventory: Path = INVENTORY, **variables: Any) -> list[str]:
-    """Return the command for a playbook of the collection, by its name or by a path."""
-    argv = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(inventory)]
-    argv += ["-i", str(REPOSITORY / "tests" / "lab" / "inventory.sh"), *args]
-    if variables:
-        argv += ["-e", json.dumps(variables)]
-    return [*argv, name if "/" in name else f"rspm.ha.{name}"]
+def start(argv: list[str], record: Path | None = None, **options: Any) -> subprocess.Popen[str]:
+    """Start what a person types; record: where the callback writes, by default nowhere. Its output is in one pipe."""
+    environment = {"RSPM_RECORD": str(record or "/dev/null"), "PYTHONUNBUFFERED": "1"}
+    return person().start(argv, environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)
 
 
-def run_playbook(name: str, *args: str, inventory: Path = INVENTORY, timeout: float = 900, **variables: Any) -> Run:
-    """Run a playbook to its end and return what it said and did."""
-    with tempfile.NamedTemporaryFile("r", suffix=".jsonl") as record:
-        done = subprocess.run(
-            playbook_argv(name, *args, inventory=inventory, **variables),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=timeout,
-            env=run_environment(record.name),
-            cwd=REPOSITORY,
-            check=False,
-        )
-        return Run(done.returncode, done.stdout, [json.loads(line) for line in record])
+def run_playbook(name: str, *args: str, inventory: Path | None = None, timeout: float = 900, **variables: Any) -> Run:
+    """Run a playbook to its end and return what it said and did; a warning that is ours is an AssertionError."""
+    place = person()
+    record = place.new_folder("record-") / "results.jsonl"
+    with start(place.argv(name, *args, inventory=str(inventory or "inventory"), **variables), record) as process:
+        try:
+            output, _none = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+    run = Run.of(process.returncode, output, record)
+    assert run.warnings() == [], "\n".join([*run.warnings(), run.output[-3000:]])
+    return run
 
 
 # What a run that changes nothing still touches: Ansible's own temporary files, logs, what services write themselves.
 # What packages own below /usr is told by the list of packages. A file server's mounts are told by the list of mounts.
 _SPARED = (
-    "/proc /sys /dev /run /tmp /var/tmp /var/log /root/.ansible /var/lib/postgresql /var/lib/chrony /var/lib/nfs "
-    "/var/lib/systemd /srv /mnt /var/cache/apt /lab-fill /var/lib/private /usr/lib /usr/share /usr/bin"
+    "/proc /sys /dev /run /tmp /var/tmp /var/log /root/.ansible /home/ops/.ansible /var/lib/sudo /var/lib/postgresql "
+    "/var/lib/chrony /var/lib/nfs /var/lib/systemd /srv /mnt /var/cache/apt /lab-fill /var/lib/private "
+    "/usr/lib /usr/share /usr/bin"
 ).split()
 # Units are told by the folders that they and their links are in: `systemctl list-unit-files` takes 5 s of PID 1 on the
 # lab's machines, and longer than it waits for an answer where they are busy. What systemd does at a time of its own,
@@ -190,7 +214,7 @@ def versions(lab: Lab) -> dict[str, str]:
     """Return the version that each node's own API tells; empty where none answers."""
     told = {}
     for node in NODES:
-        code, body = get(f"{lab.spec(node).address}:4242", "/__api__/status")
+        code, body = get(f"{address(lab, node)}:4242", "/__api__/status")
         told[node] = json.loads(body)["version"] if code == 200 else ""
     return told
 
@@ -265,3 +289,8 @@ def ask_database(lab: Lab, query: str, database: str = "postgres") -> list[str]:
     """Return the rows that PostgreSQL on the infra machine gives its own superuser, a line each."""
     argv = lab.ssh_argv("infra", f"cd /; su postgres -c 'psql -At -v ON_ERROR_STOP=1 -d {database}'")
     return run(argv, text_in=query).stdout.splitlines()
+
+
+def absent_address(lab: Lab) -> str:
+    """Return an address of the service's network that no machine has."""
+    return address(lab, "lb").rpartition(".")[0] + ".100"

@@ -12,9 +12,22 @@ import pytest
 from testinfra.host import Host
 
 from tests.scenarios import support
-from tests.scenarios.support import NODES, Lab
+from tests.scenarios.support import NODES, Lab, Run
 
 Machine = Callable[[str], Host]
+
+pytestmark = pytest.mark.usefixtures("preflight", "site")
+
+
+@pytest.fixture(scope="module")
+def preflight(lab: Lab) -> Run:
+    """The first command of all, on machines that are new."""
+    before = support.fingerprint()
+    run = support.run_playbook("preflight")
+    assert run.code == 0, run.output[-6000:]
+    assert run.changed() == []
+    assert support.differences(before, support.fingerprint()) == []
+    return run
 
 
 def test_a_second_run_changes_nothing_and_costs_little() -> None:
@@ -53,19 +66,20 @@ def test_all_nodes_have_one_version_one_configuration_one_key(lab: Lab) -> None:
 
 def test_all_nodes_work_on_one_postgresql_that_lets_nobody_else_in(lab: Lab) -> None:
     query = "SELECT DISTINCT client_addr FROM pg_stat_activity WHERE usename = 'rstudio_pm'"
-    assert set(support.ask_database(lab, query)) == {lab.spec(node).address for node in NODES}
+    assert set(support.ask_database(lab, query)) == {support.address(lab, node) for node in NODES}
     rules = lab.ssh("infra", "grep -v '^#' /etc/postgresql/15/main/pg_hba.conf | grep rstudio_pm")
-    assert {line.split()[3].partition("/")[0] for line in rules.splitlines()} == {lab.spec(n).address for n in NODES}
+    let_in = {line.split()[3].partition("/")[0] for line in rules.splitlines()}
+    assert let_in == {support.address(lab, node) for node in NODES}
     assert all(line.split()[0] == "hostssl" and line.split()[-1] == "scram-sha-256" for line in rules.splitlines())
 
 
 def test_a_new_file_is_seen_by_the_others_within_a_second(lab: Lab) -> None:
     others = NODES[1:]
     for node in others:
-        assert support.get(f"{lab.spec(node).address}:4242", "/pypi/latest/simple/seen/")[0] == 404
+        assert support.get(f"{support.address(lab, node)}:4242", "/pypi/latest/simple/seen/")[0] == 404
     published = support.publish(lab, "seen", "node1")
     for node in others:
-        address = f"{lab.spec(node).address}:4242"
+        address = f"{support.address(lab, node)}:4242"
         support.wait_for(node, lambda a=address: support.get(a, "/pypi/latest/simple/seen/")[0] == 200, 1, 0.02)
     assert support.time.monotonic() - published < 1.5
 
@@ -107,7 +121,7 @@ def test_with_a_default_mount_a_new_file_stays_unseen_for_long(lab: Lab) -> None
 
 def test_a_published_package_is_installed_by_pip_through_the_balancer(lab: Lab, tmp_path: Path) -> None:
     support.publish(lab, "installable", "node3")
-    balancer = lab.spec("lb").address
+    balancer = support.address(lab, "lb")
     venv.create(tmp_path / "venv", with_pip=True)
     pip = [str(tmp_path / "venv/bin/python"), "-m", "pip", "install", "-q", "--no-deps", "--isolated"]
     where = ["--index-url", f"http://{balancer}/pypi/latest/simple/", "--trusted-host", balancer]
@@ -120,7 +134,7 @@ def test_a_published_package_is_installed_by_pip_through_the_balancer(lab: Lab, 
 
 def test_a_changed_configuration_restarts_node_after_node_and_no_request_fails(lab: Lab) -> None:
     starts = {node: lab.ssh(node, "systemctl show -P ExecMainStartTimestampMonotonic rstudio-pm") for node in NODES}
-    with support.Clients(lab.spec("lb").address) as clients:
+    with support.Clients(support.address(lab, "lb")) as clients:
         run = support.run_playbook("site", rspm_config={"Git": {"PollInterval": "7m"}})
     assert run.code == 0, run.output[-3000:]
     assert clients.failures == []
@@ -197,7 +211,7 @@ def test_all_machines_rebooted_at_once_come_back_by_themselves(lab: Lab) -> None
     for name in lab.machines:
         lab.ssh(name, "systemctl reboot", check=False)
     support.time.sleep(2)
-    balancer = lab.spec("lb").address
+    balancer = support.address(lab, "lb")
     support.wait_for("the cluster", lambda: set(support.versions(lab).values()) == {"2026.04.0"}, 180, 1)
     support.wait_for("the balancer", lambda: support.get(balancer)[0] == 200, 60, 0.5)
     for node in NODES:
@@ -208,7 +222,7 @@ def test_all_machines_rebooted_at_once_come_back_by_themselves(lab: Lab) -> None
 
 def test_the_service_can_not_start_without_its_mount(lab: Lab) -> None:
     unit = lab.ssh("node3", "systemd-escape -p --suffix=mount /mnt/rstudio-pm").strip().replace("\\", "\\\\")
-    node = f"{lab.spec('node3').address}:4242"
+    node = f"{support.address(lab, 'node3')}:4242"
     lab.ssh("node3", f"systemctl stop rstudio-pm && umount /mnt/rstudio-pm && systemctl mask -q --runtime {unit}")
     try:
         lab.ssh("node3", "systemctl start rstudio-pm", check=False)

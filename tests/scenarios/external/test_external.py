@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.scenarios import support
 from tests.scenarios.support import NODES, Lab
+
+pytestmark = pytest.mark.usefixtures("site")
+
+
+def test_a_second_run_changes_nothing() -> None:
+    run = support.run_playbook("site")
+    assert run.code == 0, run.output[-4000:]
+    assert run.changed() == []
 
 
 def test_all_nodes_serve_through_the_balancer(lab: Lab) -> None:
     assert set(support.versions(lab).values()) == {"2026.04.0"}
-    assert support.get(lab.spec("lb").address)[0] == 200
+    assert support.get(support.address(lab, "lb"))[0] == 200
 
 
 def test_main_and_usage_data_are_in_two_schemas_of_the_teams_database(lab: Lab) -> None:
@@ -24,10 +34,10 @@ def test_the_teams_mount_was_left_as_it_was(lab: Lab) -> None:
 
 def test_a_new_file_is_seen_within_the_limit_of_actimeo(lab: Lab) -> None:
     for node in NODES[1:]:
-        assert support.get(f"{lab.spec(node).address}:4242", "/pypi/latest/simple/seen/")[0] == 404
+        assert support.get(f"{support.address(lab, node)}:4242", "/pypi/latest/simple/seen/")[0] == 404
     support.publish(lab, "seen", "node1")
     for node in NODES[1:]:
-        address = f"{lab.spec(node).address}:4242"
+        address = f"{support.address(lab, node)}:4242"
         support.wait_for(node, lambda a=address: support.get(a, "/pypi/latest/simple/seen/")[0] == 200, 5, 0.1)
 
 

@@ -25,6 +25,7 @@ def base(lab: Lab, request: pytest.FixtureRequest) -> Lab:
     if (lab.folder / "snapshots" / BASE).exists():
         request.session.stash[_USED] = True
         return lab
+    request.getfixturevalue("site")
     prepare(lab)
     if sum(item.get_closest_marker("skip") is None for item in request.session.items) > 1:
         lab_module.snapshot(lab, BASE)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import signal
 import subprocess
-import tempfile
 import time
 import urllib.parse
 from dataclasses import dataclass
@@ -153,8 +151,9 @@ class Migration:
 
 def migrate(*args: str, inventory: Path | None = None, **variables: Any) -> Migration:
     """Run the migration with these variables, without their rspm_migration_."""
-    folder = Path(tempfile.mkdtemp(prefix="migrate-"))
+    folder = support.person().new_folder("migrate-")
     given = {f"rspm_migration_{name}": value for name, value in variables.items()}
+    given |= _as_inventory_names(given)
     if given.pop("rspm_migration_abort", None):
         given["rspm_migration"] = "abort"
     out = inventory or folder / "inventory"
@@ -167,26 +166,24 @@ def migrate(*args: str, inventory: Path | None = None, **variables: Any) -> Migr
         rspm_migration_inventory=str(out),
         **given,
     )
-    return Migration(run, json.loads(report.read_text()) if report.exists() else {}, out)
+    return Migration(run, support.read_json(report) if report.exists() else {}, out)
+
+
+def _as_inventory_names(given: dict[str, Any]) -> dict[str, Any]:
+    """Return the target by the name that the inventory has for it, where one is given."""
+    target = given.get("rspm_migration_target")
+    return {"rspm_migration_target": support.full(target)} if target else {}
 
 
 def _begin(variables: dict[str, Any]) -> subprocess.Popen[str]:
     """Begin a migration in a session of its own, all of which can be killed at once."""
-    argv = support.playbook_argv(
-        "migrate_to_single_node",
-        rspm_migration_inventory=tempfile.mkdtemp(prefix="migrate-"),
-        **{f"rspm_migration_{name}": value for name, value in variables.items()},
+    person = support.person()
+    given = {f"rspm_migration_{name}": value for name, value in variables.items()}
+    given |= _as_inventory_names(given)
+    argv = person.argv(
+        "migrate_to_single_node", rspm_migration_inventory=str(person.new_folder("migrate-") / "inventory"), **given
     )
-    environment = support.run_environment("/dev/null") | {"PYTHONUNBUFFERED": "1"}
-    return subprocess.Popen(
-        argv,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=environment,
-        cwd=support.REPOSITORY,
-        start_new_session=True,
-    )
+    return support.start(argv, start_new_session=True)
 
 
 def kill_at(phase: str, **variables: Any) -> str:
@@ -231,21 +228,7 @@ def _begins(line: str, phase: str) -> bool:
 
 def run_single_node(inventory: Path) -> Run:
     """Run site.yml with the inventory that the migration wrote, and with no other."""
-    argv = support.playbook_argv("site", inventory=inventory)
-    place = argv.index(str(support.REPOSITORY / "tests" / "lab" / "inventory.sh"))
-    del argv[place - 1 : place + 1]
-    with tempfile.NamedTemporaryFile("r", suffix=".jsonl") as record:
-        done = subprocess.run(
-            argv,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=900,
-            env=support.run_environment(record.name),
-            cwd=support.REPOSITORY,
-            check=False,
-        )
-        return Run(done.returncode, done.stdout, [json.loads(line) for line in record])
+    return run_playbook("site", inventory=inventory)
 
 
 def fetch_packages(address: str) -> dict[str, str]:
@@ -265,7 +248,7 @@ def fetch_packages(address: str) -> dict[str, str]:
 
 def answers(lab: Lab, machine: str, port: int = 4242) -> bool:
     """Return whether a machine serves."""
-    return support.get(f"{lab.spec(machine).address}:{port}")[0] == 200
+    return support.get(f"{support.address(lab, machine)}:{port}")[0] == 200
 
 
 def settled(lab: Lab, machine: str, seconds: float = 60) -> None:
@@ -300,7 +283,7 @@ def look(lab: Lab) -> Before:
     return Before(
         walk(lab, "infra", SHARED),
         {name: dump(lab, "infra", name) for name in ("rstudio_pm", "rstudio_pm_usage")},
-        fetch_packages(lab.spec("lb").address),
+        fetch_packages(support.address(lab, "lb")),
     )
 
 
@@ -315,8 +298,8 @@ def has_it_all(lab: Lab, choice: Choice, before: Before) -> None:
         if database == "move":
             _are_the_lines(dump(lab, TARGET, name), lines)
     assert "'public.awkward_id_seq', 987654" in "\n".join(before.dumps["rstudio_pm"])
-    assert fetch_packages(f"{lab.spec(TARGET).address}:4242") == before.packages
-    assert fetch_packages(lab.spec("lb").address) == before.packages
+    assert fetch_packages(f"{support.address(lab, TARGET)}:4242") == before.packages
+    assert fetch_packages(support.address(lab, "lb")) == before.packages
 
 
 def _are_the_lines(now: list[str], before: list[str]) -> None:
@@ -335,13 +318,13 @@ def is_out(lab: Lab, node: str, choice: Choice) -> None:
     assert lab.ssh(node, "systemctl show rstudio-pm -p MainPID --value").strip() == "0"
     assert lab.ssh(node, "systemctl is-enabled rstudio-pm", check=False).strip() == "disabled"
     assert "rstudio-pm" not in lab.ssh(node, "cat /proc/mounts /etc/fstab")
-    export = f"{lab.spec('infra').address}:/srv/rstudio-pm"
+    export = f"{support.address(lab, 'infra')}:/srv/rstudio-pm"
     mount = f"timeout 20 mount -t nfs -o retry=0,soft,timeo=30 {export} /tmp/try"
     tried = lab.ssh(node, f"mkdir -p /tmp/try; {mount} && {{ echo MOUNTED; umount /tmp/try; }}", check=False)
     assert "MOUNTED" not in tried
     for server in sorted({"infra", TARGET if database == "move" else "infra"}):
         password = _password(lab, node)
-        address = lab.spec(server).address
+        address = support.address(lab, server)
         psql = f"psql -h {address} -U rstudio_pm -d rstudio_pm -c 'CREATE TABLE x (y int)'"
         said = lab.ssh(node, f"PGPASSWORD='{password}' {psql} 2>&1 || true")
         assert "no pg_hba.conf entry" in said, said

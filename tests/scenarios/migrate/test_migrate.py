@@ -47,7 +47,7 @@ def test_the_whole_story(cluster: Lab) -> None:
         corrupt_a_byte(cluster)
         before = look(cluster)
 
-    with Clients(cluster.spec("lb").address, "/__ping__", count=2) as clients:
+    with Clients(support.address(cluster, "lb"), "/__ping__", count=2) as clients:
         _code, said = migrate_meanwhile("serve", change, "configure", **chosen(MOVED))
         assert CORRUPT in said and "it was copied again" in said
         back = migrate(abort=True)
@@ -71,7 +71,7 @@ def test_the_whole_story(cluster: Lab) -> None:
 @pytest.mark.parametrize("choice", CHOICES, ids="-".join)
 def test_one_node_has_it_all_and_the_others_are_out(cluster: Lab, choice: Choice) -> None:
     before = look(cluster)
-    with Clients(cluster.spec("lb").address, "/__ping__", count=2) as clients:
+    with Clients(support.address(cluster, "lb"), "/__ping__", count=2) as clients:
         done = migrate(**chosen(choice))
     assert done.run.code == 0, done.run.output[-4000:]
     assert done.report["outcome"] == "done"
@@ -89,8 +89,10 @@ def _is_configured(lab: Lab, choice: Choice) -> None:
     balancer, data, database = choice
     text = lab.ssh(TARGET, "cat /etc/rstudio-pm/rstudio-pm.gcfg")
     assert f"DataDir = {LOCAL if data == 'move' else '/mnt/rstudio-pm/data'}" in text.replace('"', "")
-    assert f"@{lab.spec(TARGET if database == 'move' else 'infra').address}:5432" in text
-    address = f"http://{lab.spec(TARGET).address}:4242" if balancer == "route" else f"http://{lab.spec('lb').address}"
+    assert f"@{support.address(lab, TARGET if database == 'move' else 'infra')}:5432" in text
+    address = (
+        f"http://{support.address(lab, TARGET)}:4242" if balancer == "route" else f"http://{support.address(lab, 'lb')}"
+    )
     assert f"Address = {address}" in text.replace('"', "")
     mounted = "/mnt/rstudio-pm " in lab.ssh(TARGET, "cat /proc/mounts")
     assert mounted == (data == "keep")

@@ -77,4 +77,4 @@ def test_everything_is_installed_and_no_secret_is_shown(lab: Lab, web: str) -> N
     readable = f"find / -xdev -type f -perm -o=r -size -2M -not -path '/usr/*' -print0 | xargs -0 grep -lsF {CANARY}"
     for name in lab.machines:
         assert lab.ssh(name, f"{readable} || true", timeout=120) == "", name
-    assert support.get(lab.spec("lb").address)[0] == 200
+    assert support.get(support.address(lab, "lb"))[0] == 200

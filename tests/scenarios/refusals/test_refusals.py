@@ -11,7 +11,6 @@ import pytest
 from tests.scenarios import support
 from tests.scenarios.support import Lab, Run
 
-INVENTORY = support.REPOSITORY / "extensions" / "molecule" / "external" / "inventory"
 PACKAGE = support.PACKAGES / "rstudio-pm_2026.04.0_amd64.deb"
 
 
@@ -31,12 +30,12 @@ def refused(untouched: dict[str, list[str]], *args: str, **variables: Any) -> st
 
 
 def site(*args: str, **variables: Any) -> Run:
-    return support.run_playbook("site", *args, inventory=INVENTORY, **variables)
+    return support.run_playbook("site", *args, **variables)
 
 
 def test_different_versions_in_host_vars(untouched: dict[str, list[str]], tmp_path: Path) -> None:
     overlay = tmp_path / "overlay.yml"
-    overlay.write_text("all:\n  hosts:\n    node2:\n      rspm_version: 2026.08.0\n")
+    overlay.write_text("all:\n  hosts:\n    node2.example.org:\n      rspm_version: 2026.08.0\n")
     assert refused(untouched, "-i", str(overlay)) == (
         "node1, node2, node3: [one-version] different versions are asked for: 2026.04.0 on node1, node3; 2026.08.0 on "
         "node2. All nodes of a cluster must run the same version, since they share one database schema. Set "
@@ -50,14 +49,14 @@ def test_different_versions_in_host_vars(untouched: dict[str, list[str]], tmp_pa
 def test_a_missing_mount_server_a_database_that_refuses_connections_and_a_wrong_file(
     untouched: dict[str, list[str]], lab: Lab
 ) -> None:
-    absent = lab.network.address(100)
+    absent = support.absent_address(lab)
     found = hashlib.sha256(PACKAGE.read_bytes()).hexdigest()
     said = refused(
         untouched,
         rspm_storage_kind="nfs",
         rspm_storage_path="/mnt/rstudio-pm",
         rspm_nfs_server=absent,
-        rspm_database_host="lb",
+        rspm_database_host=support.full("lb"),
         rspm_package_checksum="sha256:" + "0" * 64,
     )
     assert sorted(said.splitlines()) == [
@@ -76,7 +75,7 @@ def test_a_missing_mount_server_a_database_that_refuses_connections_and_a_wrong_
 def test_an_existing_mount_that_is_none_a_database_that_can_not_be_reached_and_a_full_disk(
     untouched: dict[str, list[str]], lab: Lab
 ) -> None:
-    absent = lab.network.address(100)
+    absent = support.absent_address(lab)
     support.lab_module.fill_disk(lab, "node2", 20)
     try:
         said = refused(untouched, rspm_storage_path="/srv/nothing", rspm_database_host=absent)

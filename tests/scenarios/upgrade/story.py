@@ -62,7 +62,7 @@ def schemas(lab: Lab) -> set[str]:
 
 def listed(lab: Lab, node: str) -> set[str]:
     """Return the names of the packages that a node's API has from the database."""
-    code, body = support.get(f"{lab.spec(node).address}:4242", "/__api__/repos/pypi/packages")
+    code, body = support.get(f"{support.address(lab, node)}:4242", "/__api__/repos/pypi/packages")
     assert code == 200, (node, code, body)
     return {entry["name"] for entry in json.loads(body)}
 
@@ -71,7 +71,7 @@ def served(lab: Lab, names: list[str]) -> dict[str, dict[str, str]]:
     """Return, for each node, what it serves of these packages: the digest of each file, "" for none."""
 
     def digest(node: str, name: str) -> str:
-        address, folder = f"{lab.spec(node).address}:4242", f"/pypi/latest/simple/{name}/"
+        address, folder = f"{support.address(lab, node)}:4242", f"/pypi/latest/simple/{name}/"
         code, body = support.get(address, folder)
         links = re.findall(r'href="([^"#]+)', body.decode())
         if code != 200 or len(links) != 1:
@@ -109,10 +109,10 @@ def perform(lab: Lab, origin: str, target: str, names: list[str], folder: Path, 
     def operate(report: Path) -> Run:
         return upgrade(target, rspm_report_file=str(report), **more)
 
-    with Watch(lab) as watch, Clients(lab.spec("lb").address) as clients, ThreadPoolExecutor() as pool:
+    with Watch(lab) as watch, Clients(support.address(lab, "lb")) as clients, ThreadPoolExecutor() as pool:
         runs = list(pool.map(operate, reports))
     step = Step(origin, target, names, before, runs, watch, clients)
     for run, report in zip(runs, reports, strict=True):
         if run.code == 0:
-            step.report = json.loads(report.read_text("utf-8"))
+            step.report = support.read_json(report)
     return step

@@ -15,11 +15,13 @@ from tests.scenarios.upgrade import story
 from tests.scenarios.upgrade.story import MIDDLE, NEWEST, OLDEST
 
 OLDER = "2025.06.0-3"
-FAILING = str(Path(__file__).parent / "failing_hook.yml")
+pytestmark = pytest.mark.usefixtures("site")
+
+FAILING = Path(__file__).parent / "failing_hook.yml"
 
 
 @pytest.fixture(scope="module")
-def untouched() -> dict[str, list[str]]:
+def untouched(site: Run) -> dict[str, list[str]]:
     """What every machine is before anything is asked for."""
     return support.fingerprint()
 
@@ -42,7 +44,8 @@ def test_a_downgrade(untouched: dict[str, list[str]]) -> None:
 def test_different_versions_in_host_vars(untouched: dict[str, list[str]], tmp_path: Path) -> None:
     overlay = tmp_path / "overlay.yml"
     wanted = {"node1": MIDDLE, "node2": NEWEST, "node3": MIDDLE}
-    overlay.write_text(json.dumps({"all": {"hosts": {node: {"rspm_version": wanted[node]} for node in NODES}}}))
+    hosts = {support.full(node): {"rspm_version": wanted[node]} for node in NODES}
+    overlay.write_text(json.dumps({"all": {"hosts": hosts}}))
     said = refused(untouched, support.run_playbook("upgrade", "-i", str(overlay)))
     assert f"[one-version] different versions are asked for: {MIDDLE} on node1, node3; {NEWEST} on node2." in said
 
@@ -81,7 +84,7 @@ class TestByHand:
         yield
         lab.ssh("node3", f"dpkg --force-hold --install /run/{OLDEST}.deb && apt-mark hold rstudio-pm")
         lab.ssh("node3", "systemctl unmask rstudio-pm && systemctl enable rstudio-pm && systemctl start rstudio-pm")
-        address = f"{lab.spec('node3').address}:4242"
+        address = f"{support.address(lab, 'node3')}:4242"
         support.wait_for("node3", lambda: support.get(address)[0] == 200, 60)
 
     def test_missing(self, package_gone: None) -> None:
@@ -112,8 +115,9 @@ def test_a_package_that_is_not_the_version_it_claims(lab: Lab) -> None:
 
 def test_a_hook_that_fails_stops_the_run_at_its_phase(lab: Lab) -> None:
     before = support.fingerprint(NODES)
-    with support.Clients(lab.spec("lb").address) as clients:
-        run = story.upgrade(MIDDLE, rspm_upgrade_hooks={"before_drain": [FAILING]})
+    hook = str(support.person().bring(FAILING))
+    with support.Clients(support.address(lab, "lb")) as clients:
+        run = story.upgrade(MIDDLE, rspm_upgrade_hooks={"before_drain": [hook]})
     assert run.code != 0
     assert f"The upgrade from {OLDEST} to {MIDDLE} stopped in phase drain." in run.messages(), run.messages()
     assert "node2: The team does not want it now." in run.messages()

@@ -15,6 +15,8 @@ from tests.scenarios.upgrade import story
 from tests.scenarios.upgrade.story import MIDDLE, OLDEST
 from tests.scenarios.upgrade.watch import Watch
 
+pytestmark = pytest.mark.usefixtures("site")
+
 # The fault matrix has one that does not start at all.
 VARIANT = "fails-migration"
 # what the journal of the faulty build says, which is to reach the person at the keyboard
@@ -74,7 +76,7 @@ def test_no_other_node_was_started(fall: Fall, lab: Lab) -> None:
         # it can't be started by hand either
         lab.ssh(node, "systemctl start rstudio-pm", check=False)
         assert lab.ssh(node, "systemctl show -P MainPID rstudio-pm").strip() == "0"
-        assert support.get(f"{lab.spec(node).address}:4242")[0] == 0
+        assert support.get(f"{support.address(lab, node)}:4242")[0] == 0
         version = MIDDLE if node == "node1" else OLDEST
         assert lab.ssh(node, "dpkg-query -W -f '${Version}' rstudio-pm") == version
     assert story.schemas(lab) == {story.SCHEMAS[OLDEST]}
@@ -84,7 +86,7 @@ def test_status_says_what_is_wrong_and_what_to_type(fall: Fall, tmp_path: Path) 
     run = support.run_playbook("status", rspm_status_file=str(tmp_path / "status.json"))
     assert run.code == 0, run.output[-4000:]
     assert run.changed() == ["node1: The same is in a file on the controller"]
-    status = json.loads((tmp_path / "status.json").read_text("utf-8"))
+    status = support.read_json(tmp_path / "status.json")
     assert status["healthy"] is False and status["versions"] == []
     said = json.dumps(status["problems"])
     assert f"the upgrade to {MIDDLE} has come to phase 'first'" in said
@@ -108,8 +110,8 @@ def test_rollback_brings_back_the_version_and_the_data(fall: Fall, lab: Lab, tmp
         assert lab.ssh(node, "dpkg-query -W -f '${Version}' rstudio-pm") == OLDEST
         assert "rstudio-pm" in lab.ssh(node, "apt-mark showhold").split()
         assert lab.ssh(node, "systemctl is-enabled rstudio-pm").strip() == "enabled"
-    assert support.get(lab.spec("lb").address)[0] == 200
-    report = json.loads((tmp_path / "report.json").read_text("utf-8"))
+    assert support.get(support.address(lab, "lb"))[0] == 200
+    report = support.read_json(tmp_path / "report.json")
     assert (report["purpose"], report["outcome"]) == ("rollback", "done")
     assert (report["from_version"], report["to_version"]) == (MIDDLE, OLDEST)
     phases = {phase["name"]: phase["seconds"] for phase in report["phases"]}

@@ -9,6 +9,8 @@ from tests.faults.cells import STORY, Matrix
 from tests.faults.matrix import publish_kept
 from tests.scenarios.support import Lab
 
+pytestmark = pytest.mark.usefixtures("site")
+
 
 @pytest.fixture(scope="module")
 def outcomes(lab: Lab) -> dict[str, Outcome]:

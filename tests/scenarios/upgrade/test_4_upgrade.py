@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
@@ -14,17 +13,20 @@ from tests.scenarios.support import NODES, Lab
 from tests.scenarios.upgrade import story
 from tests.scenarios.upgrade.story import MIDDLE, NEWEST, Step
 
-HOOK = str(Path(__file__).parent / "hook.yml")
+pytestmark = pytest.mark.usefixtures("site")
+
+HOOK = Path(__file__).parent / "hook.yml"
 PHASES = "lock stage restore_point drain stop prove commit first first_back rest rest_back hold unlock".split()
 
 
 @pytest.fixture(scope="module")
-def step(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Step:
+def step(lab: Lab) -> Step:
     """One upgrade: what was published at both versions before is known, and clients ask all the time."""
     support.publish(lab, "at_the_middle", NODES[1])
     names = [*outside.KEPT, "at-the-middle"]
-    hooks = {"before_stop": [HOOK], "after_stop": [HOOK]}
-    folder = tmp_path_factory.mktemp("reports")
+    hook = str(support.person().bring(HOOK))
+    hooks = {"before_stop": [hook], "after_stop": [hook]}
+    folder = support.person().new_folder("reports-")
     return story.perform(lab, MIDDLE, NEWEST, names, folder, operators=2, variant="quiet", rspm_upgrade_hooks=hooks)
 
 
@@ -120,7 +122,7 @@ def test_the_same_again_changes_nothing(step: Step, lab: Lab, tmp_path: Path) ->
     assert run.code == 0, run.output[-4000:]
     assert run.changed() == []
     assert support.differences(before, support.fingerprint(NODES)) == []
-    report = json.loads((tmp_path / "report.json").read_text("utf-8"))
+    report = support.read_json(tmp_path / "report.json")
     assert report["outcome"] == "nothing to do"
     assert report["says"] == [f"Nothing was to be done: every node has and runs {step.target}."]
     assert "Nothing was to be done" in run.output
