@@ -16,11 +16,11 @@ from ansible_collections.rspm.ha.plugins.module_utils import _package as package
 from ansible_collections.rspm.ha.plugins.module_utils import _package_tools as tools
 from ansible_collections.rspm.ha.plugins.module_utils._file_loader import read_text
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
-from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import CompletedCommand, Runner
+from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import CompletedCommand, Runner, command_failed
 
 _INSTALL_TIMEOUT = 1800.0
-# dpkg itself does not wait for its lock
-_DPKG_BUSY = ("lock was locked by another process", "is locked by another process")
+# Neither dpkg itself nor apt-get update waits for its lock.
+_BUSY = ("lock was locked by another process", "is locked by another process", "Could not get lock")
 
 
 def load_host() -> package.Host:
@@ -101,7 +101,7 @@ class PackageTool:
 
     def refresh(self) -> None:
         """Read the repositories' lists anew."""
-        self.runner(tools.refresh_argv(self.family, self.lock_timeout), check=True, timeout=_INSTALL_TIMEOUT)
+        self._patiently(tools.refresh_argv(self.family, self.lock_timeout), check=True)
 
     def available(self, *, refresh: bool) -> list[str]:
         """Return the versions that the repositories offer."""
@@ -112,7 +112,7 @@ class PackageTool:
 
     def download(self, version: str, folder: str) -> str:
         """Fetch the version from the repositories into folder and return the file's path."""
-        self.runner(tools.download_argv(self.family, version, folder), check=True, timeout=_INSTALL_TIMEOUT)
+        self._patiently(tools.download_argv(self.family, version, folder), check=True)
         for parent, _folders, names in os.walk(folder):
             for name in names:
                 if name.endswith((".deb", ".rpm")):
@@ -148,15 +148,20 @@ class PackageTool:
             self.runner(argv, timeout=300)
         self.runner(last, check=True, timeout=300)
 
-    def _patiently(self, argv: list[str]) -> CompletedCommand:
+    def _patiently(self, argv: list[str], *, check: bool = False) -> CompletedCommand:
         """Run a package manager, again while another one holds its lock."""
         deadline = time.monotonic() + self.lock_timeout
+        # zypper is told by its environment alone
+        environment = {**package.INSTALL_ENVIRONMENT, "ZYPP_LOCK_TIMEOUT": str(self.lock_timeout)}
         while True:
-            done = self.runner(argv, timeout=_INSTALL_TIMEOUT, env=package.INSTALL_ENVIRONMENT)
-            busy = done.rc != 0 and any(sign in done.stderr for sign in _DPKG_BUSY)
+            done = self.runner(argv, timeout=_INSTALL_TIMEOUT, env=environment)
+            busy = done.rc != 0 and any(sign in done.stderr for sign in _BUSY)
             if not busy or time.monotonic() > deadline:
-                return done
+                break
             time.sleep(2)
+        if check and done.rc != 0:
+            raise command_failed(argv, done)
+        return done
 
 
 def make_whole(

@@ -87,6 +87,19 @@ def end_group(process: subprocess.Popen[bytes], grace: float = _GRACE) -> None:
         process.wait(_DRAIN)
 
 
+def command_failed(argv: list[str], done: CompletedCommand) -> DomainError:
+    """Return the error of a command that did not do what the work needs."""
+    said = (done.stderr.strip() or done.stdout.strip() or "it said nothing").replace("\n", "; ")
+    return DomainError(
+        Problem(
+            check="command",
+            found=f"{' '.join(argv)} ended with {done.rc}: {said}",
+            why="The work on this host can't go on without it",
+            fix="Run the command on the host by hand, repair what it says, and run the playbook again",
+        )
+    )
+
+
 def module_runner(module: AnsibleModule) -> Runner:
     """Return the Runner that starts commands itself; what was ended for its time is in the host's log too."""
 
@@ -102,15 +115,7 @@ def module_runner(module: AnsibleModule) -> Runner:
         # timeout takes 0 for no limit at all
         done = _run(argv, max(timeout, 0.1), given, env, module.log)
         if check and done.rc != 0:
-            said = (done.stderr.strip() or done.stdout.strip() or "it said nothing").replace("\n", "; ")
-            raise DomainError(
-                Problem(
-                    check="command",
-                    found=f"{' '.join(argv)} ended with {done.rc}: {said}",
-                    why="The work on this host can't go on without it",
-                    fix="Run the command on the host by hand, repair what it says, and run the playbook again",
-                )
-            )
+            raise command_failed(argv, done)
         return done
 
     return run

@@ -255,6 +255,24 @@ def test_waits_for_dpkgs_lock(monkeypatch: pytest.MonkeyPatch) -> None:
     assert apt.names() == ["dpkg", "dpkg", "dpkg"]
 
 
+def test_the_lists_are_waited_for_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """apt-get update itself does not wait: its lock is not dpkg's."""
+    monkeypatch.setattr(loader.time, "sleep", lambda _seconds: None)
+    left = ["E: Could not get lock /var/lib/apt/lists/lock. It is held by process 7 (apt-get)"] * 2
+    environments = []
+
+    def runner(argv: list[str], **given: Any) -> CompletedCommand:
+        assert argv[-1] == "update"
+        environments.append(given["env"]["ZYPP_LOCK_TIMEOUT"])
+        return CompletedCommand(100, "", left.pop()) if left else CompletedCommand(0, "", "")
+
+    PackageTool(runner, HOST, 7).refresh()
+    assert environments == ["7"] * 3
+    left = ["E: The repository is gone"]
+    with pytest.raises(DomainError, match="The repository is gone"):
+        PackageTool(runner, HOST, 7).refresh()
+
+
 @pytest.mark.parametrize("family", [REDHAT, SUSE])
 def test_the_installation_of_an_rpm_does_not_wait_for_the_list_of_what_is_held(family: str) -> None:
     calls: list[str] = []

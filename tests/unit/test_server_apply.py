@@ -183,6 +183,35 @@ def test_a_refused_configuration_replaces_nothing(host: Host, tmp_path: Path) ->
     assert not (tmp_path / "candidate").exists()
 
 
+def test_a_server_of_its_own_keeps_its_configuration(host: Host, tmp_path: Path) -> None:
+    config = tmp_path / "etc/rstudio-pm/rstudio-pm.gcfg"
+    config.parent.mkdir(parents=True)
+    theirs = f"[Server]\nDataDir = {tmp_path}/own\n"
+    config.write_text(theirs)
+    (tmp_path / "own/db").mkdir(parents=True)
+    (tmp_path / "own/db/rstudio-pm.sqlite3").touch()
+    assert [p.check for p in Apply(host, cluster(tmp_path)).problems()] == ["single-server"]
+    for check_mode in (True, False):
+        with pytest.raises(DomainError, match="has a server of its own"):
+            Apply(host, cluster(tmp_path)).run(check_mode=check_mode)
+    assert config.read_text() == theirs and os.listdir(config.parent) == ["rstudio-pm.gcfg"]
+
+
+def test_what_is_replaced_is_kept_beside_it(host: Host, tmp_path: Path) -> None:
+    """A package's own example of a configuration is no server."""
+    config = tmp_path / "etc/rstudio-pm/rstudio-pm.gcfg"
+    config.parent.mkdir(parents=True)
+    config.write_text("[Server]\n")
+    Apply(host, cluster(tmp_path)).run(check_mode=True)
+    assert os.listdir(config.parent) == ["rstudio-pm.gcfg"]
+    for address in ("https://a.example.com", "https://b.example.com", "https://b.example.com"):
+        Apply(host, cluster(tmp_path, address=address)).run(check_mode=False)
+    kept = {path.name: path.read_text() for path in config.parent.iterdir() if path != config}
+    assert sorted(kept) == ["rstudio-pm.gcfg.original", "rstudio-pm.gcfg.previous"]
+    assert kept["rstudio-pm.gcfg.original"] == "[Server]\n"
+    assert "https://a.example.com" in kept["rstudio-pm.gcfg.previous"]
+
+
 def test_validate_only_collects_and_leaves_nothing(host: Host, tmp_path: Path) -> None:
     wrong = cluster(tmp_path, {"Server": {"DataDir": "/x"}, "Database": {"Provider": "sqlite"}})
     assert [p.check for p in Apply(host, wrong).problems()] == ["owned-setting", "sqlite-with-several-nodes"]

@@ -1,0 +1,205 @@
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a node needs beyond any host: each problem planted alone is told alone, by its name."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+
+from ansible_collections.rspm.ha.plugins.module_utils import _server_apply_loader, _storage_loader
+from ansible_collections.rspm.ha.plugins.module_utils._existing_server.rules import ExistingServer, ServerData
+from ansible_collections.rspm.ha.plugins.module_utils._host_check import host as host_loader
+from ansible_collections.rspm.ha.plugins.module_utils._host_check import host_node, rules
+from ansible_collections.rspm.ha.plugins.module_utils._package import Host, PackageState
+from ansible_collections.rspm.ha.plugins.module_utils._postgres_login import REFUSED, SERVER_ERROR, LoginResult
+from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire import ServerError
+from ansible_collections.rspm.ha.plugins.module_utils._problem import Problem
+from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import CompletedCommand
+from ansible_collections.rspm.ha.plugins.module_utils._server_config_loader import OnDisk
+from ansible_collections.rspm.ha.plugins.module_utils._storage import ServerProbe
+
+PARAMS: dict[str, Any] = {
+    "versions": {"node1": "2026.08.0", "node2": "2026.08.0"},
+    "node": "node1",
+    "package": {
+        "source": "url",
+        "file": "",
+        "file_checksum": "",
+        "url": "https://packages.example.org/p.deb",
+        "repository": "",
+        "checksum": "sha256:" + "a" * 64,
+    },
+    "uid": 940,
+    "gid": 940,
+    "storage": {
+        "kind": "nfs",
+        "path": "/mnt/rstudio-pm",
+        "server": "nfs.example.org",
+        "export": "/srv/rstudio-pm",
+        "nfs_version": "4.2",
+        "cache": "lookupcache=pos",
+        "options": [],
+    },
+    "storage_managed": False,
+    "database_managed": False,
+    "data_dir": "/mnt/rstudio-pm/data",
+    "address": "https://packages.example.org",
+    "http_port": 4242,
+    "encryption_key": "",
+    "database": {
+        "host": "db.example.org",
+        "port": 5432,
+        "name": "rstudio_pm",
+        "usage_name": "rstudio_pm_usage",
+        "user": "rstudio_pm",
+        "password": "canary",
+        "sslmode": "require",
+        "schema": "",
+        "usage_schema": "",
+    },
+    "config": {},
+    "names": {"rspm_database_host": ["db.example.org"], "rspm_nfs_server": ["nfs.example.org"]},
+    "time_servers": ["10.0.0.9"],
+    "upgrade": False,
+    "timeout": 1,
+}
+SINGLE = ServerData("sqlite", "/var/lib/rstudio-pm", "/var/lib/rstudio-pm/db", "/var/lib/rstudio-pm/rstudio-pm.key")
+GOOD_LOGIN: dict[str, Any] = {"server_version_num": 150004, "schema_exists": True, "can_create": True}
+
+
+class World:
+    """A machine on which all is well, as the loaders show it; each attribute is one thing to spoil."""
+
+    def __init__(self) -> None:
+        self.state = PackageState("", "absent", False)
+        self.free = 10 * 1024 * rules.MIB
+        self.unknown: tuple[str, ...] = ()
+        self.time: float | None = 0.001
+        self.holders: dict[int, list[rules.Holder]] = {}
+        self.own: tuple[int, ...] = ()
+        self.nfs = ""
+        self.login: dict[str, Any] = GOOD_LOGIN
+        self.pg_dump = "pg_dump (PostgreSQL) 15.4"
+        self.candidate = "15+248"
+        self.key: str | None = None
+        self.existing: ExistingServer | None = None
+        self.uid = 0
+
+    def run(self, argv: list[str], **_given: Any) -> CompletedCommand:
+        """Answer what is asked of the tools on the host."""
+        if argv[0] == "pg_dump":
+            return CompletedCommand(0 if self.pg_dump else 127, self.pg_dump, "")
+        if argv[:2] == ["apt-cache", "policy"]:
+            return CompletedCommand(0, f"postgresql-client:\n  Candidate: {self.candidate}\n", "")
+        raise AssertionError(argv)
+
+
+def problems_of(world: World, machine: dict[str, Any], params: dict[str, Any]) -> list[Problem]:
+    """Return what is told of the machine when some of its attributes and of the parameters are spoiled."""
+    for name, value in machine.items():
+        assert hasattr(world, name)
+        setattr(world, name, value)
+    return host_node.NodeCheck({**PARAMS, **params}, world.run, may_write=False).problems()
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    """The machine, behind all that NodeCheck asks."""
+    made = World()
+
+    class Tool:
+        """The package manager."""
+
+        def __init__(self, *_given: object) -> None:
+            pass
+
+        def state(self) -> PackageState:
+            return made.state
+
+    def login(host: str, port: int, name: str, user: str, _password: str, sslmode: str, **_given: Any) -> LoginResult:
+        return LoginResult(host=host, port=port, database=name, user=user, sslmode=sslmode, **made.login)
+
+    monkeypatch.setattr(os, "geteuid", lambda: made.uid)
+    monkeypatch.setattr(host_node, "PackageTool", Tool)
+    monkeypatch.setattr(host_node, "load_host", lambda: Host("debian", "12", "x86_64"))
+    monkeypatch.setattr(host_node, "free_bytes", lambda _path: made.free)
+    monkeypatch.setattr(host_loader, "is_known", lambda name: name not in made.unknown)
+    monkeypatch.setattr(host_loader, "query_ntp", lambda _server, _timeout: made.time)
+    monkeypatch.setattr(host_loader, "load_port_holders", lambda _numbers: made.holders)
+    monkeypatch.setattr(host_loader, "load_processes", lambda _group: made.own)
+    monkeypatch.setattr(host_node, "judge_account", lambda _request, _found: [])
+    monkeypatch.setattr(_storage_loader, "read_mounts", lambda *_given: [])
+    probe = lambda server, _version, _timeout: [ServerProbe(server, 2049, made.nfs)]  # noqa: E731
+    monkeypatch.setattr(_storage_loader, "probe_nfs_server", probe)
+    monkeypatch.setattr(host_node, "login", login)
+    monkeypatch.setattr(_server_apply_loader, "load_file", lambda _path: OnDisk(None))
+    monkeypatch.setattr(_server_apply_loader, "load_shared", lambda _run, _path: made.key)
+    monkeypatch.setattr(_server_apply_loader, "load_existing", lambda *_given: made.existing)
+    monkeypatch.setattr(_server_apply_loader, "has_cli", lambda: False)
+    monkeypatch.setattr(_server_apply_loader, "account_ids", lambda _name: None)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("machine", "params", "told"),
+    [
+        ({}, {}, []),
+        ({"uid": 1000}, {}, ["become"]),
+        ({"free": 200 * rules.MIB}, {}, ["free-space", "free-space"]),
+        ({}, {"versions": {"node1": "2026.08.0", "node2": "2026.04.0"}}, ["one-version"]),
+        ({}, {"package": {**PARAMS["package"], "checksum": ""}}, ["package-checksum"]),
+        # a name that leads nowhere is told, and not each thing that would have been asked there
+        ({"unknown": ("db.example.org",), "login": {"failure": REFUSED}}, {}, ["name-resolution"]),
+        ({"unknown": ("nfs.example.org",), "nfs": "no"}, {}, ["name-resolution"]),
+        ({"unknown": ("packages.example.org",)}, {}, ["name-resolution"]),
+        ({"unknown": ("packages.example.org",), "state": PackageState("2026.08.0", "installed", True)}, {}, []),
+        ({"time": None}, {}, ["time-server"]),
+        ({"holders": {4242: [rules.Holder(7, "nginx")]}}, {}, ["port-taken"]),
+        ({"holders": {4242: [rules.Holder(7, "rstudio-pm")]}, "own": (7,)}, {}, []),
+        ({"holders": {2112: [rules.Holder(7, "node_exporter")]}}, {}, []),
+        (
+            {"holders": {2112: [rules.Holder(7, "node_exporter")]}},
+            {"config": {"Metrics": {"Enabled": True}}},
+            ["port-taken"],
+        ),
+        ({"nfs": "Connection refused"}, {}, ["storage-server"]),
+        ({"nfs": "Connection refused"}, {"storage_managed": True}, []),
+        ({"login": {"failure": REFUSED}}, {}, ["database-unreachable"]),
+        ({"login": {"failure": REFUSED}}, {"database_managed": True}, []),
+        ({"login": {"failure": REFUSED}}, {"database_managed": True, "upgrade": True}, ["database-unreachable"]),
+        (
+            {"login": {"failure": SERVER_ERROR, "error": ServerError("28P01", "no", "auth_failed")}},
+            {},
+            ["database-password", "database-password"],
+        ),
+        ({"login": {**GOOD_LOGIN, "server_version_num": 160001}}, {}, ["database-tools"]),
+        ({"login": {**GOOD_LOGIN, "server_version_num": 160001}}, {"database_managed": True}, ["database-tools"]),
+        ({"pg_dump": "", "candidate": "14+238"}, {}, ["database-tools"]),
+        ({"pg_dump": ""}, {}, []),
+        ({"key": "another\n"}, {"encryption_key": "mine"}, ["encryption-key"]),
+        ({"existing": ExistingServer(SINGLE, ours=False, running=True)}, {}, ["single-server"]),
+        ({"existing": ExistingServer(SINGLE, ours=False, running=False)}, {}, []),
+        ({}, {"config": {"Server": {"DataDir": "/x"}}}, ["owned-setting"]),
+    ],
+)
+def test_a_problem_planted_alone_is_told_alone(
+    world: World, machine: dict[str, Any], params: dict[str, Any], told: list[str]
+) -> None:
+    found = problems_of(world, machine, params)
+    assert [problem.check for problem in found] == told
+    assert "canary" not in " ".join(map(str, found))
+
+
+def test_all_that_is_wrong_is_told_at_once(world: World) -> None:
+    changes = {"time": None, "nfs": "no", "login": {"failure": REFUSED}, "holders": {4242: [rules.Holder(7, "nginx")]}}
+    assert [problem.check for problem in problems_of(world, changes, {})] == [
+        "time-server",
+        "port-taken",
+        "storage-server",
+        "database-unreachable",
+    ]
