@@ -3,8 +3,8 @@
 set -eu
 here=$(dirname "$(readlink -f "$0")")
 lab="$here/lab"
-address=$("$lab" status | awk '$1 == "lb" { print $2 }')
-node=$("$lab" status | awk '$1 == "node1" { print $2 }')
+address=$("$lab" status | awk '$1 == "lb" { print $3 }')
+node=$("$lab" status | awk '$1 == "node1" { print $3 }')
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 

@@ -40,8 +40,11 @@ lab-up: venv lab-tools ## five new lab machines, with a time server
 lab-down: ## remove the lab
 	@$(LAB) down
 
-demo-run = $(lab-environment) ansible-playbook -i examples/inventory -i tests/lab/inventory.sh \
-  -e vault_rspm_database_password=demo-only -e rspm_package_file=$(RSPM_TEST_PACKAGES)/rstudio-pm_2026.08.0_amd64.deb
+# The names that the inventory uses are those that a team's name server would know.
+demo-run = $(LAB) names infra lb && $(lab-environment) ansible-playbook -i examples/inventory -i tests/lab/inventory.sh \
+  -e vault_rspm_database_password=demo-only -e 'vault_become_password={{ lab_password }}' \
+  -e rspm_address=http://lb.example.org -e '{"rspm_ntp_servers": ["infra.example.org"]}' \
+  -e rspm_package_file=$(RSPM_TEST_PACKAGES)/rstudio-pm_2026.08.0_amd64.deb
 
 .PHONY: demo
 demo: venv lab-tools packages ## a whole cluster on this machine, and a look at it

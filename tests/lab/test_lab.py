@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,14 +15,15 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from rspm_lab import images, machine
 from rspm_lab import lab as lab_module
-from rspm_lab import machine
 from rspm_lab.lab import Lab
 from rspm_lab.network import FORWARDING, Network
 from rspm_lab.paths import lab_dir, state_root
 from rspm_lab.shell import LabError, run
 
-COMMAND = str(Path(__file__).resolve().parent / "lab")
+HERE = Path(__file__).resolve().parent
+COMMAND = str(HERE / "lab")
 
 
 def host_view(name: str) -> dict[str, list[str]]:
@@ -31,7 +33,7 @@ def host_view(name: str) -> dict[str, list[str]]:
     """
     processes = [line for line in run(["ps", "-eo", "stat=,args="]).stdout.splitlines() if not line.startswith("Z")]
     other_labs = {path.parent.name: Network("", int(path.read_text())) for path in state_root().glob("*/index")}
-    others = {network.uplink for lab, network in other_labs.items() if lab != name}
+    others = {wire.uplink for lab, network in other_labs.items() if lab != name for wire in network.wires}
     links = {line.split(":")[1].split("@")[0].strip() for line in run(["ip", "-o", "link"]).stdout.splitlines()}
     view = {
         "processes": [line for line in processes if f"uml_dir=/tmp/{name} " in line or f"rspm-lab/{name} " in line],
@@ -104,7 +106,7 @@ def test_down_where_nothing_is_up_is_no_error() -> None:
 def test_a_second_up_of_one_name_is_refused_and_the_first_stays(pair: Lab) -> None:
     with pytest.raises(LabError, match="lab 'labpair' is there already"):
         lab_module.up("labpair", ["a"], "full", 256)
-    assert pair.ssh("a", "hostname").strip() == "a"
+    assert pair.ssh("a", "hostname").strip() == "a.example.org"
 
 
 def test_a_power_cut_loses_nothing_that_was_flushed(pair: Lab) -> None:
@@ -124,15 +126,78 @@ def test_a_reboot_from_within_comes_back_with_its_network(pair: Lab) -> None:
 
 
 def test_a_partition_and_its_end(pair: Lab) -> None:
-    pair.network.set_link(pair.spec("b").number, up=False)
-    assert not _reaches(pair)
-    pair.network.set_link(pair.spec("b").number, up=True)
+    number, spec = pair.spec("b").number, pair.spec("b")
+    pair.network.set_link(number, up=False, wires=(pair.network.service,))
+    assert (_reaches(pair, spec.address), _reaches(pair, spec.service_address)) == (True, False)
+    pair.network.set_link(number, up=False)
+    assert (_reaches(pair, spec.address), _reaches(pair, spec.service_address)) == (False, False)
+    pair.network.set_link(number, up=True)
     lab_module.wait_up(pair, ["b"])
-    assert _reaches(pair)
+    assert (_reaches(pair, spec.address), _reaches(pair, spec.service_address)) == (True, True)
 
 
-def _reaches(pair: Lab) -> bool:
-    return "reached" in pair.ssh("a", "timeout 5 bash -c '< /dev/tcp/b/22' && echo reached || true", timeout=20)
+def _reaches(pair: Lab, target: str) -> bool:
+    return "reached" in pair.ssh("a", f"timeout 5 bash -c '< /dev/tcp/{target}/22' && echo reached || true", timeout=20)
+
+
+def test_this_host_is_in_both_networks(pair: Lab) -> None:
+    spec = pair.spec("a")
+    for address in (spec.address, spec.service_address):
+        socket.create_connection((address, 22), timeout=5).close()
+
+
+def test_names_are_known_where_it_was_said_and_until_a_machine_is_made_new(pair: Lab) -> None:
+    of_b = "getent ahostsv4 b.example.org || true"
+    assert pair.ssh("a", of_b) == "", "a machine knows none but itself"
+    lab_module.write_hosts(pair, ["b"])
+    lab_module.power_cut(pair, ["a"])
+    lab_module.power_on(pair, ["a"])
+    assert pair.ssh("a", of_b).split()[0] == pair.spec("b").service_address
+    assert pair.ssh("a", "hostname -f").strip() == "a.example.org"
+    lab_module.renew(pair, ["a"], pair.flavour)
+    assert pair.ssh("a", of_b) == ""
+
+
+def _as_ops(pair: Lab, command: str) -> subprocess.CompletedProcess[str]:
+    argv = ["ssh", *lab_module.ssh_options(pair.folder), f"ops@{pair.spec('a').address}", command]
+    return run(argv, text_in=f"{images.OPS_PASSWORD}\n", timeout=30, check=False)
+
+
+def test_the_ordinary_account_has_sudo_with_a_password_and_no_other_way(pair: Lab) -> None:
+    assert _as_ops(pair, "sudo -S id -un").stdout.strip() == "root"
+    assert "password is required" in _as_ops(pair, "sudo -kn true").stderr
+
+
+def test_nobody_reads_what_others_make_nor_sees_what_they_run(pair: Lab) -> None:
+    looks = {
+        "ops": _as_ops(pair, "umask").stdout,
+        "ops's login": _as_ops(pair, "bash -lc umask").stdout,
+        "sudo": _as_ops(pair, "sudo -S sh -c umask").stdout,
+        "sudo to another": _as_ops(pair, "sudo -S -u postgres sh -c umask").stdout,
+        "root": pair.ssh("a", "umask"),
+        "su": pair.ssh("a", "su postgres -c umask"),
+    }
+    assert {who: umask.strip() for who, umask in looks.items()} == dict.fromkeys(looks, "0077")
+    assert _as_ops(pair, "stat -c %U /proc/[0-9]* 2> /dev/null | sort -u").stdout.split() == ["ops"]
+
+
+@pytest.mark.parametrize("login", ["ops", "root"])
+def test_ansible_comes_by_either_account_with_copies_of_key_and_known_hosts(
+    pair: Lab, tmp_path: Path, login: str
+) -> None:
+    for source in (images.ssh_key(), pair.folder / lab_module.KNOWN_HOSTS):
+        (tmp_path / source.name).write_bytes(source.read_bytes())
+        (tmp_path / source.name).chmod(0o600)
+    environment = {"RSPM_LAB": pair.name, "RSPM_LAB_LOGIN": login, "RSPM_LAB_SSH_DIR": str(tmp_path)}
+    defaults = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "HOME": str(tmp_path), "LANG": "C.UTF-8"}
+    cache = {"RSPM_LAB_CACHE": os.environ["RSPM_LAB_CACHE"]} if "RSPM_LAB_CACHE" in os.environ else {}
+    argv = ["ansible", "-i", str(HERE / "inventory.sh"), "all", "-m", "ansible.builtin.command", "-a"]
+    argv.append("test -w /etc/shadow")
+    said = subprocess.run(
+        argv, cwd=tmp_path, env=defaults | environment | cache, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert said.returncode == 0, said.stdout + said.stderr
+    assert [f"{name}.example.org | CHANGED" in said.stdout for name in pair.machines] == [True, True]
 
 
 def test_a_hung_machine_goes_on_where_it_was(pair: Lab) -> None:
@@ -192,6 +257,10 @@ def test_the_machines_of_two_labs_take_turns_on_the_processors(monkeypatch: pyte
 
 def test_labs_side_by_side_have_networks_of_their_own() -> None:
     first, second = Network("one", 0), Network("two", 1)
-    assert {first.namespace, first.table, first.uplink, first.gateway}.isdisjoint(
-        {second.namespace, second.table, second.uplink, second.gateway}
-    )
+    assert _own(first).isdisjoint(_own(second))
+    assert len(_own(first)) == len(_own(second)) == 8
+
+
+def _own(network: Network) -> set[str]:
+    wires = [text for wire in network.wires for text in (wire.uplink, wire.subnet, network.mac(wire, 1))]
+    return {network.namespace, network.table, *wires}

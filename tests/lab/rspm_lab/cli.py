@@ -44,12 +44,16 @@ def _parser() -> argparse.ArgumentParser:
         "power-on": "start a machine that is off",
         "hang": "stop a machine in its tracks",
         "resume": "let a hung machine go on",
-        "partition": "take the network cable out",
-        "heal": "put the network cable back",
+        "partition": "take the network cables out",
+        "heal": "put the network cables back",
         "free-disk": "undo fill-disk",
     }.items():
         verb = verbs.add_parser(name, help=text)
         verb.add_argument("machines", nargs="+")
+        if name in ("partition", "heal"):
+            verb.add_argument("--only", choices=["management", "service"], help="of one network (default: of both)")
+    verb = verbs.add_parser("names", help="have all machines know these ones by name, and no others")
+    verb.add_argument("machines", nargs="*")
     verb = verbs.add_parser("clock", help="move a machine's clock")
     verb.add_argument("machine")
     verb.add_argument("seconds", type=float)
@@ -59,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _faults(current: lab.Lab, verb: str, names: list[str]) -> None:
+def _faults(current: lab.Lab, verb: str, names: list[str], only: str | None) -> None:
     for name in names:
         current.spec(name)
     if verb == "power-cut":
@@ -68,13 +72,14 @@ def _faults(current: lab.Lab, verb: str, names: list[str]) -> None:
         lab.power_off(current, names)
     elif verb == "power-on":
         lab.power_on(current, names)
+    wires = tuple(wire for wire in current.network.wires if wire.name == only)
     for name in names:
         if verb == "hang":
             machine.signal_machine(current.files(name), signal.SIGSTOP)
         elif verb == "resume":
             machine.signal_machine(current.files(name), signal.SIGCONT)
         elif verb in ("partition", "heal"):
-            current.network.set_link(current.spec(name).number, verb == "heal")
+            current.network.set_link(current.spec(name).number, verb == "heal", wires)
         elif verb == "free-disk":
             current.ssh(name, "rm -f /lab-fill")
 
@@ -97,7 +102,8 @@ def _act(given: argparse.Namespace) -> int:
         if given.json:
             print(json.dumps(rows))
         else:
-            print("\n".join(f"{row['name']:<12} {row['address']:<16} {row['state']}" for row in rows))
+            for row in rows:
+                print(f"{row['name']:<12} {row['address']:<16} {row['service_address']:<16} {row['state']}")
     elif given.verb == "inventory":
         print(json.dumps(lab.inventory(current), indent=1))
     elif given.verb == "ssh":
@@ -108,12 +114,14 @@ def _act(given: argparse.Namespace) -> int:
         lab.snapshot(current, given.label)
     elif given.verb == "restore":
         lab.restore(current, given.label)
+    elif given.verb == "names":
+        lab.write_hosts(current, given.machines)
     elif given.verb == "clock":
         lab.set_clock(current, given.machine, given.seconds)
     elif given.verb == "fill-disk":
         lab.fill_disk(current, given.machine, given.leave)
     else:
-        _faults(current, given.verb, given.machines)
+        _faults(current, given.verb, given.machines, getattr(given, "only", None))
     return 0
 
 

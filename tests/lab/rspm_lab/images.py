@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from .paths import cache_dir
@@ -14,6 +17,8 @@ GUEST_FILES = Path(__file__).resolve().parent / "guest"
 KERNEL_SUITE = "sid"
 SUITE = "bookworm"
 DISK_SIZE = "6G"
+# Of the account ops, for sudo: these machines can be reached from this one alone.
+OPS_PASSWORD = "ops of the lab"
 
 BARE_PACKAGES = [
     "systemd",
@@ -77,11 +82,12 @@ class _Building:
 
     def __init__(self, final: Path) -> None:
         self.final = final
-        self.work = final.with_name(final.name + ".part")
+        # Not that of a build which was killed: a command that it had started may still write there.
+        self.work = final.with_name(f"{final.name}.{os.getpid()}.part")
 
     def __enter__(self) -> Path:
-        if self.work.exists():
-            shutil.rmtree(self.work)
+        for old in self.final.parent.glob(f"{self.final.name}.*.part"):
+            shutil.rmtree(old, ignore_errors=True)
         self.work.mkdir(parents=True)
         return self.work
 
@@ -138,10 +144,8 @@ def _mmdebstrap(work: Path, suite: str, variant: str, packages: list[str], log: 
 
 def _bare_root() -> Path:
     kernel = kernel_root()
-    final = (
-        cache_dir()
-        / f"root-{_digest(kernel.parent.name, kernel_version(kernel), *BARE_PACKAGES, _guest_text(), *_OFF)}"
-    )
+    made_of = [kernel.parent.name, kernel_version(kernel), *BARE_PACKAGES, _guest_text(), *_OFF, OPS_PASSWORD]
+    final = cache_dir() / f"root-{_digest(*made_of)}"
     if final.exists():
         return final / "root"
     with step("making the Debian root"), _Building(final) as work:
@@ -171,6 +175,7 @@ def _prepare_root(root: Path, kernel: Path) -> None:
     # Package lists as old as on any machine that was not made this very moment: apt's users refresh by age.
     os.utime(root / "var/lib/apt/lists", (0, 0))
     (root / "etc/fstab").write_text("/dev/ubda / ext4 defaults,noatime 0 1\n")
+    run(["chroot", str(root), "sh", "-s", OPS_PASSWORD], text_in=(GUEST_FILES / "accounts").read_text())
     # Left empty: each machine gets an id of its own at its first start.
     (root / "etc/machine-id").write_text("")
     (root / "etc/hostname").unlink(missing_ok=True)
@@ -217,6 +222,20 @@ def image(flavour: str) -> Path:
     """
     if flavour not in FLAVOURS:
         raise LabError(f"there is no image {flavour!r}: choose one of {', '.join(FLAVOURS)}")
+    with _only_one_builder():
+        return _image(flavour)
+
+
+@contextmanager
+def _only_one_builder() -> Iterator[None]:
+    """Hold the lock under which images are made: two labs may want the same one at once."""
+    cache_dir().mkdir(parents=True, exist_ok=True)
+    with (cache_dir() / "lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _image(flavour: str) -> Path:
     root = _bare_root() if flavour == "bare" else _full_root()
     final = cache_dir() / f"{flavour}-{_digest(root.parent.name, DISK_SIZE, 'm0')}.img"
     if not final.exists():

@@ -24,6 +24,7 @@ from .shell import LabError, check_host, run, say, step
 
 DEFAULT_MACHINES = ["node1", "node2", "node3", "infra", "lb"]
 BOOT_SECONDS = 90.0
+KNOWN_HOSTS = "known_hosts"
 
 
 @contextmanager
@@ -46,7 +47,7 @@ class Lab:
 
     @property
     def network(self) -> Network:
-        """The lab's network."""
+        """The lab's networks."""
         return Network(self.name, self.index)
 
     @property
@@ -75,8 +76,12 @@ class Lab:
 
 def ssh_options(folder: Path) -> list[str]:
     """Return the options with which ssh reaches the machines, host keys checked."""
+    return _options(images.ssh_key(), folder / KNOWN_HOSTS)
+
+
+def _options(key: Path, known_hosts: Path) -> list[str]:
     return [
-        *("-F", "none", "-i", str(images.ssh_key()), "-o", f"UserKnownHostsFile={folder / 'known_hosts'}"),
+        *("-F", "none", "-i", str(key), "-o", f"UserKnownHostsFile={known_hosts}"),
         *("-o", "StrictHostKeyChecking=yes", "-o", "ConnectTimeout=10", "-o", "BatchMode=yes", "-o", "LogLevel=ERROR"),
     ]
 
@@ -124,18 +129,20 @@ def up(name: str, names: list[str], flavour: str, memory_mib: int, *, on: bool =
         index = _free_index()
         (folder / "index").write_text(f"{index}\n")
         network = Network(name, index)
-        peers = {machine_name: network.address(number) for number, machine_name in enumerate(names, 1)}
         specs = {
             machine_name: MachineSpec(
-                *(name, machine_name, number, network.address(number), network.gateway, network.tap(number)),
-                *(network.mac(number), memory_mib, name_servers(), peers),
+                *(name, machine_name, number),
+                *(network.management.address(number), network.service.address(number), network.gateway),
+                [wire.tap(number) for wire in network.wires],
+                [network.mac(wire, number) for wire in network.wires],
+                *(memory_mib, name_servers()),
             )
             for number, machine_name in enumerate(names, 1)
         }
         lab = Lab(name, index, flavour, specs)
         network.create(len(names))
     kind, key = images.host_key().with_suffix(".pub").read_text().split()[:2]
-    (folder / "known_hosts").write_text("".join(f"{spec.address} {kind} {key}\n" for spec in specs.values()))
+    (folder / KNOWN_HOSTS).write_text("".join(f"{spec.address} {kind} {key}\n" for spec in specs.values()))
     _save(lab)
     if on:
         with step(f"starting {', '.join(names)}"):
@@ -285,26 +292,56 @@ def set_clock(lab: Lab, name: str, seconds: float) -> None:
     lab.ssh(name, f"date -s @{now + seconds:.3f}")
 
 
+def write_hosts(lab: Lab, names: list[str]) -> None:
+    """Have all machines know the service addresses of these ones by name, and of no others, until they are made new."""
+    known = [(spec.service_address, spec.host_name, spec.name) for spec in map(lab.spec, names)]
+    for spec in lab.machines.values():
+        itself = [] if spec.name in names else [("127.0.1.1", spec.host_name, spec.name)]
+        lines = [" ".join(entry) for entry in (("127.0.0.1", "localhost"), *itself, *known)]
+        run(lab.ssh_argv(spec.name, "cat > /etc/hosts; sync /etc/hosts"), text_in="\n".join(lines) + "\n", timeout=60)
+
+
 def describe(lab: Lab) -> list[dict[str, str]]:
-    """Return each machine's name, address and state."""
+    """Return each machine's name, addresses and state."""
     rows = []
     for name, spec in lab.machines.items():
         on = machine.kernel_pid(lab.files(name)) is not None
         state = "off" if not on else "answers" if _answers(spec.address) else "on, does not answer"
-        rows.append({"name": name, "address": spec.address, "state": state})
+        addresses = {"address": spec.address, "service_address": spec.service_address}
+        rows.append({"name": name, **addresses, "state": state})
     return rows
 
 
 def inventory(lab: Lab) -> dict[str, object]:
-    """Return the machines as an inventory script's answer: how to reach them, and no groups."""
-    options = " ".join(shlex.quote(option) for option in ssh_options(lab.folder))
+    """Return the machines as an inventory script's answer: how to reach them, and no groups.
+
+    RSPM_LAB_LOGIN: `ops`, the ordinary account, with sudo and a password for all hosts, the controller among them as in
+    a team's group_vars/all; or `root`. RSPM_LAB_SSH_DIR: where copies of key and known_hosts are that an ordinary user
+    of the controller may read.
+    """
+    login = os.environ.get("RSPM_LAB_LOGIN", "ops")
+    if login not in ("ops", "root"):
+        raise LabError(f"RSPM_LAB_LOGIN is {login!r}: ops or root")
+    key, known_hosts = images.ssh_key(), lab.folder / KNOWN_HOSTS
+    if copies := os.environ.get("RSPM_LAB_SSH_DIR"):
+        key, known_hosts = (Path(copies) / path.name for path in (key, known_hosts))
+    options = shlex.join(_options(key, known_hosts))
+    become = {
+        "ansible_become": True,
+        "ansible_become_user": "root",
+        "ansible_become_password": images.OPS_PASSWORD,
+        # for an inventory that takes it from elsewhere
+        "lab_password": images.OPS_PASSWORD,
+    }
     hostvars = {
-        name: {
+        spec.host_name: {
             "ansible_host": spec.address,
-            "ansible_user": "root",
+            "ansible_user": login,
             "ansible_ssh_common_args": options,
             "ansible_python_interpreter": "/usr/bin/python3",
+            "service_address": spec.service_address,
         }
-        for name, spec in lab.machines.items()
+        for spec in lab.machines.values()
     }
-    return {"_meta": {"hostvars": hostvars}, "all": {"hosts": sorted(hostvars)}}
+    everywhere = become if login == "ops" else {}
+    return {"_meta": {"hostvars": hostvars}, "all": {"hosts": sorted(hostvars), "vars": everywhere}}

@@ -16,24 +16,35 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 REBOOT_LINE = b"reboot: Restarting system"
+# No name server knows the names in it.
+DOMAIN = "example.org"
 # Where the kernel's chroot sees what it needs.
 INSIDE = Path("/lab")
 
 
 @dataclass(frozen=True)
 class MachineSpec:
-    """All that a machine is started with."""
+    """All that a machine is started with.
+
+    address: on the management network, by which Ansible and the tests log in. service_address: on the other one.
+    taps, macs: of its two network cards, the management network's first.
+    """
 
     lab: str
     name: str
     number: int
     address: str
+    service_address: str
     gateway: str
-    tap: str
-    mac: str
+    taps: list[str]
+    macs: list[str]
     memory_mib: int
     dns: list[str]
-    peers: dict[str, str]
+
+    @property
+    def host_name(self) -> str:
+        """The machine's own name, by which Ansible's inventory knows it too."""
+        return f"{self.name}.{DOMAIN}"
 
     def to_dict(self) -> dict[str, object]:
         """Return the machine as the lab's state file keeps it."""
@@ -65,7 +76,7 @@ class MachineFiles:
 
 def uml_command(spec: MachineSpec, image_name: str) -> list[str]:
     """Return the command that is this machine, as seen from within the kernel's chroot."""
-    peers = ",".join(f"{name}:{address}" for name, address in spec.peers.items())
+    cards = zip(spec.taps, spec.macs, strict=True)
     return [
         "/usr/bin/linux.uml",
         f"mem={spec.memory_mib}M",
@@ -83,12 +94,12 @@ def uml_command(spec: MachineSpec, image_name: str) -> list[str]:
         "systemd.show_status=0",
         # 512 terminals of the last century would be 512 devices to systemd, which looks at each when it reloads
         "pty.legacy_count=0",
-        f"vec0:transport=tap,ifname={spec.tap},depth=128,gso=0,mac={spec.mac}",
-        f"lab.name={spec.name}",
+        *(f"vec{n}:transport=tap,ifname={tap},depth=128,gso=0,mac={mac}" for n, (tap, mac) in enumerate(cards)),
+        f"lab.name={spec.host_name}",
         f"lab.address={spec.address}",
+        f"lab.service={spec.service_address}",
         f"lab.gateway={spec.gateway}",
         f"lab.dns={','.join(spec.dns)}",
-        f"lab.peers={peers}",
     ]
 
 

@@ -1,4 +1,8 @@
-"""One network namespace a lab: a bridge, a tap a machine, a veth pair to reach it, NAT for the mirror."""
+"""One network namespace a lab: two networks in it, NAT for the mirror.
+
+Each network is a bridge, a tap a machine and a veth pair to reach it. By the management network Ansible and the tests
+log in, and machines reach the mirror; by the service network machines talk to each other, and clients to them.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +17,31 @@ FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
 
 
 @dataclass(frozen=True)
+class Wire:
+    """One of a lab's networks. number: the third byte of its machines' link addresses, apart from the other's."""
+
+    name: str
+    subnet: str
+    uplink: str
+    number: int
+
+    @property
+    def host(self) -> str:
+        """The host's address in it."""
+        return f"{self.subnet}.1"
+
+    def address(self, number: int) -> str:
+        """Return the address of the machine with this number (1 to 200)."""
+        return f"{self.subnet}.{10 + number}"
+
+    def tap(self, number: int) -> str:
+        """Return the tap of the machine with this number."""
+        return f"{self.name[:3]}{number}"
+
+
+@dataclass(frozen=True)
 class Network:
-    """Names and addresses of one lab's network, all from the lab's name and its number (0 to 99)."""
+    """Names and addresses of one lab's networks, all from the lab's name and its number (0 to 99)."""
 
     name: str
     index: int
@@ -30,26 +57,28 @@ class Network:
         return f"rspm_lab_{self.name.replace('-', '_')}"
 
     @property
-    def uplink(self) -> str:
-        """The end of the veth pair in the host's own namespace."""
-        return f"rspmlab{self.index}"
+    def management(self) -> Wire:
+        """The network that Ansible comes by."""
+        return Wire("management", f"10.173.{self.index}", f"rspmlab{self.index}", 0x50)
+
+    @property
+    def service(self) -> Wire:
+        """The network that the service uses."""
+        return Wire("service", f"10.174.{self.index}", f"rspmsvc{self.index}", 0x51)
+
+    @property
+    def wires(self) -> tuple[Wire, Wire]:
+        """Both networks, in the order of a machine's network cards."""
+        return self.management, self.service
 
     @property
     def gateway(self) -> str:
-        """The host's address in the lab."""
-        return f"10.173.{self.index}.1"
+        """The host's address in the management network."""
+        return self.management.host
 
-    def address(self, number: int) -> str:
-        """Return the address of the machine with this number (1 to 200)."""
-        return f"10.173.{self.index}.{10 + number}"
-
-    def tap(self, number: int) -> str:
-        """Return the tap of the machine with this number."""
-        return f"tap{number}"
-
-    def mac(self, number: int) -> str:
+    def mac(self, wire: Wire, number: int) -> str:
         """Return the link address of the machine with this number."""
-        return f"02:52:53:50:{self.index:02x}:{number:02x}"
+        return f"02:52:53:{wire.number:02x}:{self.index:02x}:{number:02x}"
 
     def _inside(self, *argv: str) -> None:
         run(["ip", "-n", self.namespace, *argv])
@@ -59,37 +88,43 @@ class Network:
         run([*prefix, "ethtool", "-K", device, "tx", "off", "tso", "off", "gso", "off", "gro", "off"], check=False)
 
     def create(self, machines: int) -> None:
-        """Make the network for so many machines."""
+        """Make the networks for so many machines."""
         run(["ip", "netns", "add", self.namespace])
         self._inside("link", "set", "lo", "up")
-        self._inside("link", "add", "bridge", "type", "bridge", "forward_delay", "0")
-        self._inside("link", "set", "bridge", "up")
-        run(["ip", "link", "add", self.uplink, "type", "veth", "peer", "name", "uplink", "netns", self.namespace])
-        self._inside("link", "set", "uplink", "master", "bridge", "up")
-        run(["ip", "address", "add", f"{self.gateway}/24", "dev", self.uplink])
-        run(["ip", "link", "set", self.uplink, "up"])
-        self._offloads_off(self.uplink, inside=False)
-        self._offloads_off("uplink", inside=True)
-        for number in range(1, machines + 1):
-            tap = self.tap(number)
-            self._inside("tuntap", "add", tap, "mode", "tap")
-            self._inside("link", "set", tap, "master", "bridge", "up")
-            self._offloads_off(tap, inside=True)
+        for wire in self.wires:
+            self._lay(wire, machines)
         _remember_forwarding()
         FORWARDING.write_text("1\n")
-        subnet = f"10.173.{self.index}.0/24"
+        subnet = f"{self.management.subnet}.0/24"
         rule = f"ip saddr {subnet} ip daddr != {subnet} masquerade"
         run(
             ["nft", "-f", "-"],
             text_in=f"table ip {self.table} {{ chain nat {{ type nat hook postrouting priority 100; {rule}; }}; }}",
         )
 
-    def set_link(self, number: int, up: bool) -> None:
-        """Take a machine's cable out, or put it back.
+    def _lay(self, wire: Wire, machines: int) -> None:
+        inner_end = f"up-{wire.name}"
+        self._inside("link", "add", wire.name, "type", "bridge", "forward_delay", "0")
+        self._inside("link", "set", wire.name, "up")
+        run(["ip", "link", "add", wire.uplink, "type", "veth", "peer", "name", inner_end, "netns", self.namespace])
+        self._inside("link", "set", inner_end, "master", wire.name, "up")
+        run(["ip", "address", "add", f"{wire.host}/24", "dev", wire.uplink])
+        run(["ip", "link", "set", wire.uplink, "up"])
+        self._offloads_off(wire.uplink, inside=False)
+        self._offloads_off(inner_end, inside=True)
+        for number in range(1, machines + 1):
+            tap = wire.tap(number)
+            self._inside("tuntap", "add", tap, "mode", "tap")
+            self._inside("link", "set", tap, "master", wire.name, "up")
+            self._offloads_off(tap, inside=True)
+
+    def set_link(self, number: int, up: bool, wires: tuple[Wire, ...] = ()) -> None:
+        """Take a machine's cables out, or put them back: of both networks, or of those that are given.
 
         The tap itself stays up: a guest that writes to one that is down gives its network card up for good.
         """
-        self._inside("link", "set", self.tap(number), *(("master", "bridge") if up else ("nomaster",)))
+        for wire in wires or self.wires:
+            self._inside("link", "set", wire.tap(number), *(("master", wire.name) if up else ("nomaster",)))
 
     def processes(self) -> list[int]:
         """Return the ids of all processes of this lab."""
@@ -99,19 +134,21 @@ class Network:
     def remove(self) -> None:
         """Remove all of it, however much of it there is."""
         run(["nft", "delete", "table", "ip", self.table], check=False)
-        run(["ip", "link", "delete", self.uplink], check=False)
+        for wire in self.wires:
+            run(["ip", "link", "delete", wire.uplink], check=False)
         run(["ip", "netns", "delete", self.namespace], check=False)
         left = self.leftovers()
         if left:
             raise LabError(f"could not remove: {', '.join(left)}")
 
     def leftovers(self) -> list[str]:
-        """Return what of this network still exists on the host, by name."""
+        """Return what of these networks still exists on the host, by name."""
         left = []
         if self.namespace in run(["ip", "netns", "list"]).stdout.split():
             left.append(f"network namespace {self.namespace}")
-        if run(["ip", "link", "show", self.uplink], check=False).returncode == 0:
-            left.append(f"link {self.uplink}")
+        for wire in self.wires:
+            if run(["ip", "link", "show", wire.uplink], check=False).returncode == 0:
+                left.append(f"link {wire.uplink}")
         if run(["nft", "list", "table", "ip", self.table], check=False).returncode == 0:
             left.append(f"nftables table {self.table}")
         return left
