@@ -43,6 +43,8 @@ from ansible_collections.rspm.ha.plugins.module_utils._storage import (
 )
 from ansible_collections.rspm.ha.plugins.module_utils._storage_access import AccessResult
 
+Tried = list[tuple[Place, AccessResult]]
+
 
 def read_mounts(path: str = "", timeout: float = 30) -> list[MountEntry]:
     """Return the mount table; an automount at path is triggered first."""
@@ -223,9 +225,7 @@ def _make_for(request: StorageRequest, name: str, folder: int) -> None:
         os.close(made)
 
 
-def try_places(
-    request: StorageRequest, entry: MountEntry, timeout: float, write: bool = True, root: str = ""
-) -> list[tuple[Place, AccessResult]]:
+def try_places(request: StorageRequest, entry: MountEntry, timeout: float, write: bool = True, root: str = "") -> Tried:
     """Let the service account try every folder that it needs. root: of a trial mount, where it is not the real one."""
     root = root or (entry.mount_point if request.kind == "existing" else request.path)
     return [
@@ -335,6 +335,16 @@ def trial_mount(run: Runner, request: StorageRequest, timeout: float) -> Iterato
                 run(["umount", "-l", folder], timeout=timeout)
     finally:
         os.rmdir(folder)
+
+
+def try_unmounted(run: Runner, request: StorageRequest, timeout: float) -> tuple[MountEntry, Tried]:
+    """Try every folder at a trial mount, which is returned too; the results name the source in its place."""
+    with trial_mount(run, request, timeout) as entry:
+        tried = try_places(request, entry, timeout, root=entry.mount_point)
+    return entry, [
+        (place, replace(result, where=result.where.replace(entry.mount_point, request.source, 1)))
+        for place, result in tried
+    ]
 
 
 def mount_from_fstab(run: Runner, request: StorageRequest, timeout: float) -> None:

@@ -156,7 +156,7 @@ problem:
 """
 
 import os
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -167,7 +167,6 @@ from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainErro
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner, module_runner
 from ansible_collections.rspm.ha.plugins.module_utils._storage import (
     DATA_DIR_MODE,
-    Place,
     StorageRequest,
     decide_mount,
     judge_after_mount,
@@ -178,7 +177,6 @@ from ansible_collections.rspm.ha.plugins.module_utils._storage import (
     storage_request,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._storage_access import (
-    AccessResult,
     judge_access,
     judge_places,
 )
@@ -223,12 +221,9 @@ class Storage:
                 self.module.warn(f"Not an error in check mode: {problem}")
             return
         raise_first(problems)
-        with loader.trial_mount(self.run, self.request, self.timeout) as entry:
-            raise_first(judge_delegations(entry.live_options, loader.read_delegations()))
-            tried = loader.try_places(self.request, entry, self.timeout, root=entry.mount_point)
-        source = self.request.source
-        named = [(place, replace(one, where=one.where.replace(entry.mount_point, source, 1))) for place, one in tried]
-        raise_first(judge_places(self.request, named, source))
+        entry, tried = loader.try_unmounted(self.run, self.request, self.timeout)
+        raise_first(judge_delegations(entry.live_options, loader.read_delegations()))
+        raise_first(judge_places(self.request, tried, self.request.source))
 
     def server_problems(self) -> list[Problem]:
         """Return why our NFS server can't be reached; a mount that is not ours names no server."""
@@ -306,7 +301,7 @@ class Storage:
             )
         return entry
 
-    def check_access(self) -> list[tuple[Place, AccessResult]]:
+    def check_access(self) -> loader.Tried:
         """Let the service account try what is mounted; returns what it met in each folder that it needs."""
         entry = self.entry()
         if entry.is_nfs:

@@ -46,15 +46,22 @@ from ansible_collections.rspm.ha.plugins.module_utils._server_config import Clus
 from ansible_collections.rspm.ha.plugins.module_utils._storage import (
     decide_mount,
     judge_delegations,
+    judge_hidden,
+    judge_holders,
     judge_server,
     storage_request,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._storage_access import judge_places
 from ansible_collections.rspm.ha.plugins.module_utils._storage_account import AccountRequest, judge_account
 from ansible_collections.rspm.ha.plugins.module_utils._storage_account_loader import read_account
+from ansible_collections.rspm.ha.plugins.module_utils._storage_holders.host import list_holders
 from ansible_collections.rspm.ha.plugins.module_utils._version import judge_installed, judge_versions
 
 HOME = "/var/lib/rstudio-pm"
+# One of these is there once the NFS client is installed.
+NFS_CLIENT = ("/sbin/mount.nfs", "/usr/sbin/mount.nfs")
+# An NFS server that was just started keeps its clients waiting.
+TRIAL_SECONDS = 120
 
 
 class NodeCheck:
@@ -146,24 +153,33 @@ class NodeCheck:
         )
         timeout = self.params["timeout"]
         mounts = _storage_loader.read_mounts(request.path, timeout)
-        action, _differences = decide_mount(request, mounts)
+        action, differences = decide_mount(request, mounts)
         if request.kind == "local" and not os.path.isdir(request.path):
             return []
         if action == "keep":
             entry = mount_of(mounts, request.path)
             if entry is None:
                 return []
-            problems = judge_places(
-                request,
-                _storage_loader.try_places(request, entry, timeout, write=self.may_write),
-                export_path(entry),
-            )
+            tried = _storage_loader.try_places(request, entry, timeout, write=self.may_write)
+            found = judge_places(request, tried, export_path(entry))
             if entry.is_nfs:
-                problems += judge_delegations(entry.live_options, _storage_loader.read_delegations())
-            return problems
+                found += judge_delegations(entry.live_options, _storage_loader.read_delegations())
+            return found
+        problems: list[Problem] = []
+        # An upgrade mounts nothing.
+        mounts_it = not self.params["upgrade"]
+        if mounts_it and action == "change":
+            problems += judge_holders(request.path, differences, list_holders(request.path, request.uid))
+        elif mounts_it:
+            problems += judge_hidden(request.path, _storage_loader.list_names(request.path))
         if self.params["storage_managed"] or given["server"] in self.unresolved:
-            return []
-        return judge_server(_storage_loader.probe_nfs_server(given["server"], given["nfs_version"], timeout))
+            return problems
+        problems += judge_server(_storage_loader.probe_nfs_server(given["server"], given["nfs_version"], timeout))
+        if problems or not (mounts_it and self.may_write) or not any(map(os.path.exists, NFS_CLIENT)):
+            return problems
+        entry, tried = _storage_loader.try_unmounted(self.run, request, TRIAL_SECONDS)
+        problems += judge_delegations(entry.live_options, _storage_loader.read_delegations())
+        return problems + judge_places(request, tried, request.source)
 
     def configuration(self) -> list[Problem]:
         """Return what is wrong with the configuration."""

@@ -1,0 +1,121 @@
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What preflight tells of the storage: all that would stop the role later, as far as it can be known."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from ansible_collections.rspm.ha.plugins.module_utils import _storage_loader as loader
+from ansible_collections.rspm.ha.plugins.module_utils._host_check import host_node
+from ansible_collections.rspm.ha.plugins.module_utils._mount import MountEntry, parse_mountinfo
+from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import CompletedCommand
+from ansible_collections.rspm.ha.plugins.module_utils._storage import Holder, Place, ServerProbe, StorageRequest
+from ansible_collections.rspm.ha.plugins.module_utils._storage_access import AccessResult
+
+ROOT = "20 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
+LIVE = "rw,vers=4.2,hard,lookupcache=pos"
+MOUNTED = f"201 20 0:39 / /mnt/rstudio-pm rw - nfs4 nfs:/srv/rstudio-pm {LIVE}\n"
+REFUSED = AccessResult("create", "EACCES", "/x")
+
+
+class World:
+    """A node without a mount on which all is well; each attribute is one thing to spoil."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.mounts, self.tried = ROOT, AccessResult("done", "", "/x")
+        self.names: list[str] = []
+        self.probes: list[ServerProbe] = []
+        self.holders: list[Holder] = []
+        self.client = True
+        self.trials = 0
+        patch.setattr(loader, "read_mounts", lambda *_arguments: parse_mountinfo(self.mounts))
+        patch.setattr(loader, "list_names", lambda _path: self.names)
+        patch.setattr(loader, "probe_nfs_server", lambda *_arguments: self.probes)
+        patch.setattr(loader, "read_delegations", lambda: False)
+        patch.setattr(loader, "try_places", self.try_places)
+        patch.setattr(loader, "trial_mount", self.trial_mount)
+        patch.setattr(host_node, "list_holders", lambda *_arguments: self.holders)
+        patch.setattr(host_node.os.path, "exists", lambda _path: self.client)
+
+    def try_places(
+        self, request: StorageRequest, entry: MountEntry, *_arguments: Any, **_more: Any
+    ) -> list[tuple[Place, AccessResult]]:
+        return [(place, self.tried) for place in request.places(entry.mount_point)]
+
+    @contextmanager
+    def trial_mount(self, *_arguments: Any) -> Any:
+        self.trials += 1
+        yield parse_mountinfo(MOUNTED.replace("/mnt/rstudio-pm", "/run/rspm-trial-x"))[0]
+
+    def checks(self, may_write: bool = True, **changes: Any) -> list[str]:
+        storage = {
+            "kind": "nfs",
+            "path": "/mnt/rstudio-pm",
+            "server": "nfs",
+            "export": "/srv/rstudio-pm",
+            "nfs_version": "4.2",
+            "cache": "lookupcache=pos",
+            "options": [],
+        }
+        params = {
+            "data_dir": "/mnt/rstudio-pm/data",
+            "address": "",
+            "http_port": 4242,
+            "versions": {"node1": "2026.08.0"},
+            "database": {},
+            "encryption_key": "",
+            "config": {},
+            "storage": storage,
+            "storage_managed": False,
+            "uid": 940,
+            "gid": 940,
+            "timeout": 5,
+            "upgrade": False,
+            **changes,
+        }
+        check = host_node.NodeCheck.__new__(host_node.NodeCheck)
+        check.params, check.may_write, check.unresolved = params, may_write, {}
+        check.run = lambda *_arguments, **_more: CompletedCommand(0, "", "")
+        return [problem.check for problem in check.storage()]
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    return World(monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("spoiled", "told"),
+    [
+        ({}, []),
+        ({"names": ["old"]}, ["storage-hidden"]),
+        ({"probes": [ServerProbe("nfs", 2049, "refused")]}, ["storage-server"]),
+        ({"tried": REFUSED}, ["storage-access"]),
+        ({"tried": REFUSED, "mounts": ROOT + MOUNTED}, ["storage-access"]),
+        ({"tried": AccessResult("create", "EACCES", "/x", root_may=True)}, []),
+        ({"mounts": ROOT + MOUNTED}, []),
+        ({"mounts": ROOT + MOUNTED.replace("lookupcache=pos", "soft")}, []),
+        (
+            {"mounts": ROOT + MOUNTED.replace("lookupcache=pos", "soft"), "holders": [Holder(7, "rspm", "/x")]},
+            ["storage-busy"],
+        ),
+    ],
+)
+def test_a_problem_planted_alone_is_told_alone(world: World, spoiled: dict[str, Any], told: list[str]) -> None:
+    vars(world).update(spoiled)
+    assert world.checks() == told
+
+
+def test_the_share_is_tried_only_where_that_can_be_done(world: World) -> None:
+    world.tried = REFUSED
+    assert world.checks(may_write=False) == [] == world.checks(storage_managed=True) == world.checks(upgrade=True)
+    world.client = False
+    assert world.checks() == [] and world.trials == 0
+    world.client = True
+    assert world.checks() == ["storage-access"] and world.trials == 1
