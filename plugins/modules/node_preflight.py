@@ -181,6 +181,14 @@ options:
     type: list
     elements: str
     default: []
+  licence:
+    description: The licence that is given, as C(key), C(content) or C(server); C(file), which file C(content) is of.
+    type: dict
+    default: {}
+  allow_unlicensed:
+    description: Whether a node may be without a licence.
+    type: bool
+    default: false
   upgrade:
     description: Whether the version of a live cluster is about to be changed.
     type: bool
@@ -286,6 +294,8 @@ def main() -> None:
             "config": {"type": "dict", "default": {}},
             "names": {"type": "dict", "default": {}},
             "time_servers": {"type": "list", "elements": "str", "default": []},
+            "licence": {"type": "dict", "default": {}},
+            "allow_unlicensed": {"type": "bool", "default": False},
             "upgrade": {"type": "bool", "default": False},
             "timeout": {"type": "int", "default": 10},
         },
@@ -295,6 +305,8 @@ def main() -> None:
     )
     preflight = NodeCheck(module.params, module_runner(module), not module.check_mode)
     module.no_log_values.update(known_to_be_secret(preflight.cluster))
+    licence = module.params["licence"]
+    module.no_log_values.update(str(licence[name]) for name in ("key", "content") if licence.get(name))
     problems = [problem.to_dict() for problem in preflight.problems()]
     module.exit_json(changed=False, problems=problems, installed_version=preflight.installed)
 

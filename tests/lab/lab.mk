@@ -16,7 +16,7 @@ lab-tools:
 .PHONY: packages
 packages: ## build the stand-in's packages into .cache/packages
 	@tests/standin/build --out $(RSPM_TEST_PACKAGES) > /dev/null
-	@for variant in quiet fails-to-start fails-migration wrong-version; do \
+	@for variant in quiet licensed fails-to-start fails-migration wrong-version; do \
 	  tests/standin/build --out $(RSPM_TEST_PACKAGES)/$$variant --variant $$variant > /dev/null; done
 
 .PHONY: test-lab
@@ -43,7 +43,7 @@ lab-down: ## remove the lab
 # The names that the inventory uses are those that a team's name server would know.
 demo-run = $(LAB) names infra lb && $(lab-environment) ansible-playbook -i examples/inventory -i tests/lab/inventory.sh \
   -e vault_rspm_database_password=demo-only -e 'vault_become_password={{ lab_password }}' \
-  -e rspm_address=http://lb.example.org -e '{"rspm_ntp_servers": ["infra.example.org"]}' \
+  -e '{"vault_rspm_licence": {"content": "demo"}}' -e rspm_address=http://lb.example.org -e '{"rspm_ntp_servers": ["infra.example.org"]}' \
   -e rspm_package_file=$(RSPM_TEST_PACKAGES)/rstudio-pm_2026.08.0_amd64.deb
 
 .PHONY: demo

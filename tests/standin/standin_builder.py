@@ -31,6 +31,7 @@ VARIANTS: dict[str, dict[str, str]] = {
     "fails-to-start": {"FAIL_START": "1"},
     "fails-migration": {"FAIL_MIGRATION": "1"},
     "slow-migration": {"MIGRATION_SECONDS": "20"},
+    "licensed": {"LICENSE_REQUIRED": "1"},
     "wrong-version": {},
     "wrong-binary": {},
 }

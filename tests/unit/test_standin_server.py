@@ -182,6 +182,26 @@ def test_license_manager(node: Node) -> None:
     assert "Status: Activated" in manage("status").stdout
     assert manage("deactivate").returncode == 0
     assert "Status: Deactivated" in manage("status").stdout
+    assert manage("activate", "BAD-KEY").returncode == 1
+
+
+def test_each_kind_of_licence_ends_402(node: Node) -> None:
+    def manage(*words: str) -> str:
+        command = node.command("license-manager", *words)
+        return subprocess.run(command, capture_output=True, text=True, check=False, env=node.environment).stdout
+
+    node.start(LICENSE_REQUIRED="1")
+    until(lambda: node.get("/__ping__").status == 402, "402 without a licence")
+    manage("activate", "A-KEY")
+    until(lambda: node.get("/__ping__").status == 200, "200 with a key")
+    manage("deactivate")
+    manage("license-server", "licences.example.org:8999")
+    assert "License-Server: licences.example.org:8999" in manage("status")
+    until(lambda: node.get("/__ping__").status == 402, "402 while the configuration names no server")
+    node.stop()
+    node.sections += "\n[Licensing]\nLicenseType = remote\n"
+    node.start(LICENSE_REQUIRED="1")
+    assert node.get("/__ping__").status == 200
 
 
 def test_the_key_is_made_once_and_its_mode_matters(node: Node) -> None:

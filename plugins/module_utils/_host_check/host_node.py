@@ -29,6 +29,8 @@ from ansible_collections.rspm.ha.plugins.module_utils._host_check.rules import (
     judge_time_servers,
     listeners,
 )
+from ansible_collections.rspm.ha.plugins.module_utils._licence.host import load_licence
+from ansible_collections.rspm.ha.plugins.module_utils._licence.rules import judge_node, no_licence_file, wanted_licence
 from ansible_collections.rspm.ha.plugins.module_utils._mount import export_path, mount_of
 from ansible_collections.rspm.ha.plugins.module_utils._package_loader import PackageTool, free_bytes, load_host
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_login import SERVER_ERROR, judge_login
@@ -93,7 +95,7 @@ class NodeCheck:
             return found
         # The first part knows what is installed, the second which names lead nowhere.
         looks = (self.package, self.names, self.time, self.ports, self.account)
-        for part in (*looks, self.storage, self.configuration, self.databases):
+        for part in (*looks, self.storage, self.configuration, self.licence, self.databases):
             try:
                 found += part()
             except DomainError as error:
@@ -184,6 +186,16 @@ class NodeCheck:
     def configuration(self) -> list[Problem]:
         """Return what is wrong with the configuration."""
         return Apply(self.run, self.cluster).problems()
+
+    def licence(self) -> list[Problem]:
+        """Return why the node would be without a licence."""
+        given = {name: str(self.params["licence"].get(name) or "") for name in ("key", "file", "content", "server")}
+        if given["file"] and not given["content"]:
+            return [no_licence_file(given["file"])]
+        wanted = wanted_licence(given["key"], given["content"], given["server"])
+        # an upgrade applies none
+        applied = wanted is not None and not self.params["upgrade"]
+        return judge_node(applied, self.params["allow_unlicensed"], load_licence(self.run), known=wanted is not None)
 
     def databases(self) -> list[Problem]:
         """Return why a login to the databases does not do, and whether PostgreSQL's tools fit the server."""

@@ -174,6 +174,10 @@ _RULES = {
         lambda value: re.fullmatch(r"(sha256:[0-9A-Fa-f]{64})?", str(value)) is not None,
         "Write sha256: and the 64 digits that sha256sum shows",
     ),
+    "rspm_licence": _Rule(
+        lambda value: not isinstance(value, Mapping) or len([each for each in value.values() if each]) <= 1,
+        "Give one of file, content, key and server",
+    ),
     "rspm_uid": _ID,
     "rspm_gid": _ID,
     "rspm_clock_limit": _between(0.001, 10**4, "Use seconds, more than 0"),

@@ -35,11 +35,11 @@ _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
 class App:
     """Answers requests; each package file and index is opened by its name at each request, nothing is remembered."""
 
-    def __init__(self, data_dir: Path, session: Session, log: Callable[[str], None]) -> None:
+    def __init__(self, data_dir: Path, session: Session, log: Callable[[str], None], licence_type: str) -> None:
         self._packages = str(data_dir / "packages")
         self._session = session
         self._log = log
-        self._licence = licence.Watch()
+        self._licence = licence.Watch(licence_type)
         self.offline = False
         self.downloads: deque[tuple[str, str, int]] = deque(maxlen=100_000)
 

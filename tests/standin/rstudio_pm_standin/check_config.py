@@ -83,8 +83,8 @@ def _database(config: Settings) -> Iterator[Finding]:
         yield ("FAIL", "database", str(error))
 
 
-def _licence() -> Finding:
-    found, how = licence.status()
+def _licence(config: Settings) -> Finding:
+    found, how = licence.status(config.text("Licensing.LicenseType"))
     if found:
         return ("PASS", "licence", how)
     return ("FAIL" if licence.demanded() else "INFO", "licence", how)
@@ -110,7 +110,7 @@ def findings(text: str) -> Iterator[Finding]:
     yield from _paths(config)
     yield from _listeners(config)
     yield from _database(config)
-    yield _licence()
+    yield _licence(config)
 
 
 def run(text: str, path: Path) -> int:

@@ -30,21 +30,47 @@ def state_file() -> Path:
     return facts.rooted("/var/lib/rstudio-pm/verify/activation")
 
 
-def status() -> tuple[bool, str]:
-    """Return whether a licence is there, and how that is known."""
+def server_file() -> Path:
+    """The file that names the licence server."""
+    return facts.rooted("/var/lib/rstudio-pm/verify/license-server")
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("utf-8").strip()
+    except OSError:
+        return ""
+
+
+def _file() -> tuple[str, str]:
+    """Return the licence file that counts, and why others do not."""
     wrong = []
     for folder in _folders():
         try:
-            files = sorted(folder.glob("*.lic"))
-            for file in files:
-                if file.stat().st_mode & 0o7777 == 0o600:
-                    return True, f"licence file {file}"
-                wrong.append(f"the licence file {file} is ignored because its mode is not 0600")
+            for file in sorted(folder.glob("*.lic")):
+                text = file.read_bytes()
+                if file.stat().st_mode & 0o7777 != 0o600:
+                    wrong.append(f"the licence file {file} is ignored because its mode is not 0600")
+                elif b"\r\n" in text or b"EXPIRED" in text:
+                    wrong.append(f"the licence file {file} is no valid licence")
+                else:
+                    return str(file), ""
         except OSError:
             continue
-    if state_file().exists():
+    return "", "; ".join(wrong)
+
+
+def status(licence_type: str = "") -> tuple[bool, str]:
+    """Return whether a licence is there, and how that is known. licence_type: Licensing.LicenseType."""
+    file, wrong = _file()
+    if file:
+        return True, f"licence file {file}"
+    if licence_type == "remote":
+        server = _read(server_file())
+        return bool(server), f"leased from {server}" if server else "no licence server is named"
+    if _read(state_file()):
         return True, "activated with license-manager"
-    return False, "; ".join(wrong) or "no licence file and no activation"
+    return False, wrong or "no licence file and no activation"
 
 
 def demanded() -> bool:
@@ -55,7 +81,8 @@ def demanded() -> bool:
 class Watch:
     """Answers cheaply: looks again at most once a second."""
 
-    def __init__(self) -> None:
+    def __init__(self, licence_type: str = "") -> None:
+        self._type = licence_type
         self._until = 0.0
         self._missing = False
 
@@ -63,27 +90,49 @@ class Watch:
         """Return whether a licence is demanded and absent."""
         now = time.monotonic()
         if now >= self._until:
-            self._missing = demanded() and not status()[0]
+            self._missing = demanded() and not status(self._type)[0]
             self._until = now + 1
         return self._missing
+
+
+def _keep(path: Path, text: str) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.write_text(f"{text}\n", "utf-8")
+    if os.geteuid() == 0 and "STANDIN_ROOT" not in os.environ:
+        account = pwd.getpwnam(ACCOUNT)
+        for each in (path.parent, path):
+            os.chown(each, account.pw_uid, account.pw_gid)
+
+
+def _say_status() -> None:
+    file, wrong = _file()
+    key, server = _read(state_file()), _read(server_file())
+    if file:
+        print(f"-- License file status --\n\nStatus: Activated\nHas-Key: Yes\nLicense-File: {file}\n")
+    print(f"-- Local license status --\n\nStatus: {'Activated' if key else 'Deactivated'}")
+    print(f"Product-Key: {key}\nHas-Key: Yes" if key else "Has-Key: No")
+    print("\n-- Floating license status --\n")
+    print(f"License-Server: {server}\nLease: Active" if server else "License server not in use.")
+    print(f"\nDetail: {wrong or status()[1]} ({facts.NOTICE})")
 
 
 def main(arguments: list[str]) -> int:
     """Run license-manager."""
     command = arguments[0] if arguments else ""
+    if command in ("activate", "deactivate"):
+        time.sleep(float(facts.switch("ACTIVATION_SECONDS", "0")))
     if command == "status":
-        found, how = status()
-        print(f"Status: {'Activated' if found else 'Deactivated'}")
-        print(f"Detail: {how} ({facts.NOTICE})")
+        _say_status()
         return 0
     if command == "activate" and len(arguments) == 2:
-        state_file().parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        state_file().write_text("activated\n", "utf-8")
-        if os.geteuid() == 0 and "STANDIN_ROOT" not in os.environ:
-            account = pwd.getpwnam(ACCOUNT)
-            for path in (state_file().parent, state_file()):
-                os.chown(path, account.pw_uid, account.pw_gid)
+        if arguments[1].startswith("BAD"):
+            print("Error activating product key: (13) the product key is not valid", file=sys.stderr)
+            return 1
+        _keep(state_file(), arguments[1])
         print("Status: Activated")
+        return 0
+    if command == "license-server" and len(arguments) == 2:
+        _keep(server_file(), arguments[1])
         return 0
     if command == "deactivate":
         if not state_file().exists():
@@ -95,5 +144,5 @@ def main(arguments: list[str]) -> int:
     if command == "--version":
         print(facts.version_line("license-manager"))
         return 0
-    print("usage: license-manager status | activate KEY | deactivate", file=sys.stderr)
+    print("usage: license-manager status | activate KEY | deactivate | license-server HOST:PORT", file=sys.stderr)
     return 2

@@ -58,7 +58,7 @@ class Service:
         self._main = database.main_session(config)
         self._watched = database.main_session(config)
         self._usage = database.usage_session(config)
-        self._app = App(config.data_dir, self._main, log)
+        self._app = App(config.data_dir, self._main, log, config.text("Licensing.LicenseType"))
         self._web = Server(self._app, log)
 
     def run(self) -> int:
