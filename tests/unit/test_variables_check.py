@@ -114,6 +114,14 @@ def test_the_nfs_server_is_needed_by_nfs_alone() -> None:
     assert told(rspm_nfs_server="", rspm_storage_kind="existing") == []
 
 
+@pytest.mark.parametrize(("name", "group"), [("rspm_database_host", "rspm_database"), ("rspm_nfs_server",) * 2])
+def test_the_address_of_a_host_of_ours_need_not_be_known_yet(name: str, group: str) -> None:
+    all_values = values(**{name: Given("", unset=True)})
+    assert list(check.value_faults(OPTIONS, all_values, GROUPS, "site")) == []
+    without = {key: hosts for key, hosts in GROUPS.items() if key != group}
+    assert {fault.subject for fault in check.value_faults(OPTIONS, all_values, without, "site")} == {name}
+
+
 def test_a_migration_needs_its_target() -> None:
     assert [row[0] for row in told("migrate_to_single_node")] == ["rspm_migration_target"]
 

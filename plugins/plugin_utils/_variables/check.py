@@ -141,6 +141,9 @@ def _needs(verb: str, name: str, host: str, groups: Mapping[str, Sequence[str]],
     kind = values.get("rspm_storage_kind", Given("nfs")).value
     if name == "rspm_nfs_server" and kind != "nfs":
         return False
+    # the hosts' own addresses, which are not known before they are asked
+    if values[name].unset and groups.get(_SERVES.get(name, "")):
+        return False
     on = (NODES, "rspm_database") if name == "rspm_database_password" else (NODES,)
     return any(host in groups.get(group, ()) for group in on)
 
@@ -178,6 +181,7 @@ def value_faults(
                     yield Fault(name, rest if known else found, fix, (host,))
 
 
+_SERVES = {"rspm_database_host": "rspm_database", "rspm_nfs_server": "rspm_nfs_server"}
 _HOW = {
     "rspm_version": "Set it to the version that all nodes are to run, such as 2026.08.0",
     "rspm_address": "Set it to the URL that users type",
