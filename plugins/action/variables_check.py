@@ -26,6 +26,7 @@ from ansible_collections.rspm.ha.plugins.plugin_utils._variables.check import (
     table,
     value_faults,
 )
+from ansible_collections.rspm.ha.plugins.plugin_utils._variables.paths import path_faults
 from ansible_collections.rspm.ha.plugins.plugin_utils._variables.spec import Option, read_options
 
 ROLE = Path(__file__).resolve().parents[2] / "roles" / "rspm"
@@ -74,6 +75,7 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible has no types
                     )
                 )
         found += value_faults(options, given, groups, verb)
+        found += path_faults(verb, given)
         result["changed"] = False
         if found:
             result.update(failed=True, msg=table(found, hosts, first=bool(verb)))

@@ -234,6 +234,20 @@ def start_time(pid: int) -> int | None:
     return None if not words or words[0] in ("Z", "X") else int(words[19])
 
 
+def is_hidden(pid: int) -> bool:
+    """Whether a process is another user's and not to be looked at, as with /proc mounted with hidepid."""
+    if _stat(pid):
+        return False
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    # it began meanwhile, or there is no such number
+    return bool(_stat(pid)) and pid > 0
+
+
 def _parent(pid: int) -> int:
     words = _stat(pid)
     return int(words[1]) if words else 0

@@ -125,7 +125,8 @@ def summarise(
 ) -> dict[str, Any]:
     """Return the cluster's state.
 
-    nodes: NodeState.to_dict() of each node, {} for one that could not be asked. lock: what the lock says.
+    nodes: NodeState.to_dict() of each node, {} for one that could not be asked.
+    lock: what the lock says, "" where nobody could ask.
     restore_point: the module's result, {} where it could not be asked. held: the lock, {} while it is free.
     reasons: by name, why a node could not be asked.
     """
@@ -147,6 +148,7 @@ def summarise(
     problems += judge_cluster({name: node for name, node in reached.items() if node["running"]})
     return {
         "healthy": not problems,
+        "state": "unknown" if len(reached) < len(nodes) or not nodes else "wrong" if problems else "healthy",
         "versions": sorted({node["running_version"] for node in reached.values() if node["running_version"]}),
         "lock": lock,
         "restore_point": {
@@ -178,7 +180,9 @@ def table(summary: Mapping[str, Any]) -> list[str]:
     rows = [_COLUMNS, *(_row(name, node) for name, node in summary["nodes"].items())]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
     lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths)).rstrip() for row in rows]
-    lines += ["", f"Lock: {summary['lock'] or 'nobody holds it'}", f"Restore point: {_point(summary['restore_point'])}"]
+    # a node without the shared storage can't tell of the lock either
+    lock = {"": "not known", "free": "nobody holds it"}.get(summary["lock"], summary["lock"])
+    lines += ["", f"Lock: {lock}", f"Restore point: {_point(summary['restore_point'])}"]
     if summary["healthy"]:
         return [*lines, "Nothing is half-done, and nothing is wrong."]
     return [*lines, *(str(Problem(**problem)) for problem in summary["problems"])]
@@ -186,7 +190,7 @@ def table(summary: Mapping[str, Any]) -> list[str]:
 
 def _point(point: Mapping[str, str]) -> str:
     if point["state"] in ("", "absent"):
-        return "none"
+        return "none" if point["state"] else "not known"
     way = f"of {point['created']}, leads from {point['to_version']} back to {point['from_version']}"
     # in use is what it is from the moment on from which only it leads back
     return way if point["state"] == "in_use" else f"{way} ({point['state']})"

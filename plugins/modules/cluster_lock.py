@@ -262,7 +262,8 @@ from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import Lock
 
 def identify(holder: str) -> dict[str, Any]:
     """Return this controller's run, and whether the holder of a lock is gone."""
-    gone = is_gone(holder, loader.this_kernel(), loader.start_time(holder_pid(holder)))
+    pid = holder_pid(holder)
+    gone = is_gone(holder, loader.this_kernel(), loader.start_time(pid)) and not loader.is_hidden(pid)
     return {
         "changed": False,
         "holder": str(loader.this_run()),

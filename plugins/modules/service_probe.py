@@ -70,14 +70,14 @@ EXAMPLES = r"""
 - name: What clients see is measured from here on
   rspm.ha.service_probe:
     url: http://127.0.0.1/__ping__
-    marker: /run/rspm-ha-probe
+    marker: ~/.rspm-ha-probe
   async: 7300
   poll: 0
   register: rspm_probe
 
 - name: The measurement begins to end
   ansible.builtin.file:
-    path: /run/rspm-ha-probe
+    path: ~/.rspm-ha-probe
     state: absent
 
 - name: What clients saw is known

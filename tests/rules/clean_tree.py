@@ -116,6 +116,8 @@ PLAY = """
   hosts: rspm_nodes
   strategy: linear
   any_errors_fatal: true
+  vars:
+    ansible_ssh_args: "{{ lookup('rspm.ha.ssh_args') }}"
   tasks:
     - name: The thing is there
       ansible.builtin.import_role:

@@ -97,6 +97,41 @@ def every_verb_checks_first(root: Path) -> list[str]:
     return found
 
 
+def every_play_keeps_ssh_alive(root: Path) -> list[str]:
+    """Return the plays, but that of the check before all, whose ssh would wait for hours for a host that is gone."""
+    return [
+        f"{tree.where(root, path, play.line)}: a play without ansible_ssh_args of rspm.ha.ssh_args"
+        for path in tree.matching(root, "playbooks/**/*.yml")
+        for play in tree.plays(root, path)
+        if "ansible.builtin.import_playbook" not in play and "rspm.ha.check_hosts" not in str(play.get("hosts"))
+        if "rspm.ha.ssh_args" not in str((play.get("vars") or {}).get("ansible_ssh_args"))
+    ]
+
+
+def becoming_is_a_variable(root: Path) -> list[str]:
+    """Return each become as a keyword, which loses to the inventory's ansible_become, and tasks of the controller that
+    do not set the variable.
+    """
+    found = []
+    for path, data in ((task.path, task.data) for task in tree.tasks(root)):
+        if path.relative_to(root).parts[0] not in ("roles", "playbooks"):
+            continue
+        for word in ("become", "become_user", "become_method"):
+            if word in data:
+                line = data.key_lines[word]
+                found.append(f"{tree.where(root, path, line)}: {word} is a keyword; use vars: ansible_{word}")
+        local = data.get("delegate_to") == "localhost" or data.get("connection") == "local"
+        if local and (data.get("vars") or {}).get("ansible_become") is not False:
+            found.append(f"{tree.where(root, path, data.line)}: runs on the controller without ansible_become: false")
+    for path in tree.matching(root, "playbooks/**/*.yml"):
+        found += [
+            f"{tree.where(root, path, play.line)}: become is a keyword; use vars: ansible_become"
+            for play in tree.plays(root, path)
+            if "become" in play or "become_user" in play
+        ]
+    return found
+
+
 def _derived_secrets(root: Path, folder: Path) -> set[str]:
     """Return the variables of a role that hold a secret by their name or because their value is made of one."""
     values: dict[str, Any] = {}
@@ -183,6 +218,8 @@ RULES = [
     failed_when_false_says_why,
     every_play_stops_the_run,
     every_play_keeps_the_order,
+    every_play_keeps_ssh_alive,
+    becoming_is_a_variable,
     every_verb_checks_first,
     secrets_are_not_logged,
     facts_are_not_injected,

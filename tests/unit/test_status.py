@@ -25,6 +25,8 @@ NODE: dict[str, Any] = {
     "restart_reasons": [],
 }
 
+ABSENT = {"state": "absent", "from_version": "", "to_version": "", "run_id": ""}
+
 
 def cluster(**changes: Any) -> dict[str, Any]:
     """Return two nodes, the second with changes: `part__key` reaches one level down."""
@@ -98,7 +100,7 @@ def test_an_upgrade_that_is_done_is_not_half_done() -> None:
         assert told(cluster(), state) == []
     line = "Restore point: of 2026-11-24T05:50:01Z, leads from 2026.08.0 back to 2026.04.0"
     assert line in table(summarise(cluster(), "", point("in_use"), {}))
-    assert "Restore point: none" in table(summarise(cluster(), "", {}, {}))
+    assert "Restore point: none" in table(summarise(cluster(), "", ABSENT, {}))
 
 
 def test_an_upgrade_that_stopped_says_how_to_go_on_and_back() -> None:
@@ -137,3 +139,18 @@ def test_work_that_was_interrupted_is_told_with_how_to_go_on(verb: str, command:
 
 def test_one_node_is_always_one_cluster() -> None:
     assert judge_cluster({"node1": NODE}) == []
+
+
+@pytest.mark.parametrize(
+    ("nodes", "lock", "state", "shown"),
+    [
+        (cluster(), "free", "healthy", "Lock: nobody holds it"),
+        (cluster(masked=True), "free", "wrong", "Lock: nobody holds it"),
+        ({"node1": {}, "node2": {}}, "", "unknown", "Lock: not known"),
+        ({**cluster(), "node2": {}}, "held by x", "unknown", "Lock: held by x"),
+    ],
+)
+def test_what_nobody_could_be_asked_is_not_known(nodes: dict[str, Any], lock: str, state: str, shown: str) -> None:
+    summary = summarise(nodes, lock, ABSENT if lock else {}, {})
+    assert summary["state"] == state and shown in table(summary)
+    assert ("Restore point: none" if lock else "Restore point: not known") in table(summary)

@@ -84,10 +84,10 @@ def test_no_other_node_was_started(fall: Fall, lab: Lab) -> None:
 
 def test_status_says_what_is_wrong_and_what_to_type(fall: Fall, tmp_path: Path) -> None:
     run = support.run_playbook("status", rspm_status_file=str(tmp_path / "status.json"))
-    assert run.code == 0, run.output[-4000:]
-    assert run.changed() == ["node1: The same is in a file on the controller"]
+    assert run.code == 2, run.output[-4000:]
+    assert run.changed() == []
     status = support.read_json(tmp_path / "status.json")
-    assert status["healthy"] is False and status["versions"] == []
+    assert status["healthy"] is False and status["state"] == "wrong" and status["versions"] == []
     said = json.dumps(status["problems"])
     assert f"the upgrade to {MIDDLE} has come to phase 'first'" in said
     assert "rspm.ha.upgrade" in said and "rspm.ha.rollback" in said
