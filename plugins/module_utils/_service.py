@@ -268,24 +268,8 @@ def decide_start(
             "Starting it would run a version that the cluster is not meant to have",
             f"Run {PLAYBOOK}.upgrade, or set rspm_version to {package.version}",
         )
-    if unit.masked:
-        raise _refused(
-            "the unit rstudio-pm is masked",
-            "Somebody keeps this node from starting",
-            "If that is over, run systemctl unmask rstudio-pm and the playbook again",
-        )
-    if unit.blocked_for == BLOCKED_FOR_GOOD:
-        raise _refused(
-            f"this node was retired by a migration to a single node ({BLOCK_PATH})",
-            "It would write to databases and data that are in use elsewhere, or are the old ones",
-            "Take it out of the group rspm_nodes, as in the inventory that the migration wrote",
-        )
-    if unit.blocked_for not in ("", BLOCKED_FOR_INSTALL):
-        raise _refused(
-            f"the unit rstudio-pm is blocked for: {unit.blocked_for} ({BLOCK_PATH})",
-            "A run that did not finish keeps this node from starting",
-            f"Finish it with the command that it was started with: {PLAYBOOK}.{unit.blocked_for}",
-        )
+    for problem in judge_unit(unit):
+        raise DomainError(problem)
     reasons = restart_reasons(package, unit, api, config)
     if planning and predicted and not reasons:
         reasons = ["its configuration would change"]
@@ -295,8 +279,41 @@ def decide_start(
     return StartDecision(action, not unit.enabled, bool(unit.blocked_for), tuple(reasons))
 
 
+def judge_unit(unit: UnitState) -> list[Problem]:
+    """Return why the unit must not be started, whatever is installed."""
+    if unit.masked:
+        return [
+            _refusal(
+                "the unit rstudio-pm is masked",
+                "Somebody keeps this node from starting",
+                "If that is over, run systemctl unmask rstudio-pm and the playbook again",
+            )
+        ]
+    if unit.blocked_for == BLOCKED_FOR_GOOD:
+        return [
+            _refusal(
+                f"this node was retired by a migration to a single node ({BLOCK_PATH})",
+                "It would write to databases and data that are in use elsewhere, or are the old ones",
+                "Take it out of the group rspm_nodes, as in the inventory that the migration wrote",
+            )
+        ]
+    if unit.blocked_for not in ("", BLOCKED_FOR_INSTALL):
+        return [
+            _refusal(
+                f"the unit rstudio-pm is blocked for: {unit.blocked_for} ({BLOCK_PATH})",
+                "A run that did not finish keeps this node from starting",
+                f"Finish it with the command that it was started with: {PLAYBOOK}.{unit.blocked_for}",
+            )
+        ]
+    return []
+
+
+def _refusal(found: str, why: str, fix: str) -> Problem:
+    return Problem(check="node-start", found=found, why=why, fix=fix)
+
+
 def _refused(found: str, why: str, fix: str) -> DomainError:
-    return DomainError(Problem(check="node-start", found=found, why=why, fix=fix))
+    return DomainError(_refusal(found, why, fix))
 
 
 def unmet(unit: UnitState | None, api: ApiState, wanted: str, *, allow_unlicensed: bool) -> str | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.rspm.ha.plugins.module_utils import _server_apply_loader, _storage_loader
+from ansible_collections.rspm.ha.plugins.module_utils import _server_apply_loader, _service_loader, _storage_loader
 from ansible_collections.rspm.ha.plugins.module_utils._existing_server.rules import ExistingServer, ServerData
 from ansible_collections.rspm.ha.plugins.module_utils._host_check import host as host_loader
 from ansible_collections.rspm.ha.plugins.module_utils._host_check import host_node, rules
@@ -65,6 +65,8 @@ PARAMS: dict[str, Any] = {
     "config": {},
     "names": {"rspm_database_host": ["db.example.org"], "rspm_nfs_server": ["nfs.example.org"]},
     "time_servers": ["10.0.0.9"],
+    "licence": {},
+    "allow_unlicensed": True,
     "upgrade": False,
     "timeout": 1,
 }
@@ -89,6 +91,9 @@ class World:
         self.key: str | None = None
         self.existing: ExistingServer | None = None
         self.uid = 0
+        self.load_state = "loaded"
+        self.hidden: list[str] = []
+        self.block = ""
 
     def run(self, argv: list[str], **_given: Any) -> CompletedCommand:
         """Answer what is asked of the tools on the host."""
@@ -96,6 +101,8 @@ class World:
             return CompletedCommand(0 if self.pg_dump else 127, self.pg_dump, "")
         if argv[:2] == ["apt-cache", "policy"]:
             return CompletedCommand(0, f"postgresql-client:\n  Candidate: {self.candidate}\n", "")
+        if argv[0] == "systemctl":
+            return CompletedCommand(0, f"LoadState={self.load_state}\nMainPID=0\n", "")
         raise AssertionError(argv)
 
 
@@ -136,6 +143,9 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(_storage_loader, "read_mounts", lambda *_given: [])
     probe = lambda server, _version, _timeout: [ServerProbe(server, 2049, made.nfs)]  # noqa: E731
     monkeypatch.setattr(_storage_loader, "probe_nfs_server", probe)
+    monkeypatch.setattr(_storage_loader, "list_names", lambda _path: made.hidden)
+    monkeypatch.setattr(host_node, "NFS_CLIENT", ())
+    monkeypatch.setattr(_service_loader, "read_text", lambda _path: made.block)
     monkeypatch.setattr(host_node, "login", login)
     monkeypatch.setattr(_server_apply_loader, "load_file", lambda _path: OnDisk(None))
     monkeypatch.setattr(_server_apply_loader, "load_shared", lambda _run, _path: made.key)
@@ -181,6 +191,12 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         ({"login": {**GOOD_LOGIN, "server_version_num": 160001}}, {"database_managed": True}, ["database-tools"]),
         ({"pg_dump": "", "candidate": "14+238"}, {}, ["database-tools"]),
         ({"pg_dump": ""}, {}, []),
+        ({"hidden": ["lost+found"]}, {}, ["storage-hidden"]),
+        ({"hidden": ["lost+found"]}, {"storage_managed": True}, ["storage-hidden"]),
+        ({"load_state": "masked"}, {}, ["node-start"]),
+        ({"load_state": "masked"}, {"upgrade": True}, []),
+        ({"state": PackageState("2026.04.0", "broken", False, "2026.04.0")}, {}, ["live-version"]),
+        ({}, {"allow_unlicensed": False}, ["licence"]),
         ({"key": "another\n"}, {"encryption_key": "mine"}, ["encryption-key"]),
         ({"existing": ExistingServer(SINGLE, ours=False, running=True)}, {}, ["single-server"]),
         ({"existing": ExistingServer(SINGLE, ours=False, running=False)}, {}, []),

@@ -32,6 +32,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._host_check.rules import (
 from ansible_collections.rspm.ha.plugins.module_utils._licence.host import load_licence
 from ansible_collections.rspm.ha.plugins.module_utils._licence.rules import judge_node, no_licence_file, wanted_licence
 from ansible_collections.rspm.ha.plugins.module_utils._mount import export_path, mount_of
+from ansible_collections.rspm.ha.plugins.module_utils._package import plan_install
 from ansible_collections.rspm.ha.plugins.module_utils._package_loader import PackageTool, free_bytes, load_host
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_login import SERVER_ERROR, judge_login
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire_loader import login
@@ -45,6 +46,8 @@ from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainErro
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner
 from ansible_collections.rspm.ha.plugins.module_utils._server_apply_loader import Apply
 from ansible_collections.rspm.ha.plugins.module_utils._server_config import ClusterSettings, wanted_settings
+from ansible_collections.rspm.ha.plugins.module_utils._service import judge_unit
+from ansible_collections.rspm.ha.plugins.module_utils._service_loader import load_unit
 from ansible_collections.rspm.ha.plugins.module_utils._storage import (
     decide_mount,
     judge_delegations,
@@ -57,7 +60,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._storage_access import jud
 from ansible_collections.rspm.ha.plugins.module_utils._storage_account import AccountRequest, judge_account
 from ansible_collections.rspm.ha.plugins.module_utils._storage_account_loader import read_account
 from ansible_collections.rspm.ha.plugins.module_utils._storage_holders.host import list_holders
-from ansible_collections.rspm.ha.plugins.module_utils._version import judge_installed, judge_versions
+from ansible_collections.rspm.ha.plugins.module_utils._version import judge_installed, judge_versions, package_url
 
 HOME = "/var/lib/rstudio-pm"
 # One of these is there once the NFS client is installed.
@@ -94,7 +97,7 @@ class NodeCheck:
         if found:
             return found
         # The first part knows what is installed, the second which names lead nowhere.
-        looks = (self.package, self.names, self.time, self.ports, self.account)
+        looks = (self.package, self.names, self.time, self.ports, self.account, self.unit)
         for part in (*looks, self.storage, self.configuration, self.licence, self.databases):
             try:
                 found += part()
@@ -105,7 +108,8 @@ class NodeCheck:
     def package(self) -> list[Problem]:
         """Return what is wrong with the versions and with the room for them."""
         wanted = str(self.params["versions"][self.params["node"]])
-        state = PackageTool(self.run, load_host()).state()
+        host = load_host()
+        state = PackageTool(self.run, host).state()
         self.installed = state.version if state.installed else ""
         given = self.params["package"]
         problems = judge_versions({name: str(version) for name, version in self.params["versions"].items()})
@@ -115,6 +119,11 @@ class NodeCheck:
             problems += judge_package(
                 *(given["source"], given["file"], given["file_checksum"] or None, given["url"], given["checksum"])
             )
+            if given["source"] == "url" and not given["url"] and not problems:
+                package_url(wanted, host.family, host.release, host.machine)
+        if not problems and not self.params["upgrade"]:
+            # What was cut off may be of another version
+            plan_install(state, wanted)
         free = {path: free_bytes(path) for path in ("/opt", "/var")}
         return problems + judge_free(free, bool(self.installed))
 
@@ -196,6 +205,10 @@ class NodeCheck:
         # an upgrade applies none
         applied = wanted is not None and not self.params["upgrade"]
         return judge_node(applied, self.params["allow_unlicensed"], load_licence(self.run), known=wanted is not None)
+
+    def unit(self) -> list[Problem]:
+        """Return who keeps the server from starting; an upgrade looks at that itself."""
+        return [] if self.params["upgrade"] else judge_unit(load_unit(self.run))
 
     def databases(self) -> list[Problem]:
         """Return why a login to the databases does not do, and whether PostgreSQL's tools fit the server."""
