@@ -124,6 +124,8 @@ def test_the_address_of_a_host_of_ours_need_not_be_known_yet(name: str, group: s
 
 def test_a_migration_needs_its_target() -> None:
     assert [row[0] for row in told("migrate_to_single_node")] == ["rspm_migration_target"]
+    assert told("migrate_to_single_node", rspm_migration_target="n1") == []
+    assert told("migrate_to_single_node", rspm_migration="abort") == []
 
 
 def test_a_value_on_one_host_is_told_of_that_host() -> None:

@@ -141,6 +141,8 @@ def _needs(verb: str, name: str, host: str, groups: Mapping[str, Sequence[str]],
     kind = values.get("rspm_storage_kind", Given("nfs")).value
     if name == "rspm_nfs_server" and kind != "nfs":
         return False
+    if name == "rspm_migration_target" and values["rspm_migration"].value == "abort":
+        return False
     # the hosts' own addresses, which are not known before they are asked
     if values[name].unset and groups.get(_SERVES.get(name, "")):
         return False
