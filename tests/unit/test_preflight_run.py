@@ -82,6 +82,7 @@ def test_hosts_that_can_not_be_looked_at_are_told_beside_the_others(tmp_path: Pa
     assert "node1, lb2: [unreachable] It can't be reached (" in text
     assert "node2: [become] sudo does not let this account become root (" in text
     assert "lb: [python] There is no Python that Ansible could use (" in text
+    assert "\nnode1, lb2  unreachable  It can't be reached (" in done.stdout
     assert "[host-check]" not in text and CANARY not in text
     assert "unreachable=1" not in done.stdout and "failed=2" not in done.stdout
 
