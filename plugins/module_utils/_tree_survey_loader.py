@@ -30,7 +30,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._tree import (
 )
 from ansible_collections.rspm.ha.plugins.module_utils._tree_plan import Need
 from ansible_collections.rspm.ha.plugins.module_utils._tree_state_loader import State, read_records
-from ansible_collections.rspm.ha.plugins.module_utils._tree_worker_loader import BATCH, Account, Worker
+from ansible_collections.rspm.ha.plugins.module_utils._tree_worker_loader import BATCH, Account, Worker, close_all
 
 _BATCH_FILES = 256
 _BATCH_SIZE = 64 * 1024 * 1024
@@ -123,8 +123,7 @@ class Trees:
 
     def close(self) -> None:
         """End the processes."""
-        for worker in self._workers:
-            worker.close()
+        close_all(self._workers)
 
     def tick(self) -> None:
         """Show how far it is."""

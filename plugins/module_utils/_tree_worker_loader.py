@@ -18,6 +18,7 @@ import select
 import signal
 import socket
 import stat
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -37,6 +38,9 @@ _READ_SIZE = 1 << 20
 # A large buffer costs more than all else of a small file
 _FIRST_READ = 1 << 16
 _PR_SET_PDEATHSIG = 1
+# Seconds in which a process that was killed is gone, unless a file server that is away holds it
+_GONE = 5.0
+_LOOK_AGAIN = 0.002
 _KINDS = {
     stat.S_IFREG: "f",
     stat.S_IFDIR: "d",
@@ -318,10 +322,13 @@ class Worker:
         return [Digest(Identity(*identity) if identity else None, text, begun_ns) for identity, text in part]
 
     def close(self) -> None:
-        """End the process; one that hangs on a file server that is away ends when that is back."""
+        """End the process, as close_all does."""
+        close_all([self])
+
+    def kill(self) -> None:
+        """Begin its end; close_all waits for it."""
         self._socket.close()
         os.kill(self.pid, signal.SIGKILL)
-        os.waitpid(self.pid, os.WNOHANG)
 
     def _line(self, tick: Tick) -> bytes:
         while True:
@@ -344,3 +351,16 @@ class Worker:
             "A copy of which a part can't be read is not a copy",
             "See that the account that the server runs as may read it, then run the same command again",
         )
+
+
+def close_all(workers: Sequence[Worker]) -> None:
+    """End the processes and wait until they are gone: until then the mount that a tree is on can't be unmounted.
+
+    Those that hang on a file server that is away end when that is back, and are not waited for so long.
+    """
+    for worker in workers:
+        worker.kill()
+    deadline = time.monotonic() + _GONE
+    for worker in workers:
+        while os.waitpid(worker.pid, os.WNOHANG)[0] == 0 and time.monotonic() < deadline:
+            time.sleep(_LOOK_AGAIN)

@@ -252,3 +252,22 @@ def test_a_file_that_never_ends_is_not_read_for_ever() -> None:
         reader.send("digest", "/dev", [b"zero"])
         (digest,) = reader.digests(0)
     assert digest == _tree.Digest(None, "it changed", 0)
+
+
+def test_a_reader_that_was_closed_is_gone_and_holds_no_mount(place: Path) -> None:
+    readers = [_tree_worker_loader.Worker("copy", "node1", None) for _ in range(8)]
+    for reader in readers:
+        list(reader.walk(str(place / "source"), lambda: None))
+    _tree_worker_loader.close_all(readers)
+    assert [reader.pid for reader in readers if Path(f"/proc/{reader.pid}").exists()] == []
+
+
+def test_a_reader_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    hanging = _tree_worker_loader.Worker("source", "node1", None)
+    with monkeypatch.context() as patch:
+        patch.setattr(_tree_worker_loader, "_GONE", 0.1)
+        patch.setattr(os, "waitpid", lambda _pid, _options: (0, 0))
+        begun = time.monotonic()
+        hanging.close()
+        assert time.monotonic() - begun < 5
+    os.waitpid(hanging.pid, 0)
