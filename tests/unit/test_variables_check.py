@@ -148,6 +148,16 @@ def test_no_secret_is_ever_told(name: str, value: object) -> None:
     assert not found or "canary" not in check.table(found, [])
 
 
+def test_a_mapping_with_a_secret_tells_of_its_other_keys() -> None:
+    spec = {"rspm_x": {"type": "dict", "options": {"key": {"type": "str", "no_log": True}, "file": {"type": "str"}}}}
+    option = read_options(spec)["rspm_x"]
+    assert [found for found, _fix in faults(option, "canary")] == ["rspm_x is a text, not a mapping"]
+    assert [found for found, _fix in faults(option, {"fiel": "x"})] == ["rspm_x has the key fiel"]
+    assert [found for found, _fix in faults(option, {"canary": "x"})] == ["rspm_x has a key of another name"]
+    assert [found for found, _fix in faults(option, {"file": True})] == ["rspm_x.file is True, not a text"]
+    assert [found for found, _fix in faults(option, {"key": True})] == ["rspm_x.key is a truth value, not a text"]
+
+
 def test_the_secrets_are_known_as_such() -> None:
     assert {"rspm_database_password", "rspm_encryption_key", "rspm_load_balancer_certificate", "rspm_config"} <= set(
         SECRETS

@@ -26,7 +26,11 @@ SPEC = yaml.safe_load((ROOT / "roles/rspm/meta/argument_specs.yml").read_text())
 ]
 VERBS = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml"))
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.name != "rspm")
-SECRETS = [name for name, option in SPEC.items() if option.get("no_log")]
+SECRETS = [
+    name
+    for name, option in SPEC.items()
+    if any(each.get("no_log") for each in (option, *option.get("options", {}).values()))
+]
 CANARY = "canary-Zx9"
 VAULT_PASSWORD = f"{CANARY}-vault"
 # Of each type, what is none. Of a secret it holds the canary, as a slip of the hand would.
@@ -77,6 +81,12 @@ class World:
         return done.stdout
 
 
+def _key(name: str) -> str:
+    """Return a key of a mapping that holds a secret."""
+    inner = SPEC[name].get("options", {})
+    return next((key for key, option in inner.items() if option.get("no_log")), "Any")
+
+
 def make_world(core: str, folder: Path) -> World:
     """Return a world in a folder, for a version of ansible-core. Skips the test where that is not there."""
     command = CORES[core]
@@ -94,7 +104,7 @@ def make_world(core: str, folder: Path) -> World:
     hosts = {group: {"hosts": dict.fromkeys(names, unreachable)} for group, names in groups.items()}
     (folder / "inventory" / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": hosts}}))
     secrets = {
-        name: {"Any": {"Key": f"{CANARY}-{name}"}} if SPEC[name]["type"] == "dict" else f"{CANARY}-{name}"
+        name: {_key(name): f"{CANARY}-{name}"} if SPEC[name]["type"] == "dict" else f"{CANARY}-{name}"
         for name in SECRETS
     }
     vault = VaultLib([(DEFAULT_VAULT_ID_MATCH, VaultSecret(VAULT_PASSWORD.encode()))])

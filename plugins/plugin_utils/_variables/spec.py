@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -32,20 +33,23 @@ class Option:
     inner: Mapping[str, Option] = field(default_factory=dict)
 
 
-def read_options(spec: Mapping[str, Mapping[str, object]]) -> dict[str, Option]:
-    """Return the options of an argument spec's entry point."""
-    return {name: _read(name, option) for name, option in spec.items()}
+def read_options(spec: Mapping[str, Mapping[str, object]], secret: bool = False) -> dict[str, Option]:
+    """Return the options of an argument spec's entry point. secret: they are parts of one that is."""
+    return {name: _read(name, option, secret) for name, option in spec.items()}
 
 
-def _read(name: str, option: Mapping[str, object]) -> Option:
-    choices, inner = option.get("choices"), option.get("options")
+def _read(name: str, option: Mapping[str, object], within: bool) -> Option:
+    choices, nested = option.get("choices"), option.get("options")
+    whole = within or option.get("no_log") is True
+    inner = read_options(nested, whole) if isinstance(nested, Mapping) else {}
     return Option(
         name=name,
         kind=str(option.get("type", "str")),
         elements=str(option.get("elements") or ""),
         choices=tuple(choices) if isinstance(choices, (list, tuple)) else (),
-        secret=option.get("no_log") is True,
-        inner=read_options(inner) if isinstance(inner, Mapping) else {},
+        # what is typed in the place of a mapping with a secret may be the secret
+        secret=whole or any(each.secret for each in inner.values()),
+        inner=inner,
     )
 
 
@@ -130,10 +134,14 @@ def _inner_faults(option: Option, value: object, name: str) -> Iterator[tuple[st
     elif isinstance(value, Mapping) and option.inner:
         for key, each in value.items():
             if key not in option.inner:
-                yield f"{name} has the key {key}", "Use " + ", ".join(option.inner)
+                near = not option.secret or difflib.get_close_matches(str(key), list(option.inner), cutoff=0.7)
+                yield (
+                    f"{name} has {f'the key {key}' if near else 'a key of another name'}",
+                    "Use " + ", ".join(option.inner),
+                )
             else:
                 inner = option.inner[key]
-                kept = Option(option.name, inner.kind, inner.elements, inner.choices, option.secret or inner.secret)
+                kept = Option(option.name, inner.kind, inner.elements, inner.choices, inner.secret)
                 yield from faults(kept, each, f"{name}.{key}")
 
 
