@@ -8,7 +8,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import signal
 import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +39,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._load_balancer.rules impor
 )
 from ansible_collections.rspm.ha.plugins.modules import lb_host
 
+HAPROXY = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
 ROLE = Path(__file__).parents[2] / "roles/load_balancer"
 OWN = {"/etc/haproxy/rspm.cfg": "", f"/etc/systemd/system/{UNIT}": ""}
 THEIRS = """
@@ -135,3 +144,70 @@ def test_the_module_tells_and_does_not_fail(tmp_path: Path) -> None:
     result = json.loads(results[-1])
     assert [problem["check"] for problem in result["problems"]] == ["load-balancer-file"]
     assert (result["changed"], result["old_layout"], result.get("failed")) == (False, False, None)
+
+
+def wait_until(condition: Callable[[], Any], what: str) -> None:
+    deadline = time.monotonic() + 15
+    while not condition():
+        assert time.monotonic() < deadline, f"not within 15 s: {what}"
+        time.sleep(0.02)
+
+
+def said_by(port: int) -> str:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as answer:
+            return str(answer.read().decode())
+    except urllib.error.URLError:
+        return ""
+
+
+def listening_sockets(port: int) -> int:
+    table = Path("/proc/net/tcp").read_text(encoding="ascii")
+    return sum(f":{port:04X} " in line.split(" 0A ")[0] for line in table.splitlines() if " 0A " in line)
+
+
+@pytest.mark.skipif(not HAPROXY, reason="needs HAProxy: apt-get install haproxy")
+@pytest.mark.parametrize("takes_over", [True, False])
+def test_the_new_process_takes_the_listening_sockets_over(takes_over: bool) -> None:
+    """What the unit does at its first start beside an older layout; without it there are two, and one closes."""
+    assert HAPROXY
+    with tempfile.TemporaryDirectory(prefix="rspm-lb-", dir="/tmp") as name, socket.socket() as probe:
+        folder = Path(name)
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+        probe.close()
+        admin = folder / "admin.sock"
+
+        def config(text: str) -> str:
+            return (
+                f"global\n    stats socket {admin} level admin expose-fd listeners\ndefaults\n    mode http\n"
+                "    timeout connect 5s\n    timeout client 9s\n    timeout server 9s\n"
+                f"frontend rspm\n    bind :{port}\n"
+                f"    http-request return status 200 content-type text/plain string {text}\n"
+            )
+
+        current, new = folder / "current.cfg", folder / "new.cfg"
+        current.write_text(config("old"))
+        new.write_text(config("new"))
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        with subprocess.Popen([HAPROXY, "-W", "-f", str(current)], **quiet) as old:
+            wait_until(lambda: said_by(port) == "old", "the old process answers")
+            takeover = ["-x", str(admin)] if takes_over else []
+            with subprocess.Popen([HAPROXY, "-W", *takeover, "-f", str(new)], **quiet) as ours:
+                try:
+                    wait_until(lambda: "new" in {said_by(port) for _time in range(20)}, "the new process answers")
+                    assert listening_sockets(port) == (1 if takes_over else 2)
+                    # what is left of the package's configuration
+                    current.write_text(f"global\n    stats socket {folder}/stats\n")
+                    old.send_signal(signal.SIGUSR2)
+                    wait_until((folder / "stats").exists, "the old process has its new configuration")
+                    wait_until(lambda: {said_by(port) for _time in range(20)} == {"new"}, "only the new one answers")
+                    assert listening_sockets(port) == 1
+                    if takes_over:
+                        # the next reload knows of no takeover any more
+                        ours.send_signal(signal.SIGUSR2)
+                        wait_until(lambda: {said_by(port) for _time in range(20)} == {"new"}, "it still answers")
+                        assert listening_sockets(port) == 1
+                finally:
+                    ours.terminate()
+                    old.terminate()
