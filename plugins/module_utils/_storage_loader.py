@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Callable
 
-from ansible_collections.rspm.ha.plugins.module_utils._file_loader import make_parents
+from ansible_collections.rspm.ha.plugins.module_utils._file_loader import make_parents, read_text, write_file
 from ansible_collections.rspm.ha.plugins.module_utils._mount import (
     MountEntry,
     kernel_options,
@@ -42,6 +42,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._storage import (
     judge_mount_failure,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._storage_access import AccessResult
+from ansible_collections.rspm.ha.plugins.module_utils._storage_fstab.rules import FSTAB
 
 Tried = list[tuple[Place, AccessResult]]
 
@@ -363,6 +364,17 @@ def _mount(run: Runner, argv: list[str], source: str, timeout: float) -> None:
 def unmount(run: Runner, path: str, timeout: float) -> None:
     """Unmount path, or raise DomainError when it is busy."""
     run(["umount", path], check=True, timeout=timeout)
+
+
+def read_fstab() -> str:
+    """Return the text of /etc/fstab, nothing where there is none."""
+    return read_text(FSTAB) or ""
+
+
+def write_fstab(text: str) -> None:
+    """Replace /etc/fstab."""
+    mode = stat.S_IMODE(os.stat(FSTAB).st_mode) if os.path.exists(FSTAB) else 0o644
+    write_file(os.path.realpath(FSTAB), text, mode)
 
 
 def unit_is_outdated(run: Runner, path: str) -> bool:

@@ -16,16 +16,17 @@ description:
     where they differ and nothing uses it. A remount is never tried, since NFS does not take most options from it.
   - Everything that touches the storage is done with the numeric ids of the service account in a child process under a
     time limit, so that neither a squashed root nor a dead server matters.
-  - Does not write /etc/fstab. With O(state=ready) it says which options belong there.
+  - For O(kind=nfs) it keeps the mount's line in /etc/fstab, and no other one.
 options:
   state:
     description:
       - V(ready) checks that the storage can be mounted and worked with, by a trial mount at a private folder where it
         is not mounted yet, and changes nothing that lasts.
-      - V(mounted) mounts what /etc/fstab has, makes O(data_dir), and tries the access of the service account. Where
-        that account may not make its folders in O(path), and root is not squashed, root makes them for it.
+      - V(mounted) writes the mount into /etc/fstab and mounts it, makes O(data_dir), and tries the access of the
+        service account. Where that may not make its folders in O(path), and root is not squashed, root makes them.
+      - V(absent) unmounts what is at O(path), takes it out of /etc/fstab, and removes the empty mount point.
     type: str
-    choices: [ready, mounted]
+    choices: [ready, mounted, absent]
     default: mounted
   kind:
     description:
@@ -105,15 +106,16 @@ EXAMPLES = r"""
     export: /srv/rstudio-pm
     uid: 940
     gid: 940
-  register: storage
 
-- name: The mount is in fstab
-  ansible.posix.mount:
+- name: The storage is mounted, now and at boot
+  rspm.ha.storage_mount:
+    kind: nfs
     path: /mnt/rstudio-pm
-    src: "{{ storage.source }}"
-    fstype: nfs
-    opts: "{{ storage.options | join(',') }}"
-    state: present
+    data_dir: /mnt/rstudio-pm/data
+    server: nfs.example.com
+    export: /srv/rstudio-pm
+    uid: 940
+    gid: 940
 
 - name: A mount that the team made is one that the nodes can work with
   rspm.ha.storage_mount:
@@ -127,24 +129,24 @@ EXAMPLES = r"""
 RETURN = r"""
 source:
   description: What is mounted, or is to be; empty for a mount that is not ours and not there.
-  returned: success
+  returned: success, unless O(state=absent)
   type: str
   sample: nfs.example.com:/srv/rstudio-pm
 options:
   description: Options for /etc/fstab; empty unless O(kind=nfs).
-  returned: success
+  returned: success, unless O(state=absent)
   type: list
   elements: str
   sample: [rw, hard, vers=4.2, lookupcache=pos, _netdev, nofail, x-systemd.mount-timeout=infinity, retry=10000]
 live_options:
   description: Options that are in force; empty while nothing is mounted.
-  returned: success
+  returned: success, unless O(state=absent)
   type: list
   elements: str
   sample: [rw, relatime, vers=4.2, hard, lookupcache=pos]
 differences:
   description: Options that were found to differ from the wanted ones.
-  returned: success
+  returned: success, unless O(state=absent)
   type: list
   elements: dict
   sample: [{"name": "lookupcache", "wanted": "pos", "live": "all"}]
@@ -180,6 +182,8 @@ from ansible_collections.rspm.ha.plugins.module_utils._storage_access import (
     judge_access,
     judge_places,
 )
+from ansible_collections.rspm.ha.plugins.module_utils._storage_fstab.host import take_away
+from ansible_collections.rspm.ha.plugins.module_utils._storage_fstab.rules import with_mount
 from ansible_collections.rspm.ha.plugins.module_utils._storage_holders.host import list_holders
 
 CONNECT_SECONDS = 10
@@ -237,8 +241,9 @@ class Storage:
         if self.action != "keep":
             self.changed = True
             self.after.update({"mounted": True, **{item.name: item.wanted for item in self.differences}})
+        fstab = self.fstab_line()
         if not self.module.check_mode:
-            self.mount()
+            self.mount(fstab)
         elif self.action != "keep":
             return
         if self.request.kind == "local" and not self.make_folder():
@@ -268,14 +273,29 @@ class Storage:
             loader.make_local(self.request)
         return not self.module.check_mode
 
-    def mount(self) -> None:
-        """Make the live mount the wanted one."""
+    def fstab_line(self) -> str:
+        """Return the text that fstab is to have, empty where it is right."""
+        if self.request.kind != "nfs":
+            return ""
+        text = loader.read_fstab()
+        wanted = with_mount(text, self.request.source, self.request.path, self.request.options)
+        if wanted == text:
+            return ""
+        self.changed = True
+        for side, one, other in ((self.before, text, wanted), (self.after, wanted, text)):
+            side["fstab"] = [line for line in one.splitlines() if line not in other.splitlines()]
+        return wanted
+
+    def mount(self, fstab: str) -> None:
+        """Make the live mount the wanted one. fstab: its new text, empty where it stays."""
+        self.refuse_held()
+        if fstab:
+            loader.write_fstab(fstab)
         if self.request.kind == "nfs" and loader.unit_is_outdated(self.run, self.request.path):
             self.changed = True
             loader.reload_units(self.run)
         if self.action == "keep":
             return
-        self.refuse_held()
         if self.action == "change":
             loader.unmount(self.run, self.request.path, self.timeout)
         loader.mount_from_fstab(self.run, self.request, self.timeout)
@@ -334,7 +354,7 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
-            "state": {"type": "str", "choices": ["ready", "mounted"], "default": "mounted"},
+            "state": {"type": "str", "choices": ["ready", "mounted", "absent"], "default": "mounted"},
             "kind": {"type": "str", "choices": ["nfs", "existing", "local"], "required": True},
             "path": {"type": "path", "required": True},
             "data_dir": {"type": "path", "required": True},
@@ -351,6 +371,9 @@ def main() -> None:
     )
     names = ("kind", "path", "data_dir", "server", "export", "nfs_version", "cache", "options", "uid", "gid")
     try:
+        if module.params["state"] == "absent":
+            params = module.params
+            module.exit_json(**take_away(module_runner(module), params["path"], params["timeout"], module.check_mode))
         request = storage_request(**{name: module.params[name] for name in names})
         storage = Storage(module, request, module_runner(module))
         if module.params["state"] == "ready":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,6 +26,8 @@ from ansible_collections.rspm.ha.plugins.module_utils._storage import (
     storage_request,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._storage_access import AccessResult
+from ansible_collections.rspm.ha.plugins.module_utils._storage_fstab.host import take_away
+from ansible_collections.rspm.ha.plugins.module_utils._storage_fstab.rules import with_mount
 from ansible_collections.rspm.ha.plugins.modules import storage_mount
 from ansible_collections.rspm.ha.plugins.modules.storage_mount import Storage
 
@@ -72,6 +75,10 @@ class Recorder:
         monkeypatch.setattr(storage_mount, "list_holders", lambda *_args: self.holders)
         monkeypatch.setattr(loader, "list_names", lambda *_args: self.names)
         monkeypatch.setattr(loader, "probe_nfs_server", lambda *_args: self.probes)
+        self.fstab = with_mount("", asked().source, asked().path, asked().options)
+        monkeypatch.setattr(loader, "read_fstab", lambda: self.fstab)
+        monkeypatch.setattr(loader, "write_fstab", self.write_fstab)
+        monkeypatch.setattr(loader, "reload_units", lambda _run: self.done.append("reload"))
         self.delegations = False
         monkeypatch.setattr(loader, "read_delegations", lambda: self.delegations)
         monkeypatch.setattr(loader, "try_places", self.try_places)
@@ -96,6 +103,10 @@ class Recorder:
     def trial_mount(self, *_args: Any) -> Iterator[MountEntry]:
         self.done.append("trial")
         yield self.trial_gives[1]
+
+    def write_fstab(self, text: str) -> None:
+        self.done.append("fstab")
+        self.fstab = text
 
     def mount(self, *_args: Any) -> None:
         self.done.append("mount")
@@ -283,3 +294,42 @@ def test_the_lock_makes_its_own_folder_where_the_account_may(monkeypatch: pytest
     call = storage()
     call.bring_up()
     assert not call.changed and host.done == ["write"]
+
+
+def test_the_mount_is_in_fstab_before_it_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Recorder(monkeypatch, NO_MOUNT)
+    host.fstab = "UUID=1 / ext4 rw 0 1\n"
+    check = storage(check_mode=True)
+    check.bring_up()
+    assert check.changed and host.done == []
+    call = storage()
+    call.bring_up()
+    assert host.done == ["fstab", "mount", "write"]
+    line = "nfs:/srv/rstudio-pm /mnt/rstudio-pm nfs " + ",".join(asked().options) + " 0 0"
+    assert host.fstab == f"UUID=1 / ext4 rw 0 1\n{line}\n"
+    assert call.result()["diff"]["after"]["fstab"] == [line]
+    again = storage()
+    again.bring_up()
+    assert not again.changed
+
+
+def test_fstab_is_not_changed_under_a_mount_that_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Recorder(monkeypatch, table(LIVE.replace("lookupcache=pos,", "")))
+    host.fstab, host.holders = "", [Holder(7, "rstudio-pm", "/mnt/rstudio-pm/data/db")]
+    with pytest.raises(DomainError):
+        storage().bring_up()
+    assert host.done == []
+
+
+def test_a_mount_is_taken_away_for_good(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = str(tmp_path / "mnt")
+    (tmp_path / "mnt").mkdir()
+    host = Recorder(monkeypatch, parse_mountinfo(f"201 20 0:39 / {path} rw - nfs4 nfs:/srv {LIVE}\n"))
+    host.fstab = with_mount("UUID=1 / ext4 rw 0 1\n", "nfs:/srv", path, ["rw"])
+    for check_mode in (True, False, False):
+        before = list(host.done)
+        result = take_away(no_commands, path, 5, check_mode)
+        if check_mode:
+            assert result["changed"] and host.done == before == [] and (tmp_path / "mnt").is_dir()
+    assert host.done == ["unmount", "fstab", "reload"] and not result["changed"]
+    assert host.fstab == "UUID=1 / ext4 rw 0 1\n" and not (tmp_path / "mnt").exists()
