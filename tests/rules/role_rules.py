@@ -94,6 +94,10 @@ def parameters_are_whole(root: Path) -> list[str]:
     found = []
     for role in roles(root):
         for entry, spec in entry_points(role).items() if role.name != CLUSTER else ():
+            if not spec:
+                found.append(
+                    f"roles/{role.name}: {entry} has no options, and Ansible would run a task on each host for it"
+                )
             for name, option in spec.items():
                 here = f"roles/{role.name}: {name}"
                 if not name.startswith(f"{role.name}_"):

@@ -84,6 +84,17 @@ def every_play_keeps_the_order(root: Path) -> list[str]:
     ]
 
 
+def groups_may_be_absent(root: Path) -> list[str]:
+    """Return the plays that name a group that a team may leave out, which host_pattern_mismatch=error would refuse."""
+    optional = re.compile(r"rspm_(?:database|nfs_server|load_balancer)")
+    return [
+        f"{tree.where(root, path, play.line)}: write hosts as \"{{{{ ['rspm_...'] | select('in', groups) | list }}}}\""
+        for path in tree.matching(root, "playbooks/**/*.yml")
+        for play in tree.plays(root, path)
+        if optional.search(str(play["hosts"])) and "select('in', groups)" not in str(play["hosts"])
+    ]
+
+
 def every_verb_checks_first(root: Path) -> list[str]:
     """Return the playbooks that begin neither with the check of what was typed nor with another playbook."""
     found = []
@@ -220,6 +231,7 @@ RULES = [
     every_play_keeps_the_order,
     every_play_keeps_ssh_alive,
     becoming_is_a_variable,
+    groups_may_be_absent,
     every_verb_checks_first,
     secrets_are_not_logged,
     facts_are_not_injected,
