@@ -27,8 +27,8 @@ author:
 options:
   state:
     description:
-      - With V(checked) nothing is changed, and what is wrong is returned in place of a failure, as RV(problems). A server
-        that does not run is no problem then.
+      - With V(checked) nothing is changed, and what is wrong is returned in place of a failure, as RV(problems). A
+        server that does not run is no problem then.
     type: str
     choices: [present, checked]
     default: present

@@ -24,7 +24,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._postgres_server.client_ru
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_server.rules import Change, Setting, names_in
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire import APPLICATION, literal
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
-from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import CompletedCommand, Runner
+from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import DEFAULT_LIMIT, CompletedCommand, Runner
 
 ACCOUNT = "postgres"
 UNANSWERED = "database-server"
@@ -44,7 +44,7 @@ def superuser_runner(run: Runner) -> Runner:
         argv: list[str],
         *,
         check: bool = False,
-        timeout: float | None = None,
+        timeout: float = DEFAULT_LIMIT,
         input: str | None = None,
         env: dict[str, str] | None = None,
     ) -> CompletedCommand:
