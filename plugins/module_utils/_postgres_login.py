@@ -216,7 +216,9 @@ def _server_problem(result: LoginResult, error: ServerError) -> Problem:
             f"{address} has no pg_hba.conf entry that admits role {result.user} to database {result.database}"
             f" {way} from this host",
             "Every node has to log in",
-            f"Add an entry for this host to pg_hba.conf and reload PostgreSQL (the server says: {error.message})",
+            "Add an entry for this host to pg_hba.conf and reload PostgreSQL; where the playbook site writes them, set"
+            " rspm_node_address of this host to the address that the server sees, and run it again"
+            f" (the server says: {error.message})",
         )
     if error.sqlstate == "28000":
         return Problem(
