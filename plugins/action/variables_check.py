@@ -16,6 +16,7 @@ from ansible.errors import AnsibleError, AnsibleUndefinedVariable
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.rspm.ha.plugins.plugin_utils._variables.check import (
+    CONNECTION,
     GROUPS,
     PREFIX,
     VERBS,
@@ -94,7 +95,8 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible has no types
         templar = self._templar.copy_with_new_env(
             available_variables={**defaults, **typed, "hostvars": variables["hostvars"]}
         )
-        names = [*options, *(name for name in typed if name.startswith(PREFIX) and name not in options)]
+        other = [name for name in typed if name not in options and (name.startswith(PREFIX) or name in CONNECTION)]
+        names = [*options, *other]
         return {name: self._value(name, name not in typed, templar, {**defaults, **typed}) for name in names}
 
     def _value(self, name: str, unset: bool, templar: Any, values: Mapping[str, Any]) -> Given:

@@ -51,6 +51,7 @@ def test_what_is_right_is_not_told() -> None:
     assert told() == []
     assert list(check.group_faults(GROUPS)) == []
     assert told(rspm_nfs_version=4.2, rspm_http_port="4242", rspm_config={"Git": {"PollInterval": "5m"}}) == []
+    assert told(ansible_become_password="canary", ansible_port=22) == []
     assert told("status", rspm_version="", rspm_address="", rspm_database_password="") == []
 
 
@@ -96,6 +97,7 @@ PLANTED: list[tuple[str, Any, str, str]] = [
     ("rspm_package_checksum", "md5:1", "all hosts", "Write sha256: and the 64 digits"),
     ("rspm_nfs_cache", "none", "all hosts", "Use lookupcache=pos"),
     ("rspm_http_port", None, "all hosts", "has no value. Give it one, or remove the line rspm_http_port:"),
+    ("ansible_become_password", Given(missing="vault_sudo"), "all hosts", "needs vault_sudo, which is not defined"),
     ("rspm_verison", "2026.04.0", "all hosts", "is no variable of the collection. Is it rspm_version?"),
     ("rspm_xyzzy", 1, "all hosts", "is no variable of the collection. See docs/variables.md"),
 ]
@@ -126,6 +128,12 @@ def test_a_migration_needs_its_target() -> None:
     assert [row[0] for row in told("migrate_to_single_node")] == ["rspm_migration_target"]
     assert told("migrate_to_single_node", rspm_migration_target="n1") == []
     assert told("migrate_to_single_node", rspm_migration="abort") == []
+
+
+def test_what_follows_from_a_fault_is_not_told_again() -> None:
+    follows = Given(missing="vault_licence", unset=True)
+    rows = told(rspm_licence=Given(missing="vault_licence"), rspm_migration_deactivate_licence=follows)
+    assert [row[0] for row in rows] == ["rspm_licence"]
 
 
 def test_a_value_on_one_host_is_told_of_that_host() -> None:

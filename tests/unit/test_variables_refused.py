@@ -25,6 +25,21 @@ def test_a_vault_variable_that_is_not_defined_is_told_by_its_name(world: World) 
     assert CANARY not in output
 
 
+def test_a_password_for_sudo_that_is_not_defined_is_told_with_the_rest(world: World) -> None:
+    sudo = {"ansible_become": True, "ansible_become_user": "root", "ansible_become_password": "{{ vault_sudo }}"}
+    output = world.run("rspm.ha.site", {**sudo, "rspm_http_port": "abc"})
+    # what is typed with -e stands above the check's own
+    assert "vault_sudo" in output
+    everyone = world.folder / "inventory" / "group_vars" / "all" / "sudo.yml"
+    everyone.write_text(json.dumps(sudo))
+    try:
+        output = world.run("rspm.ha.site", {"rspm_http_port": "abc"})
+    finally:
+        everyone.unlink()
+    assert told_first(output) == {"ansible_become_password", "rspm_http_port"}
+    assert "needs vault_sudo, which is not defined" in output
+
+
 def test_a_vault_that_is_not_opened_is_told(world: World) -> None:
     output = world.run("rspm.ha.site", {}, password="not-the-one")
     assert CANARY not in output

@@ -15,6 +15,11 @@ from ansible_collections.rspm.ha.plugins.plugin_utils._variables.spec import Opt
 NODES = "rspm_nodes"
 GROUPS = (NODES, "rspm_database", "rspm_nfs_server", "rspm_load_balancer")
 PREFIX = "rspm_"
+# How Ansible comes to a machine: only that what they need is defined.
+CONNECTION = (
+    *("ansible_host", "ansible_port", "ansible_user", "ansible_password", "ansible_ssh_pass"),
+    *("ansible_become_user", "ansible_become_password", "ansible_become_pass", "ansible_ssh_private_key_file"),
+)
 EXAMPLE = "all: {children: {rspm_nodes: {hosts: {node1: , node2: }}}}"
 
 
@@ -158,11 +163,11 @@ def value_faults(
 ) -> Iterator[Fault]:
     """Return what is wrong with the variables of all hosts.
 
-    given: by host and name, every variable that starts with rspm_.
+    given: by host and name, every variable that starts with rspm_, and those of CONNECTION that are set.
     """
     for host, values in given.items():
         for name, each in values.items():
-            if name not in options:
+            if name not in options and name not in CONNECTION:
                 near = _nearest(name, list(options), 0.7)
                 fix = (
                     f"Is it {near}?"
@@ -170,10 +175,14 @@ def value_faults(
                     else "See docs/variables.md for those that there are, or give it another prefix"
                 )
                 yield Fault(name, "is no variable of the collection", fix, (host,))
+            elif each.unset and (each.missing or each.unreadable):
+                continue  # the default follows from what somebody typed, and that is told
             elif each.missing:
                 yield Fault(name, f"needs {each.missing}, which is not defined", f"Define {each.missing}", (host,))
             elif each.unreadable:
                 yield Fault(name, each.unreadable, "See what ansible-inventory --host <host> says", (host,))
+            elif name in CONNECTION:
+                continue
             elif verb and each.value in ("", None) and _needs(verb, name, host, groups, values):
                 yield Fault(name, "is empty", _HOW.get(name, "Set it"), (host,))
             elif not each.unset:
