@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,54 @@ def test_an_existing_mount_that_is_none_a_database_that_can_not_be_reached_and_a
     assert storage.startswith(
         "node1, node2, node3: [storage-type] Nothing is mounted at /srv/nothing, where an NFS mount was to be found."
     )
+
+
+# Planted on machines of their own, and taken away again: command, and what makes it undone.
+HOLD = (
+    "import fcntl, time; f = open('/var/lib/dpkg/lock-frontend', 'w'); fcntl.lockf(f, fcntl.LOCK_EX); time.sleep(99)"
+)
+PLANTED = {
+    # Another installation is at work, and does not come to its end.
+    "node1": (f'systemd-run --unit=lab-plant python3 -c "{HOLD}"', "systemctl stop lab-plant"),
+    "node2": (
+        "systemd-run --unit=lab-plant python3 -m http.server 4242; touch /var/lib/dpkg/updates/0001",
+        "systemctl stop lab-plant; rm /var/lib/dpkg/updates/0001",
+    ),
+    "node3": (
+        "mkdir -p /etc/rstudio-pm /var/lib/rstudio-pm/db; touch /var/lib/rstudio-pm/db/rstudio-pm.sqlite3; "
+        "echo '[Server]' >/etc/rstudio-pm/rstudio-pm.gcfg",
+        "rm -r /etc/rstudio-pm /var/lib/rstudio-pm",
+    ),
+}
+
+
+def test_what_is_planted_on_each_machine_is_told_alone_for_it(lab: Lab, tmp_path: Path) -> None:
+    overlay = tmp_path / "overlay.yml"
+    absent = support.absent_address(lab)
+    overlay.write_text(f"all:\n  hosts:\n    lb.example.org:\n      ansible_host: {absent}\n")
+    for name, (plant, _undo) in PLANTED.items():
+        lab.ssh(name, plant)
+    try:
+        said = refused(
+            support.fingerprint(),
+            *("-i", str(overlay)),
+            rspm_package_lock_timeout=1,
+            rspm_ntp_servers=[absent, "time.example.invalid"],
+        )
+    finally:
+        for name, (_plant, undo) in PLANTED.items():
+            lab.ssh(name, undo)
+    found: dict[str, set[str]] = {}
+    for names, check in re.findall(r"^([\w, ]+): \[([\w-]+)\]", said, re.MULTILINE):
+        for name in names.split(", "):
+            found.setdefault(name, set()).add(check)
+    everywhere = {"name-resolution", "time-server"}
+    assert found == {
+        "node1": {"package-manager-locked", *everywhere},
+        "node2": {"port-taken", "package-manager-broken", *everywhere},
+        "node3": {"single-server", *everywhere},
+        "lb": {"unreachable"},
+    }, said
 
 
 def test_a_wrong_password(untouched: dict[str, list[str]]) -> None:
