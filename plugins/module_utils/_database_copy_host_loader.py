@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from ansible_collections.rspm.ha.plugins.module_utils._database import Database
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy import Tools, parse_major
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy_failure import CHECK, tool_failed
-from ansible_collections.rspm.ha.plugins.module_utils._file_loader import write_file
+from ansible_collections.rspm.ha.plugins.module_utils._file_loader import make_folder, write_file
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire_loader import load_issuers
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
 from ansible_collections.rspm.ha.plugins.module_utils._restore_point import password_file, tool_environment
@@ -120,7 +120,7 @@ def free_bytes(work_path: str) -> int:
 @contextmanager
 def workshop(runner: Runner, work_path: str, host: str) -> Iterator[Workshop]:
     """Give a folder that is removed afterwards, on a host on which no other copy runs; what a dead run left goes."""
-    os.makedirs(RUN_FOLDER, mode=0o700, exist_ok=True)
+    make_folder(RUN_FOLDER, 0o700)
     held = os.open(RUN_FOLDER, os.O_RDONLY | os.O_DIRECTORY)
     try:
         try:

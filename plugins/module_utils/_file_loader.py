@@ -34,13 +34,22 @@ def write_file(path: str, text: str, mode: int, uid: int = 0, gid: int = 0) -> N
     sync_folder(os.path.dirname(path))
 
 
+def make_folder(path: str, mode: int = 0o755) -> None:
+    """Make the folder, where it is absent, with this mode whatever the umask is, and those above it likewise."""
+    path = os.path.normpath(path)
+    if os.path.isdir(path):
+        return
+    make_parents(path)
+    # never wider than it will be
+    os.mkdir(path, mode & 0o700)
+    os.chmod(path, mode)
+
+
 def make_parents(path: str) -> None:
     """Make the folders above path, where they are absent, for everybody to pass, whatever the umask is."""
     parent = os.path.dirname(path)
-    if not os.path.isdir(parent):
-        make_parents(parent)
-        os.mkdir(parent)
-        os.chmod(parent, 0o755)
+    if parent and not os.path.isdir(parent):
+        make_folder(parent)
 
 
 def sync_folder(path: str) -> None:

@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 
 from ansible_collections.rspm.ha.plugins.module_utils._account_loader import as_account
-from ansible_collections.rspm.ha.plugins.module_utils._file_loader import read_text, write_file
+from ansible_collections.rspm.ha.plugins.module_utils._file_loader import make_folder, read_text, write_file
 from ansible_collections.rspm.ha.plugins.module_utils._migration_record import FILE, LOCAL_PATH, Written, parse, render
 from ansible_collections.rspm.ha.plugins.module_utils._mount import mount_of, parse_mountinfo
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
@@ -62,7 +62,7 @@ class Store:
 
     def write_own(self, record: Written) -> None:
         """Put this host's own record in place, likewise."""
-        os.makedirs(os.path.dirname(LOCAL_PATH), mode=0o755, exist_ok=True)
+        make_folder(os.path.dirname(LOCAL_PATH))
         write_file(LOCAL_PATH, render(record), 0o644)
 
     def remove_shared(self) -> None:

@@ -13,6 +13,7 @@ from ansible.module_utils.urls import ConnectionError as AnsibleConnectionError
 from ansible.module_utils.urls import open_url
 
 from ansible_collections.rspm.ha.plugins.module_utils import _package as package
+from ansible_collections.rspm.ha.plugins.module_utils._file_loader import make_folder
 from ansible_collections.rspm.ha.plugins.module_utils._package_loader import free_bytes
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, raise_any
 
@@ -22,7 +23,7 @@ _FETCH_ERRORS = (OSError, HTTPException, AnsibleConnectionError, ValueError)
 
 def prepare_folder(path: str) -> None:
     """Make the staging folder, readable by the package managers' own users and writable by root only."""
-    os.makedirs(path, mode=0o755, exist_ok=True)
+    make_folder(path)
     os.chmod(path, 0o755)
 
 

@@ -72,6 +72,8 @@ def start(argv: list[str], *, env: Mapping[str, str] | None = None, **options: A
         stderr=subprocess.PIPE,
         env={**os.environ, "LC_ALL": "C", **(env or {})},
         start_new_session=True,
+        # what a package's scripts make has to be readable, whatever the umask of whoever logs in
+        umask=0o022,
         **options,
     )
 

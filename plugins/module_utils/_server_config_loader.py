@@ -15,7 +15,7 @@ import tempfile
 from dataclasses import dataclass
 
 from ansible_collections.rspm.ha.plugins.module_utils._account_loader import as_account
-from ansible_collections.rspm.ha.plugins.module_utils._file_loader import read_text, write_file
+from ansible_collections.rspm.ha.plugins.module_utils._file_loader import make_folder, read_text, write_file
 from ansible_collections.rspm.ha.plugins.module_utils._product import ACCOUNT
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import CompletedCommand, Runner
 from ansible_collections.rspm.ha.plugins.module_utils._server_unit import judge_read
@@ -72,7 +72,7 @@ def account_ids(name: str) -> tuple[int, int] | None:
 
 def save(path: str, text: str, mode: int, ids: tuple[int, int], folder_mode: int = 0o755) -> None:
     """Put a file in place in one step; its folder is made where there is none."""
-    os.makedirs(os.path.dirname(path), mode=folder_mode, exist_ok=True)
+    make_folder(os.path.dirname(path), folder_mode)
     write_file(path, text, mode, *ids)
 
 

@@ -14,7 +14,12 @@ import ssl
 import time
 
 from ansible_collections.rspm.ha.plugins.module_utils._account_loader import as_account
-from ansible_collections.rspm.ha.plugins.module_utils._file_loader import read_text, sync_folder, write_file
+from ansible_collections.rspm.ha.plugins.module_utils._file_loader import (
+    make_folder,
+    read_text,
+    sync_folder,
+    write_file,
+)
 from ansible_collections.rspm.ha.plugins.module_utils._gcfg import Document, hide, last, parse, secrets_of
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._product import UNIT
@@ -58,7 +63,7 @@ def load_unit(runner: Runner) -> UnitState:
 
 def block(runner: Runner, purpose: str) -> None:
     """Keep the unit from starting, also after a reboot, whoever asks; a process that runs goes on."""
-    os.makedirs(DROPIN_FOLDER, mode=0o755, exist_ok=True)
+    make_folder(DROPIN_FOLDER)
     write_file(BLOCK_PATH, block_text(purpose), 0o644)
     daemon_reload(runner)
 

@@ -50,8 +50,7 @@ def list_names(path: str) -> list[str]:
 
 def make_folder(path: str, wanted: FolderState) -> None:
     """Make path, and give it owner and mode."""
-    make_parents(path)
-    os.makedirs(path, exist_ok=True)
+    make_parents(f"{path}/")
     os.chown(path, wanted.uid, wanted.gid)
     os.chmod(path, wanted.mode)
 

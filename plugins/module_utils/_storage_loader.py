@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Callable
 
-from ansible_collections.rspm.ha.plugins.module_utils._file_loader import make_parents, read_text, write_file
+from ansible_collections.rspm.ha.plugins.module_utils._file_loader import make_folder, read_text, write_file
 from ansible_collections.rspm.ha.plugins.module_utils._mount import (
     MountEntry,
     kernel_options,
@@ -313,8 +313,7 @@ def make_place(request: StorageRequest, place: Place, entry: MountEntry, timeout
 
 def make_local(request: StorageRequest) -> None:
     """Make the folder on a local disk that the data directory will lie in, for the service account."""
-    make_parents(request.path)
-    os.mkdir(request.path)
+    make_folder(request.path, DATA_DIR_MODE)
     os.chown(request.path, request.uid, request.gid)
     os.chmod(request.path, DATA_DIR_MODE)
 
@@ -351,7 +350,7 @@ def try_unmounted(run: Runner, request: StorageRequest, timeout: float) -> tuple
 def mount_from_fstab(run: Runner, request: StorageRequest, timeout: float) -> None:
     """Mount what fstab has for the path, with one attempt instead of the boot's many."""
     # with its parents, which the service account has to pass
-    make_parents(f"{request.path}/")
+    make_folder(request.path)
     _mount(run, ["mount", "-o", "retry=0", request.path], request.source, timeout)
 
 

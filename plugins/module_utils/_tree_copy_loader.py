@@ -23,7 +23,7 @@ from functools import cached_property
 from ansible_collections.rspm.ha.plugins.module_utils import _tree_lanes as lanes
 from ansible_collections.rspm.ha.plugins.module_utils import _tree_plan as plan
 from ansible_collections.rspm.ha.plugins.module_utils._account_loader import as_account
-from ansible_collections.rspm.ha.plugins.module_utils._file_loader import read_text
+from ansible_collections.rspm.ha.plugins.module_utils._file_loader import make_folder, read_text
 from ansible_collections.rspm.ha.plugins.module_utils._mount import mount_of, parse_mountinfo
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem, raise_any
 from ansible_collections.rspm.ha.plugins.module_utils._product import ACCOUNT
@@ -100,7 +100,7 @@ def mount_alone(runner: Runner, argv: list[str]) -> bool:
     """Mount something that this process and its children alone see, and that goes with them; return whether it is."""
     if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNS) != 0:
         return False
-    os.makedirs(argv[-1], mode=0o755, exist_ok=True)
+    make_folder(argv[-1])
     return (
         runner(["mount", "--make-rprivate", "/"], timeout=_COMMAND_TIMEOUT).rc == 0
         and runner(argv, timeout=_COMMAND_TIMEOUT).rc == 0
@@ -230,7 +230,7 @@ class TreeCopy:
             if whole:
                 lists = self._shared_out(work) if outcome.changes == 0 else []
                 if lists:
-                    os.makedirs(self.destination, mode=0o700, exist_ok=True)
+                    make_folder(self.destination, 0o700)
                     self._rsync(
                         trees, outcome, [self._listed(trees, work, *each, below=True) for each in enumerate(lists)]
                     )

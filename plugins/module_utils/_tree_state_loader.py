@@ -18,7 +18,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import IO, Any
 
-from ansible_collections.rspm.ha.plugins.module_utils._file_loader import read_text, sync_folder, write_file
+from ansible_collections.rspm.ha.plugins.module_utils._file_loader import (
+    make_folder,
+    read_text,
+    sync_folder,
+    write_file,
+)
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
 from ansible_collections.rspm.ha.plugins.module_utils._tree import Identity, Record, newest, sort_key
 from ansible_collections.rspm.ha.plugins.module_utils._tree_progress import Progress
@@ -112,7 +117,7 @@ class State:
 
         A run that nobody follows any more ends by itself; it is waited for, for up to patience seconds.
         """
-        os.makedirs(self.folder, mode=0o700, exist_ok=True)
+        make_folder(self.folder, 0o700)
         descriptor = os.open(f"{self.folder}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         begun, asked = time.monotonic(), self._last_asked()
         while True:

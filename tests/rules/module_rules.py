@@ -214,9 +214,20 @@ def _specs(node: ast.AST) -> Iterator[tuple[int, str, set[str]]]:
             yield value.lineno, str(name), {keyword.arg for keyword in value.keywords if keyword.arg}
 
 
+def folders_have_a_mode(root: Path) -> list[str]:
+    """Return each os.makedirs, whose folders have the mode that the umask leaves."""
+    return [
+        f"{tree.where(root, path, number)}: os.makedirs obeys the umask; use make_folder of _file_loader"
+        for path in tree.matching(root, "plugins/**/*.py")
+        for number, line in enumerate(tree.read(path).splitlines(), 1)
+        if "makedirs(" in line
+    ]
+
+
 RULES = [
     module_utils_are_private,
     decisions_are_pure,
+    folders_have_a_mode,
     modules_are_documented,
     examples_fit_the_options,
     secret_parameters_are_not_logged,

@@ -67,6 +67,7 @@ PLANTED: list[tuple[Rule, str, str | None, str, str | None]] = [
     ),
     (task_rules.every_play_keeps_the_order, SITE, "  strategy: linear\n", "", "playbooks/site.yml:2"),
     (task_rules.every_play_keeps_the_order, SITE, "strategy: linear", "strategy: free", "without strategy: linear"),
+    (module_rules.folders_have_a_mode, MODULE, "", "\nos.makedirs(path, mode=0o755)\n", "obeys the umask"),
     (task_rules.every_play_keeps_ssh_alive, SITE, "rspm.ha.ssh_args", "x.y.ssh_args", "without ansible_ssh_args"),
     (task_rules.becoming_is_a_variable, ROLE, "", "\n- name: x\n  x.y.z: {}\n  become: false\n", "become is a keyword"),
     (

@@ -13,7 +13,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
-from ansible_collections.rspm.ha.plugins.module_utils._file_loader import read_text, sync_folder, write_file
+from ansible_collections.rspm.ha.plugins.module_utils._file_loader import (
+    make_folder,
+    read_text,
+    sync_folder,
+    write_file,
+)
 from ansible_collections.rspm.ha.plugins.module_utils._licence.rules import (
     FILE_NAME,
     FOLDER,
@@ -52,7 +57,7 @@ def apply(runner: Runner, wanted: Licence, state: LicenceState, timeout: float) 
     if replaces_another_kind(wanted, state):
         give_back(runner, state, timeout)
     # First, so that a run that is cut off after the activation still leaves a restart to be done.
-    os.makedirs(DROPIN_FOLDER, mode=0o755, exist_ok=True)
+    make_folder(DROPIN_FOLDER)
     write_file(MARK_PATH, wanted.mark, 0o644)
     daemon_reload(runner)
     if wanted.kind == "file":
