@@ -8,7 +8,7 @@ import pytest
 from rspm_lab import lab as lab_module
 
 from tests.faults.migration_cells import CHOICES, FAMILIES, PHASES
-from tests.scenarios import support
+from tests.scenarios import support, tenants
 from tests.scenarios.migrate.faults import CORRUPT, cable, change_files, corrupt_a_byte
 from tests.scenarios.migrate.migration import (
     LOCAL,
@@ -47,7 +47,8 @@ def test_the_whole_story(cluster: Lab) -> None:
         corrupt_a_byte(cluster)
         before = look(cluster)
 
-    with Clients(support.address(cluster, "lb"), "/__ping__", count=2) as clients:
+    load = Clients(support.address(cluster, "lb"), "/__ping__", count=2)
+    with tenants.unnoticed(cluster), load as clients:
         _code, said = migrate_meanwhile("serve", change, "configure", **chosen(MOVED))
         assert CORRUPT in said and "it was copied again" in said
         back = migrate(abort=True)
@@ -155,7 +156,8 @@ def _given_up(cluster: Lab, before: Before) -> None:
     other = migrate(**(chosen(MOVED) | {"target": "node2"}))
     assert other.run.code != 0 and "with other choices has begun" in other.run.messages()
 
-    back = migrate(abort=True)
+    with tenants.unnoticed(cluster):
+        back = migrate(abort=True)
     assert back.run.code == 0, back.run.output[-4000:]
     assert all(answers(cluster, node) for node in support.NODES)
     assert look(cluster) == before

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.scenarios import support
+from tests.scenarios import support, tenants
 from tests.scenarios.support import NODES, Clients, Lab, Run
 from tests.scenarios.upgrade.watch import Watch
 
@@ -109,7 +109,8 @@ def perform(lab: Lab, origin: str, target: str, names: list[str], folder: Path, 
     def operate(report: Path) -> Run:
         return upgrade(target, rspm_report_file=str(report), **more)
 
-    with Watch(lab) as watch, Clients(support.address(lab, "lb")) as clients, ThreadPoolExecutor() as pool:
+    load = Clients(support.address(lab, "lb"))
+    with tenants.unnoticed(lab), Watch(lab) as watch, load as clients, ThreadPoolExecutor() as pool:
         runs = list(pool.map(operate, reports))
     step = Step(origin, target, names, before, runs, watch, clients)
     for run, report in zip(runs, reports, strict=True):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.scenarios import support
+from tests.scenarios import support, tenants
 from tests.scenarios.support import NODES, Lab, Run
 from tests.scenarios.upgrade import story
 from tests.scenarios.upgrade.story import MIDDLE, OLDEST
@@ -43,7 +43,7 @@ def fall(lab: Lab) -> Fall:
     served = story.served(lab, [name])
     support.wait_for("the counts of downloads", lambda: downloads(lab) == counted + len(NODES), 20)
     kept = story.kept(lab)
-    with Watch(lab) as watch:
+    with tenants.unnoticed(lab), Watch(lab) as watch:
         run = story.upgrade(MIDDLE, variant=VARIANT, rspm_health_timeout=15)
     return Fall([name], served, kept, run, watch)
 
@@ -82,8 +82,9 @@ def test_no_other_node_was_started(fall: Fall, lab: Lab) -> None:
     assert story.schemas(lab) == {story.SCHEMAS[OLDEST]}
 
 
-def test_status_says_what_is_wrong_and_what_to_type(fall: Fall, tmp_path: Path) -> None:
-    run = support.run_playbook("status", rspm_status_file=str(tmp_path / "status.json"))
+def test_status_says_what_is_wrong_and_what_to_type(fall: Fall, lab: Lab, tmp_path: Path) -> None:
+    with tenants.unnoticed(lab):
+        run = support.run_playbook("status", rspm_status_file=str(tmp_path / "status.json"))
     assert run.code == 2, run.output[-4000:]
     assert run.changed() == []
     status = support.read_json(tmp_path / "status.json")
@@ -98,7 +99,8 @@ def test_rollback_brings_back_the_version_and_the_data(fall: Fall, lab: Lab, tmp
     support.publish(lab, "too_late", "node2")
     assert story.kept(lab) != fall.kept
     begun = time.monotonic()
-    run = support.run_playbook("rollback", rspm_report_file=str(tmp_path / "report.json"))
+    with tenants.unnoticed(lab):
+        run = support.run_playbook("rollback", rspm_report_file=str(tmp_path / "report.json"))
     seconds = time.monotonic() - begun
     assert run.code == 0, run.output[-6000:]
     assert story.kept(lab) == fall.kept
