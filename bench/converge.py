@@ -16,6 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tests.scenarios import support
+from tests.scenarios.workplace import REPOSITORY
 
 LOOK = "dpkg-query -W rstudio-pm; systemctl is-active rstudio-pm; findmnt -n /mnt/rstudio-pm; chronyc -c tracking"
 
@@ -51,7 +52,7 @@ def by_hand() -> dict[str, object]:
 
 def main() -> None:
     """Print a table for a person, and the same as JSON lines."""
-    prepared = support.run_playbook(str(support.REPOSITORY / "tests/lab/ntp.yml"))
+    prepared = support.run_playbook(str(REPOSITORY / "tests/lab/ntp.yml"))
     if prepared.code != 0:
         sys.exit(prepared.output)
     rows = [measured("bare", "site"), measured("no-op", "site"), by_hand()]

@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tests.scenarios import support
 from tests.scenarios.support import Lab, lab_module
+from tests.scenarios.workplace import REPOSITORY
 
 TARGET = "node1"
 HAND, OURS = "by hand", "rspm.ha"
@@ -136,7 +137,7 @@ def verdicts(rows: list[dict[str, Any]]) -> list[tuple[str, float, bool]]:
 def main() -> int:
     """Print a table for a person, the same as JSON lines, and what is wanted; 1 where something was missed."""
     shapes = sys.argv[1:] or list(SHAPES)
-    for playbook in (str(support.REPOSITORY / "tests/lab/ntp.yml"), "site"):
+    for playbook in (str(REPOSITORY / "tests/lab/ntp.yml"), "site"):
         prepared = support.run_playbook(playbook, timeout=1800)
         if prepared.code != 0:
             sys.exit(prepared.output)

@@ -28,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from bench.upgrade_outage_world import Client, WebServer
 from tests.scenarios import support
 from tests.scenarios.support import lab_module
+from tests.scenarios.workplace import REPOSITORY
 
 HERE = Path(__file__).resolve().parent
 OLD, NEW = "2025.12.0-14", "2026.04.0"
@@ -74,7 +75,7 @@ class Bench:
 
     def prepare(self) -> None:
         """Make a cluster of three nodes and one of six, and keep a snapshot of each."""
-        self.play(str(support.REPOSITORY / "tests/lab/ntp.yml"))
+        self.play(str(REPOSITORY / "tests/lab/ntp.yml"))
         for node in SIX:
             self.lab.ssh(node, "apt-get update -qq && apt-get install -y -qq curl > /dev/null", timeout=300)
         for label, args in {"three": [], "six": more_nodes()}.items():

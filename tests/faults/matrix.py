@@ -21,7 +21,8 @@ from rspm_lab.shell import LabError
 from tests.faults import outside, table
 from tests.faults.cell_run import run_cells, wait_until_served
 from tests.faults.cells import OLD, Cell, Matrix
-from tests.scenarios.support import LAB_NAME, PACKAGES, REPOSITORY, publish, run_playbook
+from tests.scenarios.support import LAB_NAME, PACKAGES, publish, run_playbook
+from tests.scenarios.workplace import REPOSITORY
 
 RECORDS = REPOSITORY / ".cache" / "faults"
 PAGE = REPOSITORY / "docs" / "fault-matrix.md"

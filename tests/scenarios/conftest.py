@@ -15,6 +15,7 @@ import testinfra
 
 from tests.scenarios import support, tenants
 from tests.scenarios.support import Lab, Run
+from tests.scenarios.workplace import REPOSITORY
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +38,7 @@ def tmp_path() -> Path:
 def machine() -> Callable[[str], testinfra.host.Host]:
     """Return a machine of the lab by its name, as testinfra sees it for root."""
     os.environ["RSPM_LAB_LOGIN"] = "root"
-    inventory = str(support.REPOSITORY / "tests" / "lab" / "inventory.sh")
+    inventory = str(REPOSITORY / "tests" / "lab" / "inventory.sh")
     return lambda name: testinfra.get_host(f"ansible://{support.full(name)}", ansible_inventory=inventory)
 
 

@@ -25,7 +25,6 @@ from rspm_lab.lab import Lab  # noqa: E402
 from rspm_lab.shell import run  # noqa: E402
 
 from tests.scenarios.workplace import HOME, Workplace, workplace  # noqa: E402
-from tests.scenarios.workplace import REPOSITORY as REPOSITORY  # noqa: E402
 
 LAB_NAME = os.environ.get("RSPM_LAB", "lab")
 NODES = ["node1", "node2", "node3"]

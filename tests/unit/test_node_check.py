@@ -141,8 +141,11 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(host_loader, "load_processes", lambda _group: made.own)
     monkeypatch.setattr(host_node, "judge_account", lambda _request, _found: [])
     monkeypatch.setattr(_storage_loader, "read_mounts", lambda *_given: [])
-    probe = lambda server, _version, _timeout: [ServerProbe(server, 2049, made.nfs)]  # noqa: E731
-    monkeypatch.setattr(_storage_loader, "probe_nfs_server", probe)
+    monkeypatch.setattr(
+        _storage_loader,
+        "probe_nfs_server",
+        lambda server, _version, _timeout: [ServerProbe(server, 2049, made.nfs)],
+    )
     monkeypatch.setattr(_storage_loader, "list_names", lambda _path: made.hidden)
     monkeypatch.setattr(host_node, "NFS_CLIENT", ())
     monkeypatch.setattr(_service_loader, "read_text", lambda _path: made.block)

@@ -170,7 +170,7 @@ class Machine:
     def __call__(self, argv: Sequence[str], *, timeout: float | None = None, **_more: Any) -> CompletedCommand:
         self.ran.append(list(argv))
         assert timeout, "each command has a time limit"
-        verb, value = argv[1], (*argv, "")[2]
+        verb, value = [*argv, ""][1:3]
         if verb == "status":
             lines = f"Status: {'Activated' if self.key else 'Deactivated'}\n"
             counts = self.file.is_file() and self.file.lstat().st_mode == stat.S_IFREG | 0o600

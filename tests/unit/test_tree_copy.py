@@ -255,7 +255,7 @@ def test_a_file_that_never_ends_is_not_read_for_ever() -> None:
 
 
 def test_a_reader_that_was_closed_is_gone_and_holds_no_mount(place: Path) -> None:
-    readers = [_tree_worker_loader.Worker("copy", "node1", None) for _ in range(8)]
+    readers = [_tree_worker_loader.Worker("copy", "node1", None) for _number in range(8)]
     for reader in readers:
         list(reader.walk(str(place / "source"), lambda: None))
     _tree_worker_loader.close_all(readers)

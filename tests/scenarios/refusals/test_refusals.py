@@ -93,9 +93,7 @@ def test_an_existing_mount_that_is_none_a_database_that_can_not_be_reached_and_a
 
 
 # Planted on machines of their own, and taken away again: command, and what makes it undone.
-HOLD = (
-    "import fcntl, time; f = open('/var/lib/dpkg/lock-frontend', 'w'); fcntl.lockf(f, fcntl.LOCK_EX); time.sleep(99)"
-)
+HOLD = "import fcntl, time; f = open('/var/lib/dpkg/lock-frontend', 'w'); fcntl.lockf(f, fcntl.LOCK_EX); time.sleep(99)"
 PLANTED = {
     # Another installation is at work, and does not come to its end.
     "node1": (f'systemd-run --unit=lab-plant python3 -c "{HOLD}"', "systemctl stop lab-plant"),
