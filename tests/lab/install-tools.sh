@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs, on a Debian host and as root, what the lab and the tests of PostgreSQL need and what is not there.
 set -eu
-wanted="iproute2 nftables ethtool mmdebstrap e2fsprogs util-linux openssh-client mount procps"
+wanted="iproute2 nftables ethtool gcc libc6-dev mmdebstrap e2fsprogs util-linux openssh-client mount procps"
 wanted="$wanted postgresql python3-psycopg2 haproxy rsync"
 missing=
 for package in $wanted; do

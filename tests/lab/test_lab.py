@@ -168,6 +168,16 @@ def test_the_ordinary_account_has_sudo_with_a_password_and_no_other_way(pair: La
     assert "password is required" in _as_ops(pair, "sudo -kn true").stderr
 
 
+def test_ansibles_python_is_the_systems_and_those_that_it_starts_know_nothing_of_how(pair: Lab) -> None:
+    look = (
+        "import os, re, sys; locked = int(re.search(r'VmLck:\\s+(\\d+)', open('/proc/self/status').read())[1]);"
+        "print(sys.executable, locked > 1000, 'LD_PRELOAD' in os.environ)"
+    )
+    command = f'{images.ANSIBLE_PYTHON["full"]} -c "{look}"'
+    assert pair.ssh("a", command).split() == ["/usr/bin/python3", "True", "False"]
+    assert _as_ops(pair, command).stdout.split() == ["/usr/bin/python3", "False", "False"]
+
+
 def test_nobody_reads_what_others_make_nor_sees_what_they_run(pair: Lab) -> None:
     looks = {
         "ops": _as_ops(pair, "umask").stdout,

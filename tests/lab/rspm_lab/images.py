@@ -19,6 +19,8 @@ SUITE = "bookworm"
 DISK_SIZE = "6G"
 # Of the account ops, for sudo: these machines can be reached from this one alone.
 OPS_PASSWORD = "ops of the lab"
+# Of the image full; the bare one has only what Debian has.
+ANSIBLE_PYTHON = {"full": "/usr/local/bin/lab-python", "bare": "/usr/bin/python3"}
 
 BARE_PACKAGES = [
     "systemd",
@@ -211,14 +213,21 @@ def _full_root() -> Path:
         packages = root / "usr/lib/python3/dist-packages"
         shutil.copy(GUEST_FILES / "lab_keep_compiled.py", packages)
         (packages / "lab_keep_compiled.pth").write_text("import lab_keep_compiled\n")
+        _compile("lab-python.c", root / ANSIBLE_PYTHON["full"].lstrip("/"), "-static")
+        _compile("lab-populate.c", root / "usr/local/lib/lab-populate.so", "-shared", "-fPIC")
     return final / "root"
+
+
+def _compile(source: str, target: Path, *options: str) -> None:
+    run(["gcc", "-O2", "-s", *options, "-o", str(target), str(GUEST_FILES / source)])
+    target.chmod(0o755)
 
 
 def image(flavour: str) -> Path:
     """Return the disk image of a flavour, made where it is not there yet.
 
     bare: what a fresh Debian machine has. full: the distribution's packages that the roles use are there, unconfigured,
-    and its Python keeps what it compiles of modules that Ansible sends.
+    its Python keeps what it compiles of modules that Ansible sends, and ANSIBLE_PYTHON starts faster.
     """
     if flavour not in FLAVOURS:
         raise LabError(f"there is no image {flavour!r}: choose one of {', '.join(FLAVOURS)}")

@@ -338,7 +338,7 @@ def inventory(lab: Lab) -> dict[str, object]:
             "ansible_host": spec.address,
             "ansible_user": login,
             "ansible_ssh_common_args": options,
-            "ansible_python_interpreter": "/usr/bin/python3",
+            "ansible_python_interpreter": images.ANSIBLE_PYTHON[lab.flavour],
             "service_address": spec.service_address,
         }
         for spec in lab.machines.values()

@@ -54,6 +54,7 @@ TOOLS = {
     "ip": "iproute2",
     "nft": "nftables",
     "ethtool": "ethtool",
+    "gcc": "gcc libc6-dev",
     "mmdebstrap": "mmdebstrap",
     "mkfs.ext4": "e2fsprogs",
     "taskset": "util-linux",
