@@ -69,8 +69,8 @@ clean: ## remove what the checks and the build left; keeps .venv and the lab's i
 	@find . -path ./.venv -prune -o -path ./.cache -prune -o -name __pycache__ -type d -print0 | xargs -0r rm -rf
 
 .PHONY: distclean
-distclean: clean ## remove .venv too
-	@rm -rf .venv $(COLLECTIONS)
+distclean: clean ## remove .venv and the newer Ansible too
+	@rm -rf .venv $(COLLECTIONS) .cache/ansible-$(ANSIBLE_NEXT)
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The lab and the benchmarks bring their own targets (test-lab, demo, bench-*), which may use $(VENV_BIN) and depend on

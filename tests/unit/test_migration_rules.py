@@ -12,16 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.rspm.ha.plugins.filter.migration_plan import migration_plan
-from ansible_collections.rspm.ha.plugins.module_utils._migration_inventory import (
-    inventory_files,
-    pinned_names,
-    texts_of,
-)
 from ansible_collections.rspm.ha.plugins.module_utils._migration_model import (
     RETIRED,
     VERB,
@@ -261,71 +255,6 @@ def test_what_the_modules_found_becomes_observations() -> None:
     assert "no route" in observe(_found(sessions={"a": {"msg": "no route"}})).database_says
     retired = NodeObservation("c", masked=True, blocked_for=RETIRED, mounted=False)
     assert retired.retired and not replace(retired, mounted=True).retired
-
-
-def _inventory(**changes: Any) -> dict[str, Any]:
-    return {
-        **_choices(),
-        "target_address": "10.0.0.1",
-        "address": "http://10.0.0.1:4242",
-        "groups": {
-            "rspm_nodes": ["a", "b"],
-            "rspm_database": ["db"],
-            "rspm_nfs_server": ["db"],
-            "rspm_load_balancer": ["lb"],
-        },
-        "memberships": {"a": ["rspm_nodes", "ring"], "b": ["rspm_nodes"], "db": [], "lb": []},
-        "connections": {"ansible_host": {"a": "10.0.0.1", "b": "10.0.0.2", "lb": "10.0.0.3", "db": ""}},
-        "files": {
-            "group_vars/all.yml": "rspm_uid: 940\n",
-            "group_vars/all/vault.yml": "$ANSIBLE_VAULT;1.1;AES256\n3132\n",
-            "group_vars/ring.yml": "ring: 1\n",
-            "host_vars/a.yml": "x: 1\n",
-            "host_vars/b.yml": "x: 2\n",
-        },
-        "pinned": {"rspm_version": "2026.08.0"},
-        "secret": ["rspm_database_password"],
-        **changes,
-    }
-
-
-def test_the_new_inventory_has_what_stays_and_the_new_home() -> None:
-    files = inventory_files(_inventory())
-    hosts = yaml.safe_load(files["hosts.yml"])
-    assert hosts["rspm_nodes"] == {"hosts": {"a": None}} == hosts["rspm_database"] == hosts["ring"]
-    assert "rspm_nfs_server" not in hosts and hosts["rspm_load_balancer"] == {"hosts": {"lb": None}}
-    assert hosts["all"]["hosts"] == {"a": {"ansible_host": "10.0.0.1"}, "lb": {"ansible_host": "10.0.0.3"}}
-    assert "host_vars/b.yml" not in files and files["host_vars/a.yml"] == "x: 1\n"
-    assert files["group_vars/all/10_vault.yml"].startswith("$ANSIBLE_VAULT")
-    settings = yaml.safe_load(files["group_vars/all/zz_single_node.yml"])
-    assert settings == {
-        "rspm_version": "2026.08.0",
-        "rspm_storage_kind": "local",
-        "rspm_storage_path": "/var/x",
-        "rspm_data_dir": "/var/x/data",
-        "rspm_database_host": "10.0.0.1",
-    }
-    assert "rspm_database_password" in files["group_vars/all/zz_single_node.yml"]
-    assert max(name for name in files if name.startswith("group_vars/all/")).endswith("zz_single_node.yml")
-
-
-def test_what_is_kept_stays_in_the_new_inventory() -> None:
-    files = inventory_files(_inventory(data="keep", database="keep", load_balancer="route", pinned={}, secret=[]))
-    hosts = yaml.safe_load(files["hosts.yml"])
-    assert hosts["rspm_database"] == hosts["rspm_nfs_server"] == {"hosts": {"db": None}}
-    assert "rspm_load_balancer" not in hosts and "lb" not in hosts["all"]["hosts"]
-    settings = yaml.safe_load(files["group_vars/all/zz_single_node.yml"])
-    assert settings == {"rspm_address": "http://10.0.0.1:4242"}
-
-
-def test_no_secret_is_written_that_was_in_no_file() -> None:
-    names = ["rspm_version", "rspm_uid", "rspm_database_password", "rspm_migration_target", "rspm_encryption_key"]
-    assert pinned_names(names, ["rspm_uid: 1\n"]) == {
-        "plain": ["rspm_version"],
-        "secret": ["rspm_database_password", "rspm_encryption_key"],
-    }
-    slurped = [{"source": "/inv/group_vars/all.yml", "content": "YTogMQo="}]
-    assert texts_of(slurped, ["/inv"]) == {"group_vars/all.yml": "a: 1\n"}
 
 
 def test_the_outline_tells_what_moves_and_how_long() -> None:

@@ -278,6 +278,14 @@ def test_a_failure_is_clear_and_keeps_the_key_to_itself(
     assert machine.mark.exists(), "what was activated after all needs a restart in the next run"
 
 
+def test_a_key_that_was_refused_is_refused_again_beside_the_one_that_is_active(machine: Machine) -> None:
+    machine.apply(key=KEY)
+    for _turn in range(2):
+        with pytest.raises(DomainError):
+            machine.apply(key="BAD-KEY")
+    assert machine.key == KEY and machine.apply(key=KEY)["changed"] and not machine.apply(key=KEY)["changed"]
+
+
 def test_without_the_product_a_check_predicts_and_a_run_refuses(machine: Machine) -> None:
     (machine.root / "license-manager").unlink()
     assert machine.check(key=KEY)["changed"] and not machine.apply()["changed"]

@@ -56,13 +56,23 @@ def apply(runner: Runner, wanted: Licence, state: LicenceState, timeout: float) 
     """Give the node the licence. A start of the service reads the mark, so that what runs is restarted for it."""
     if replaces_another_kind(wanted, state):
         give_back(runner, state, timeout)
-    # First, so that a run that is cut off after the activation still leaves a restart to be done.
-    make_folder(DROPIN_FOLDER)
-    write_file(MARK_PATH, wanted.mark, 0o644)
-    daemon_reload(runner)
+    # First, so that a run that is cut off leaves the rest and a restart to be done.
+    _write_mark(runner, f"{wanted.mark}# It may not be whole yet.\n")
     if wanted.kind == "file":
         _write_ours(wanted.value)
-        return
+    else:
+        _tell(runner, wanted, timeout)
+    _write_mark(runner, wanted.mark)
+
+
+def _write_mark(runner: Runner, text: str) -> None:
+    make_folder(DROPIN_FOLDER)
+    write_file(MARK_PATH, text, 0o644)
+    daemon_reload(runner)
+
+
+def _tell(runner: Runner, wanted: Licence, timeout: float) -> None:
+    """Have license-manager activate a key, or know a licence server."""
     verb = "activate" if wanted.kind == "key" else "license-server"
     done = _run(runner, [verb, wanted.value], timeout)
     if done.rc != 0:

