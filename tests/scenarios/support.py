@@ -130,9 +130,9 @@ def run_playbook(name: str, *args: str, inventory: Path | None = None, timeout: 
 # What a run that changes nothing still touches: Ansible's own temporary files, logs, what services write themselves.
 # What packages own below /usr is told by the list of packages. A file server's mounts are told by the list of mounts.
 _SPARED = (
-    "/proc /sys /dev /run /tmp /var/tmp /var/log /root/.ansible /home/ops/.ansible /home/ops/.sudo_as_admin_successful /var/lib/sudo /var/lib/postgresql "
-    "/var/lib/chrony /var/lib/nfs /var/lib/systemd /srv /mnt /var/cache/apt /lab-fill /var/lib/private "
-    "/usr/lib /usr/share /usr/bin"
+    "/proc /sys /dev /run /tmp /var/tmp /var/log /root/.ansible /home/ops/.ansible "
+    "/home/ops/.sudo_as_admin_successful /var/lib/sudo /var/lib/postgresql /var/lib/chrony /var/lib/nfs "
+    "/var/lib/systemd /srv /mnt /var/cache/apt /lab-fill /var/lib/private /usr/lib /usr/share /usr/bin "
 ).split()
 # Units are told by the folders that they and their links are in: `systemctl list-unit-files` takes 5 s of PID 1 on the
 # lab's machines, and longer than it waits for an answer where they are busy. What systemd does at a time of its own,

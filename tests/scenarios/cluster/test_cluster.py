@@ -12,6 +12,7 @@ import pytest
 from testinfra.host import Host
 
 from tests.scenarios import support, tenants
+from tests.scenarios.cluster import readme
 from tests.scenarios.support import NODES, Lab, Run
 
 Machine = Callable[[str], Host]
@@ -29,6 +30,23 @@ def preflight(lab: Lab) -> Run:
     assert run.changed() == []
     assert support.differences(before, support.fingerprint()) == []
     return run
+
+
+@pytest.fixture(scope="module")
+def site(lab: Lab, preflight: Run) -> Run:
+    """What makes the cluster is the README, typed literally; all that comes after it fails where that failed."""
+    with tenants.unnoticed(lab):
+        run = readme.follow(lab)
+        assert run.code == 0, run.output[-6000:]
+        assert run.warnings() == [], run.warnings()
+    return run
+
+
+def test_the_readme_leads_from_an_empty_folder_to_a_cluster(site: Run) -> None:
+    assert [line.split()[-1] for line in readme.commands() if "ansible-playbook" in line] == [
+        f"rspm.ha.{verb}" for verb in ("preflight", "site", "status")
+    ]
+    assert site.failures() == []
 
 
 def test_a_second_run_changes_nothing_and_costs_little(lab: Lab) -> None:
