@@ -43,7 +43,8 @@ def current_lab() -> Lab:
 
 def short(text: str) -> str:
     """Return a text in which machines have the names that the lab has for them: an inventory's are longer."""
-    return re.sub(rf"\b(node\d|infra|lb)\.{re.escape(DOMAIN)}\b", r"\1", text)
+    # a line that begins within a text of JSON has the letter of its escape before it
+    return re.sub(rf"(?:(?<=\\n)|\b)(node\d|infra|lb)\.{re.escape(DOMAIN)}\b", r"\1", text)
 
 
 def full(machine: str) -> str:
