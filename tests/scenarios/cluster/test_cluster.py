@@ -130,8 +130,8 @@ print(time.monotonic() - begun, flush=True)
 def test_with_a_default_mount_a_new_file_stays_unseen_for_long(lab: Lab) -> None:
     """The guide's reason for lookupcache=pos, so that the test above is known to be able to fail."""
     source = lab.ssh("node2", "findmnt -n -o SOURCE /mnt/rstudio-pm").strip()
-    lab.ssh("node2", f"mkdir -p /mnt/plain && mount -t nfs -o vers=4.0 {source} /mnt/plain")
-    lab.ssh("node2", f"cat > /tmp/look.py <<'END'\n{_LOOK}\nEND")
+    lab.ssh("node2", f"umask 022; mkdir -p /mnt/plain && mount -t nfs -o vers=4.0 {source} /mnt/plain")
+    lab.ssh("node2", f"umask 022; cat > /tmp/look.py <<'END'\n{_LOOK}\nEND")
     look = "exec setpriv --reuid rstudio-pm --regid rstudio-pm --clear-groups python3 /tmp/look.py"
     argv = lab.ssh_argv("node2", f"{look} /mnt/plain/data/packages/late")
     try:
@@ -193,7 +193,7 @@ def test_a_database_of_somebody_else_is_refused_by_name_and_stays_theirs(lab: La
     assert run.code != 0
     assert "the database wages is there already and belongs to postgres, not to rstudio_pm." in run.messages()
     mend = 'psql -p 5432 -c \'ALTER DATABASE "wages" OWNER TO "rstudio_pm"\''
-    assert f"type on infra: sudo -u postgres {mend}" in run.messages()
+    assert f"type on that host: sudo -u postgres {mend}" in run.messages()
     assert support.differences(before, support.fingerprint()) == []
     assert support.ask_database(lab, owner) == ["postgres"]
     assert not any("wages" in rule for rule in lab.ssh("infra", "cat /etc/postgresql/15/main/pg_hba.conf").splitlines())
