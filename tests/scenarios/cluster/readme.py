@@ -23,6 +23,8 @@ cat {folder}/vault.yml > "$1"
 cp {folder}/machines.json inventory/
 cp {folder}/main.yml inventory/group_vars/all/main.yml
 """
+# ansible-vault opens no editor where there is none.
+_TERMINAL = 'ansible-vault() { script -qec "ansible-vault $*" /dev/null; }'
 
 
 def section() -> str:
@@ -93,7 +95,7 @@ def follow(lab: Lab) -> Run:
         "EDITOR": str(home / "editor"),
         "RSPM_RECORD": str(record),
     }
-    script = "\n".join(["set -eu", f"cd {typed}", "unset ANSIBLE_COLLECTIONS_PATH", *commands()])
+    script = "\n".join(["set -eu", f"cd {typed}", "unset ANSIBLE_COLLECTIONS_PATH", _TERMINAL, *commands()])
     with place.start(["bash", "-c", script], environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         output, _none = process.communicate(timeout=1800)
     return Run.of(process.returncode, output, Path(record))
