@@ -20,7 +20,7 @@ description:
     All that with C(ALTER SYSTEM), so that C(ALTER SYSTEM RESET) takes it back. Nothing else is set.
   - The client rules of the nodes stand in C(pg_hba.conf) between two lines of comment, before the first rule that may
     match a node. Every other line keeps its place and its text. A file that the server can't read is put back.
-  - A node that is not in O(clients) any more but has a session is let in as before.
+  - A node that is not in O(clients) any more but has a session is let in as before, see O(keep_connected).
   - The server is reloaded where that is needed, and never restarted; RV(restart) says why it has to be.
 author:
   - rspm.ha authors (@rspm-ha)
@@ -63,6 +63,12 @@ options:
     default: []
   tls:
     description: Whether the nodes are let in by TLS only.
+    type: bool
+    default: true
+  keep_connected:
+    description:
+      - Whether an address that is not in O(clients) any more, but has a session, is let in as before, so that a wrong
+        list shuts no live node out. To be turned off where the others are proved to be stopped for good.
     type: bool
     default: true
 attributes:
@@ -174,7 +180,8 @@ def let_in(run: Runner, given: dict[str, Any], check_mode: bool) -> dict[str, An
     access = Access(tuple(dict.fromkeys(given["databases"])), given["user"], tuple(given["clients"]), given["tls"])
     server.observe(access)
     raise_any(judge_owners(server.foreign, access.user, server.port))
-    kept = kept_clients(server.clients(access), map(str, access.networks), server.live)
+    live = server.live if given["keep_connected"] else []
+    kept = kept_clients(server.clients(access), map(str, access.networks), live)
     access = replace(access, clients=(*access.clients, *kept))
     wanted = Wanted(given["connections"], met_at(given["addresses"]), given["tls"])
     changes = decide_settings(server.settings(), wanted, server.listening(), bool(server.others))
@@ -221,6 +228,7 @@ def main() -> None:
             "connections": {"type": "int", "default": 200},
             "addresses": {"type": "list", "elements": "str", "default": []},
             "tls": {"type": "bool", "default": True},
+            "keep_connected": {"type": "bool", "default": True},
         },
         supports_check_mode=True,
     )

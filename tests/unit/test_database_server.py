@@ -120,6 +120,7 @@ GIVEN: dict[str, Any] = {
     "connections": 50,
     "addresses": ["127.0.0.1"],
     "tls": False,
+    "keep_connected": True,
 }
 
 
@@ -192,6 +193,8 @@ def test_a_live_node_is_not_shut_out_by_a_wrong_list(running: Running) -> None:
     ) as node:
         result = running.let_in(clients=["10.2.0.2"])
         assert result["kept"] == ["127.0.0.1"] and running.login() == "1"
+        gone = running.let_in(check_mode=True, clients=["10.2.0.2"], keep_connected=False)
+        assert gone["kept"] == [] and "127.0.0.1" not in gone["diff"]["after"]
         with pytest.raises(DomainError, match="no node to let in"):
             running.let_in(clients=[])
         assert node.query("SELECT 1").values
