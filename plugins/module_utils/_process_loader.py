@@ -2,14 +2,36 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The processes of the server on this host."""
+"""The processes of this host: whether they live, what they have open, and which are the server's."""
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 from ansible_collections.rspm.ha.plugins.module_utils._file_loader import read_text
 from ansible_collections.rspm.ha.plugins.module_utils._process import is_server
+
+
+def lives(pid: int) -> bool:
+    """Whether there is a process of this number, also one that others may not look at (/proc with hidepid)."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def load_links(folder: str) -> list[str]:
+    """Return where the links of a process's folder fd lead; only what is closed meanwhile is left out."""
+    links = []
+    with suppress(OSError):
+        for name in os.listdir(folder):
+            with suppress(OSError):
+                links.append(os.readlink(f"{folder}/{name}"))
+    return links
 
 
 def load_processes(control_group: str) -> tuple[int, ...]:

@@ -33,6 +33,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._mount import (
     parse_mountinfo,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._process_loader import lives
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner
 from ansible_collections.rspm.ha.plugins.module_utils._storage import (
     DATA_DIR_MODE,
@@ -245,7 +246,7 @@ def _work_with_a_file(folder: int, uid: int, steps: _Steps) -> None:
     # one that had to be killed while it waited for the server left its folder behind
     for left in os.listdir(folder):
         process = left[len(prefix) :]
-        if left.startswith(prefix) and process.isdigit() and not os.path.exists(f"/proc/{process}"):
+        if left.startswith(prefix) and process.isdigit() and not lives(int(process)):
             _remove_probe(folder, left)
     os.mkdir(name, 0o700, dir_fd=folder)
     probe = os.open(name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=folder)

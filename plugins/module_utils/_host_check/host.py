@@ -22,7 +22,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._host_check import rules
 from ansible_collections.rspm.ha.plugins.module_utils._package import DEBIAN
 from ansible_collections.rspm.ha.plugins.module_utils._package_loader import free_bytes, load_host
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
-from ansible_collections.rspm.ha.plugins.module_utils._process_loader import load_processes
+from ansible_collections.rspm.ha.plugins.module_utils._process_loader import load_links, load_processes
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner
 
 PORT: dict[str, dict[str, Any]] = {
@@ -232,12 +232,7 @@ def load_socket_owners(inodes: set[int]) -> dict[int, int]:
     """Return a process that has each socket open, by the socket's inode."""
     owners: dict[int, int] = {}
     for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with os.scandir(f"/proc/{pid}/fd") as entries:
-                links = [os.readlink(entry.path) for entry in entries]
-        except OSError:
-            continue  # it ended meanwhile
-        for link in links:
+        for link in load_links(f"/proc/{pid}/fd"):
             if link.startswith("socket:[") and int(link[8:-1]) in inodes:
                 owners.setdefault(int(link[8:-1]), int(pid))
     return owners

@@ -12,6 +12,7 @@ import re
 
 from ansible_collections.rspm.ha.plugins.module_utils._file_loader import read_text
 from ansible_collections.rspm.ha.plugins.module_utils._load_balancer.rules import PACKAGE_CONFIG, Listener
+from ansible_collections.rspm.ha.plugins.module_utils._process_loader import load_links
 
 # State of a TCP socket in /proc/net/tcp
 LISTENS = "0A"
@@ -30,7 +31,7 @@ def read_listeners(port: int, proc: str = "/proc") -> list[Listener]:
     found: dict[tuple[str, str], Listener] = {}
     pids = sorted(int(name) for name in os.listdir(proc) if name.isdigit())
     for pid in pids:
-        if _holds(f"{proc}/{pid}/fd", inodes):
+        if not inodes.isdisjoint(load_links(f"{proc}/{pid}/fd")):
             try:
                 name = (read_text(f"{proc}/{pid}/comm") or "").strip()
                 unit = _unit(read_text(f"{proc}/{pid}/cgroup") or "")
@@ -39,20 +40,6 @@ def read_listeners(port: int, proc: str = "/proc") -> list[Listener]:
             found.setdefault((name, unit), Listener(name, pid, unit))
     # a socket without a process that can be seen is the kernel's, or another container's
     return list(found.values()) or [Listener("", 0, "")]
-
-
-def _holds(folder: str, inodes: set[str]) -> bool:
-    try:
-        names = os.listdir(folder)
-    except OSError:
-        return False  # it ended meanwhile
-    for name in names:
-        try:
-            if os.readlink(f"{folder}/{name}") in inodes:
-                return True
-        except OSError:
-            continue
-    return False
 
 
 def _unit(cgroup: str) -> str:
