@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from rspm_lab.lab import Lab
 
-from tests.scenarios.support import NODES, address, ask_database, get
+from tests.scenarios.support import NODES, address, ask_database, get, short
 
 REPOSITORY_PATH = "/pypi/latest/simple"
 KEPT = [f"kept{number}" for number in range(1, 5)]
@@ -61,7 +61,8 @@ def node_views(lab: Lab, nodes: list[str] = NODES) -> dict[str, NodeView]:
 
 def balancer_states(lab: Lab) -> dict[str, str]:
     """Return what HAProxy says of each node."""
-    rows = [line.split(",") for line in lab.ssh("lb", f"python3 -c '{_MEMBERS}'", check=False).splitlines()]
+    told = short(lab.ssh("lb", f"python3 -c '{_MEMBERS}'", check=False))
+    rows = [line.split(",") for line in told.splitlines()]
     names = rows[0] if rows else []
     return {row[1]: row[names.index("status")] for row in rows if len(row) > 20 and row[1] in NODES}
 

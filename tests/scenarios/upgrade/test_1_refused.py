@@ -35,7 +35,9 @@ def refused(untouched: dict[str, list[str]], run: Run) -> str:
 
 
 def test_a_downgrade(untouched: dict[str, list[str]]) -> None:
-    said = refused(untouched, support.run_playbook("upgrade", rspm_version=OLDER))
+    said = refused(
+        untouched, support.run_playbook("upgrade", rspm_version=OLDER, rspm_package_file=story.package(OLDEST))
+    )
     for node in NODES:
         assert f"[downgrade] {node} has {OLDEST}, newer than {OLDER}. An older version can't use the schema" in said
     assert "rspm.ha.rollback" in said
@@ -51,9 +53,13 @@ def test_different_versions_in_host_vars(untouched: dict[str, list[str]], tmp_pa
 
 
 def test_a_hook_of_no_phase(untouched: dict[str, list[str]]) -> None:
-    said = refused(untouched, story.upgrade(MIDDLE, rspm_upgrade_hooks={"before_lunch": [], "after_stop": ["/none"]}))
+    said = refused(untouched, story.upgrade(MIDDLE, rspm_upgrade_hooks={"before_lunch": []}))
     assert "rspm_upgrade_hooks has ['before_lunch'], which are no phases" in said
-    assert "files that are not on the controller: ['/none']" in said
+
+
+def test_a_hook_that_is_no_file(untouched: dict[str, list[str]]) -> None:
+    said = refused(untouched, story.upgrade(MIDDLE, rspm_upgrade_hooks={"after_stop": ["/none"]}))
+    assert "after_stop: /none is no file" in said
 
 
 def test_a_rollback_without_a_restore_point(untouched: dict[str, list[str]]) -> None:
