@@ -21,18 +21,19 @@ options:
     description:
       - V(exported) exports the folder.
       - V(checked) changes nothing, does not fail on a problem, and returns RV(problems).
+      - V(absent) exports it to nobody any more. The folder stays, and so does every export of others.
     type: str
-    choices: [exported, checked]
+    choices: [exported, checked, absent]
     default: exported
   path:
     description: The folder to export.
     type: path
     required: true
   clients:
-    description: Names or addresses of those that may mount it, and of nobody else.
+    description: Names or addresses of those that may mount it, and of nobody else. Needed unless O(state=absent).
     type: list
     elements: str
-    required: true
+    default: []
   uid:
     description: Numeric owner of the folder. No such account is needed on this host.
     type: int
@@ -195,6 +196,24 @@ def bring_up(module: AnsibleModule, run: Runner) -> dict[str, Any]:
     }
 
 
+def withdraw(module: AnsibleModule, run: Runner) -> dict[str, Any]:
+    """Export the folder to nobody and return the module's result. Raises DomainError where the server refuses."""
+    path, own = module.params["path"], module.params["exports_path"]
+    text = loader.read_text(own)
+    commands = export_commands(path, (), parse_exports(text), loader.read_exports())
+    if not module.check_mode:
+        # Before the file, which tells the next run what was ours, should this one be cut off.
+        for command in commands:
+            run(command, check=True)
+        if text:
+            os.unlink(own)
+    return {
+        "changed": bool(text or commands),
+        "differences": [],
+        "diff": {"before": text, "after": "", "before_header": own},
+    }
+
+
 def describe(folder: loader.FolderState) -> dict[str, str]:
     """Return owner and mode for the diff."""
     return {"owner": f"{folder.uid}:{folder.gid}", "mode": "absent" if folder.mode < 0 else f"{folder.mode:04o}"}
@@ -216,9 +235,9 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
-            "state": {"type": "str", "choices": ["exported", "checked"], "default": "exported"},
+            "state": {"type": "str", "choices": ["exported", "checked", "absent"], "default": "exported"},
             "path": {"type": "path", "required": True},
-            "clients": {"type": "list", "elements": "str", "required": True},
+            "clients": {"type": "list", "elements": "str", "default": []},
             "uid": {"type": "int", "required": True},
             "gid": {"type": "int", "required": True},
             "nfs_version": {"type": "str", "default": "4.2"},
@@ -231,7 +250,8 @@ def main() -> None:
     if module.params["state"] == "checked":
         module.exit_json(changed=False, problems=[problem.to_dict() for problem in find_problems(module.params)])
     try:
-        module.exit_json(**bring_up(module, module_runner(module)))
+        bring = withdraw if module.params["state"] == "absent" else bring_up
+        module.exit_json(**bring(module, module_runner(module)))
     except DomainError as error:
         module.fail_json(msg=str(error), problem=error.problem.to_dict())
 

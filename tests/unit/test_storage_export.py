@@ -265,6 +265,21 @@ def test_the_folder_is_exported_beside_others(server: Server, active: bool) -> N
     assert server.changes() == [["exportfs", "-u", f"10.0.0.2:{server.export}"]]
 
 
+def test_a_withdrawn_folder_is_exported_to_nobody_and_stays(server: Server) -> None:
+    server.call(["10.0.0.1", "10.0.0.2"])
+    (server.export / "kept").write_text("data")
+    server.etab["/srv/byhand", "10.9.9.9"] = "ro"
+    before = (server.folder / "exports").read_text()
+    server.calls.clear()
+    assert server.call([], state="absent", _ansible_check_mode=True)["changed"] is True
+    assert server.changes() == [] and server.own.exists()
+    assert server.call([], state="absent")["changed"] is True
+    assert set(server.etab) == {("/srv/byhand", "10.9.9.9")}
+    assert not server.own.exists() and (server.export / "kept").read_text() == "data"
+    assert (server.folder / "exports").read_text() == before
+    assert server.call([], state="absent")["changed"] is False
+
+
 def test_a_run_that_was_cut_off_before_the_file_is_finished(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     server.call(["10.0.0.1", "10.0.0.2"])
     with monkeypatch.context() as patch:
