@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.rspm.ha.plugins.plugin_utils._address.read import read_host
@@ -32,5 +33,12 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible has no types
             "connection": hosts[name].connection if name in hosts else name,
             "names": names_to_resolve([*hosts.values()]),
         }
-        result.update(self._execute_module(module_args={**given, **self._task.args}, task_vars=task_vars))
+        try:
+            found = self._execute_module(module_args={**given, **self._task.args}, task_vars=task_vars)
+        except AnsibleConnectionFailure:
+            raise
+        except AnsibleError as error:
+            # as of a file that could not be transferred to a full disk, which failed_when would not be asked about
+            found = {"failed": True, "msg": str(error)}
+        result.update(found)
         return result

@@ -172,7 +172,7 @@ def _storage() -> Iterator[Cell]:
 
 def _disks() -> Iterator[Cell]:
     yield Cell(
-        *("upgrade", "disk", "before", "full", (Act("fill_disk", OTHER, "1"),), ("refused",)),
+        *("upgrade", "disk", "before", "full", (Act("fill_disk", OTHER, "20"),), ("refused",)),
         place="",
         undo=(Act("free_disk", OTHER),),
         says=(OTHER, "MiB"),

@@ -27,6 +27,11 @@ OSError: [Errno 28] No space left on device: '/x'
             {"msg": "Module result deserialization failed: No start of json char found", "module_stderr": FULL},
             "no module can run there, since its disk is full (OSError: [Errno 28] No space left on device: '/x')",
         ),
+        (
+            {"msg": "Task failed: failed to transfer file to /x:\ndd: error writing '/x': No space left on device\n2"},
+            "no module can run there, since its disk is full (dd: error writing '/x': No space left on device)",
+        ),
+        ({"msg": "[tree-copy] rsync: No space left on device"}, "[tree-copy] rsync: No space left on device"),
         ({"msg": "Failed to connect", "unreachable": True}, "Failed to connect"),
         ({"msg": "x", "module_stderr": "\n"}, "x"),
         ({}, ""),

@@ -97,7 +97,7 @@ def _is_configured(lab: Lab, choice: Choice) -> None:
     assert f"Address = {address}" in text.replace('"', "")
     mounted = "/mnt/rstudio-pm " in lab.ssh(TARGET, "cat /proc/mounts")
     assert mounted == (data == "keep")
-    backend = lab.ssh("lb", "grep -E '^ +server ' /etc/haproxy/rspm.cfg").split()
+    backend = support.short(lab.ssh("lb", "grep -E '^ +server ' /etc/haproxy/rspm.cfg")).split()
     assert [word for word in backend if word.startswith("node")] == [TARGET]
 
 

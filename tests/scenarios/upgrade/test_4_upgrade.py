@@ -73,7 +73,8 @@ def test_every_node_is_held_enabled_and_not_blocked(step: Step, lab: Lab) -> Non
         "for each in ActiveState LoadState UnitFileState NeedDaemonReload ConditionResult; do "
         "systemctl show -P $each rstudio-pm; done; ls /etc/systemd/system/rstudio-pm.service.d"
     )
-    expected = [f"{step.target} installed", "rstudio-pm", "active", "loaded", "enabled", "no", "yes", "rspm-ha.conf"]
+    expected = [f"{step.target} installed", "rstudio-pm", "active", "loaded", "enabled", "no", "yes"]
+    expected += ["rspm-ha-licence.conf", "rspm-ha.conf"]
     assert {node: lab.ssh(node, asked, check=False).splitlines() for node in NODES} == dict.fromkeys(NODES, expected)
 
 
