@@ -12,7 +12,8 @@ import pytest
 from tests.scenarios import support
 from tests.scenarios.support import Lab, Run
 
-PACKAGE = support.PACKAGES / "rstudio-pm_2026.04.0_amd64.deb"
+# The external scenario has the build that demands a licence.
+PACKAGE = support.PACKAGES / "licensed" / "rstudio-pm_2026.04.0_amd64.deb"
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +94,9 @@ def test_an_existing_mount_that_is_none_a_database_that_can_not_be_reached_and_a
 
 
 # Planted on machines of their own, and taken away again: command, and what makes it undone.
-HOLD = "import fcntl, time; f = open('/var/lib/dpkg/lock-frontend', 'w'); fcntl.lockf(f, fcntl.LOCK_EX); time.sleep(99)"
+HOLD = (
+    "import fcntl, time; f = open('/var/lib/dpkg/lock-frontend', 'r+'); fcntl.lockf(f, fcntl.LOCK_EX); time.sleep(99)"
+)
 PLANTED = {
     # Another installation is at work, and does not come to its end.
     "node1": (f'systemd-run --unit=lab-plant python3 -c "{HOLD}"', "systemctl stop lab-plant"),
