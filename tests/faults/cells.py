@@ -200,18 +200,6 @@ def _hands() -> Iterator[Cell]:
     )
 
 
-# One fault of each family but the last, for which the upgrade has scenarios of its own: each meets the run that goes on
-# after the one before.
-STORY = (
-    "upgrade-disk-before-full",
-    "upgrade-database-first-stopped",
-    "upgrade-power-first-first-node-configuring",
-    "upgrade-kill-first-in-the-migration",
-    "upgrade-unreachable-rest-partition-of-a-node",
-    "upgrade-nfs-rest-server-gone-for-30-s,-a-stopped-node-started-by-hand",
-)
-
-
 def _faulty_versions() -> Iterator[Cell]:
     for variant in ("fails-to-start", "fails-migration"):
         yield Cell(
@@ -260,8 +248,3 @@ class Matrix:
     def choose(self, pattern: str) -> list[Cell]:
         """Return the cells whose name has the pattern in it."""
         return [cell for cell in self.cells if pattern in cell.name]
-
-    def story(self) -> list[Cell]:
-        """Return the cells of STORY."""
-        by_name = {cell.name: cell for cell in self.cells}
-        return [by_name[name] for name in STORY]

@@ -13,8 +13,8 @@ _HEAD = """# The fault matrix
 
 What happens to an upgrade of three nodes from 2025.12.0-14 to 2026.04.0 when something breaks at a given place, and
 what it takes to come to the right end. `make test-faults` runs all of it on the lab, goes on where it was interrupted,
-and writes this page; `FAULT=kill` chooses cells by their name, `FRESH=1` runs them anew. `make test` brings about one
-fault of each family but the last, for which it has a story of its own, one after the other in one upgrade.
+and writes this page; `FAULT=kill` chooses cells by their name, `FRESH=1` runs them anew. `make test` has
+the last family, whose upgrade fails and is taken back.
 
 Every end is judged from outside: the processes and packages of the nodes, the schema and rows of the database, the
 state of the load balancer, and the published packages as clients get them from it and from each node. All the while the

@@ -33,16 +33,6 @@ def test_a_fault_that_is_undone_while_the_run_goes_on_can_be_undone() -> None:
     assert all(cell.undo for cell in CELLS if cell.undo_after)
 
 
-def test_the_story_has_a_fault_of_each_family_in_the_order_of_the_phases() -> None:
-    story = Matrix().story()
-    acts = {act.what for cell in story for act in cell.acts}
-    assert {"fill_disk", "stop_service", "power_cut", "kill", "partition", "start"} <= acts
-    assert {cell.family for cell in story} | {"hand", "version"} == {cell.family for cell in CELLS}
-    assert [PHASES.index(cell.phase) for cell in story] == sorted(PHASES.index(cell.phase) for cell in story)
-    # only the last may come to the end
-    assert not any("upgraded" in cell.ended for cell in story[:-1])
-
-
 @pytest.mark.parametrize(("wrong", "shown"), [((), "upgraded"), (("lost",), "**wrong**")])
 def test_the_page_tells_how_each_cell_ended(wrong: tuple[str, ...], shown: str) -> None:
     page = render(CELLS, {CELLS[0].name: record(CELLS[0], *wrong)})

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.faults import outside
+from tests.faults.matrix import publish_kept
 from tests.scenarios import support
 from tests.scenarios.support import NODES, Lab
 from tests.scenarios.upgrade import story
-from tests.scenarios.upgrade.story import MIDDLE, NEWEST, Step
+from tests.scenarios.upgrade.story import NEWEST, OLDEST, Step
 
 pytestmark = pytest.mark.usefixtures("site")
 
@@ -21,13 +22,14 @@ PHASES = "lock stage restore_point drain stop prove commit first first_back rest
 
 @pytest.fixture(scope="module")
 def step(lab: Lab) -> Step:
-    """One upgrade: what was published at both versions before is known, and clients ask all the time."""
-    support.publish(lab, "at_the_middle", NODES[1])
-    names = [*outside.KEPT, "at-the-middle"]
+    """One upgrade: what was published before is known, and clients ask all the time."""
+    publish_kept(lab)
     hook = str(support.person().bring(HOOK))
     hooks = {"before_stop": [hook], "after_stop": [hook]}
     folder = support.person().new_folder("reports-")
-    return story.perform(lab, MIDDLE, NEWEST, names, folder, operators=2, variant="quiet", rspm_upgrade_hooks=hooks)
+    return story.perform(
+        lab, OLDEST, NEWEST, outside.KEPT, folder, operators=2, variant="quiet", rspm_upgrade_hooks=hooks
+    )
 
 
 def test_the_cluster_is_upgraded_once(step: Step, lab: Lab) -> None:
