@@ -53,7 +53,8 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible has no types
             return result
         defaults = self._loader.load_from_file(str(DEFAULTS), trusted_as_template=True)
         new = make_inventory(
-            Choices(**{name: native(value) for name, value in given.items()}), reader.cluster(known, defaults)
+            Choices(**{name: native(value) for name, value in given.items()}),
+            reader.cluster(known, defaults, self._templar),
         )
         differing = [name for name in sorted(new.files) if not _is_there(place, name, new.files[name])]
         if not self._task.check_mode:

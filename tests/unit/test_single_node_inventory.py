@@ -300,6 +300,16 @@ def test_each_form_of_an_inventory_is_carried_with_its_vaults(
     assert copied.read_text().startswith("$ANSIBLE_VAULT")
 
 
+def test_addresses_that_come_from_a_host_that_goes_are_kept(team: Team) -> None:
+    words = _ini(team, "")
+    team.put("hosts", INI.replace("\ndb.x\n", "\ndb.x team_address=10.0.0.9\n"))
+    own = "{{ hostvars['db.x']['team_address'] }}"
+    team.put("group_vars/all.yml", f'rspm_ntp_servers: ["{own}"]\nrspm_nfs_server: "{own}"\n')
+    team.same(*words)
+    settings = read((team.folder / "out/host_vars/a.x/zz_single_node.yml").read_bytes())
+    assert (settings["rspm_ntp_servers"], settings["rspm_nfs_server"]) == (["10.0.0.9"], "10.0.0.9")
+
+
 def test_several_inventories_and_the_playbooks_folder_are_read_in_their_order(team: Team) -> None:
     team.put("one/hosts", INI)
     team.put("one/group_vars/all.yml", "team_x: one\nteam_one: 1\n")

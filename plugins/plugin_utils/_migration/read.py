@@ -30,6 +30,11 @@ from ansible_collections.rspm.ha.plugins.plugin_utils._migration.inventory impor
 )
 
 _VAULT = b"$ANSIBLE_VAULT;"
+# Whose values may come from a host that the new inventory has no more. An address is nothing that a vault is for.
+_ADDRESSES = (
+    *("rspm_address", "rspm_database_host", "rspm_nfs_server", "rspm_node_address"),
+    *("rspm_ntp_servers", "rspm_package_url"),
+)
 
 
 def native(text: Any) -> str:
@@ -99,8 +104,11 @@ class Reader:
         self.folders = folders_of(sources, loader.get_basedir())
         self.in_a_vault = any(is_vault(path) for source in sources for path in _all_files(str(source)))
 
-    def cluster(self, known: Mapping[str, Any], defaults: Mapping[str, Any]) -> Cluster:
-        """Return the old inventory. known: the variables of the task. defaults: those of the role rspm."""
+    def cluster(self, known: Mapping[str, Any], defaults: Mapping[str, Any], templar: Any) -> Cluster:
+        """Return the old inventory.
+
+        known: the variables of the task. defaults: those of the role rspm. templar: works out what they mean.
+        """
 
         def own(of: Any) -> dict[str, Any]:
             return {native(key): plain(value, unknown_is_vaulted=self.in_a_vault) for key, value in of.vars.items()}
@@ -130,6 +138,10 @@ class Reader:
             # what a playbook sets: a value of its own has taken the place of the default
             if name.startswith("rspm_") and name not in set_elsewhere and value != defaults.get(name):
                 pinned[native(name)] = plain(value)
+        for name in _ADDRESSES:
+            # of another host, which may be gone then
+            if name in set_elsewhere and any(word in str(known.get(name)) for word in ("hostvars", "groups")):
+                pinned.setdefault(name, plain(templar.template(known[name])))
         return Cluster(groups, hosts, files, extra_files, pinned)
 
     def _files(self, kind: str, names: Sequence[str]) -> Iterator[Found]:
