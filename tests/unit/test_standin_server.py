@@ -10,6 +10,7 @@ import gzip
 import hashlib
 import json
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -217,6 +218,15 @@ def test_the_key_is_made_once_and_its_mode_matters(node: Node) -> None:
     node.launch()
     assert node.wait() == FAILED
     assert "mode 0644; it must be 0600" in node.log
+
+
+def test_a_signal_at_any_moment_ends_the_server(node: Node) -> None:
+    """Also one that interrupts the handling of another; a lock taken in the handler hung here."""
+    node.start()
+    assert node.process is not None
+    for _turn in range(300):
+        node.process.terminate()
+    assert node.wait() in (0, -signal.SIGTERM)  # the latter in the interpreter's own end
 
 
 def test_encrypted_values_differ_and_need_their_key(node: Node) -> None:

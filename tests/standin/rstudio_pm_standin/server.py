@@ -55,6 +55,7 @@ class Service:
         self._stop = threading.Event()
         self._exit = 0
         self._woken, self._wake = os.pipe()
+        self._ended, self._end = os.pipe()
         self._main = database.main_session(config)
         self._watched = database.main_session(config)
         self._usage = database.usage_session(config)
@@ -69,7 +70,7 @@ class Service:
         nodes.register(self._main, f"{facts.node_name()}:{port}")
         # From here on a stop is an orderly one; before, it just ends the process, and a migration with it.
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda _number, _frame: self._stop.set())
+            signal.signal(number, lambda _number, _frame: self._ask_to_stop())
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         self._web.serve()
         threads = [threading.Thread(target=self._watch, daemon=True)]
@@ -78,7 +79,8 @@ class Service:
         for thread in threads:
             thread.start()
         self._log(f"version {facts.VERSION}: the Package Manager service is ready on port {port} ({facts.NOTICE})")
-        self._stop.wait()
+        os.read(self._ended, 1)
+        self._stop.set()
         self._log("stopping")
         os.write(self._wake, b"x")
         self._web.drain(_DRAIN_SECONDS)
@@ -86,6 +88,10 @@ class Service:
             thread.join(2)
         self._log("stopped")
         return self._exit
+
+    def _ask_to_stop(self) -> None:
+        # Event.set() takes a lock that the main thread, which a signal interrupts, may hold itself: it hung for good.
+        os.write(self._end, b"x")
 
     def _listen(self) -> int:
         http, https = self._config.listeners()
@@ -139,7 +145,7 @@ class Service:
             "out-of-date database schema detected, shutting down"
         )
         self._exit = EXIT_SCHEMA
-        self._stop.set()
+        self._ask_to_stop()
         return True
 
     def _follow(self, session: database.Session) -> None:
