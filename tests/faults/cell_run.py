@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -50,8 +49,8 @@ class Outcome:
 class CellRun:
     """A cell on a lab whose nodes are watched."""
 
-    def __init__(self, lab: Lab, cell: Cell, variables: Mapping[str, Any]) -> None:
-        self._lab, self._cell, self._more = lab, cell, variables
+    def __init__(self, lab: Lab, cell: Cell) -> None:
+        self._lab, self._cell = lab, cell
         self.outcome = Outcome(cell.name, cell.verb, cell.family, cell.phase, cell.fault)
         self._mark = time.monotonic()
 
@@ -62,9 +61,9 @@ class CellRun:
 
     def _variables(self, *, faulty: bool) -> dict[str, Any]:
         folder = PACKAGES / self._cell.faulty if faulty else PACKAGES
-        return {**_TARGETS, **self._more, "rspm_package_file": str(folder / f"rstudio-pm_{NEW}_amd64.deb")}
+        return {**_TARGETS, "rspm_package_file": str(folder / f"rstudio-pm_{NEW}_amd64.deb")}
 
-    def break_it(self, sampler: Sampler, *, asks_status: bool) -> None:
+    def break_it(self, sampler: Sampler) -> None:
         """Bring the fault about, see how the run ends, and undo it; what is wrong is in the outcome."""
         cell = self._cell
         for act in cell.before:
@@ -80,7 +79,7 @@ class CellRun:
             run.close()
         self._judge_ended(said, before, sampler)
         self._took("run with the fault")
-        if asks_status and self.outcome.ended != "upgraded":
+        if self.outcome.ended != "upgraded":
             self._ask_status()
         if not cell.undo_after:
             for act in cell.undo:
@@ -186,33 +185,20 @@ class CellRun:
         self._took("second run")
 
 
-def run_cells(lab: Lab, cells: Sequence[Cell], **variables: Any) -> list[Outcome]:
-    """Bring about the faults of one cell, or of several one after the other, on a cluster that serves what is KEPT.
-
-    Each of several meets the run that goes on after the one before; the end of the last is the end of all. None comes
-    after one that was not as it should be, and what keeps one from being judged is wrong with it too. Status is asked
-    where there is but one. variables: for all runs of the verb and what is typed then.
-    """
-    outcomes: list[Outcome] = []
+def run_cell(lab: Lab, cell: Cell) -> Outcome:
+    """Bring about the fault of a cell on a cluster that serves what is KEPT. What keeps it from being judged is wrong too."""
+    run = CellRun(lab, cell)
     try:
         digests = wait_until_served(lab)
         with Sampler(lab) as sampler:
             wait_for("samples of every node", lambda: all(sampler.samples.values()), 30)
-            for cell in cells:
-                run = CellRun(lab, cell, variables)
-                outcomes.append(run.outcome)
-                run.break_it(sampler, asks_status=len(cells) == 1)
-                if cell is cells[-1]:
-                    run.end_it(sampler, digests)
-                if run.outcome.wrong:
-                    break
+            run.break_it(sampler)
+            run.end_it(sampler, digests)
     except Exception as error:  # whatever it is, the matrix goes on, and the record says it
-        if not outcomes:
-            outcomes.append(CellRun(lab, cells[0], variables).outcome)
-        outcomes[-1].wrong.append(f"{type(error).__name__}: {error}")
+        run.outcome.wrong.append(f"{type(error).__name__}: {error}")
         if not isinstance(error, AssertionError):
-            outcomes[-1].seen.append(traceback.format_exc())
-    return outcomes
+            run.outcome.seen.append(traceback.format_exc())
+    return run.outcome
 
 
 def wait_until_served(lab: Lab) -> dict[str, str]:

@@ -19,7 +19,7 @@ from rspm_lab.lab import Lab
 from rspm_lab.shell import LabError
 
 from tests.faults import outside, table
-from tests.faults.cell_run import run_cells, wait_until_served
+from tests.faults.cell_run import run_cell, wait_until_served
 from tests.faults.cells import OLD, Cell, Matrix
 from tests.scenarios.support import LAB_NAME, PACKAGES, publish, run_playbook
 from tests.scenarios.workplace import REPOSITORY
@@ -85,11 +85,11 @@ def publish_kept(lab: Lab) -> None:
     wait_until_served(lab)
 
 
-def run_cell(lab: Lab, cell: Cell) -> dict[str, object]:
+def record(lab: Lab, cell: Cell) -> dict[str, object]:
     """Run one cell from the snapshot and return its record."""
     begun = time.monotonic()
     lab_module.restore(lab, SNAPSHOT)
-    (outcome,) = run_cells(lab, [cell])
+    outcome = run_cell(lab, cell)
     outcome.seconds = round(time.monotonic() - begun, 1)
     outcome.date = time.strftime("%Y-%m-%d", time.gmtime())
     return outcome.to_dict()
@@ -119,7 +119,7 @@ def main() -> int:
     wrong = 0
     for number, cell in enumerate(todo, 1):
         assert lab
-        outcome = run_cell(lab, cell)
+        outcome = record(lab, cell)
         write(cell.name, outcome)
         wrong += bool(outcome["wrong"])
         end = "WRONG" if outcome["wrong"] else outcome["end"]
