@@ -199,14 +199,12 @@ class NodeObservation:
 class DatabaseObservation:
     """The databases.
 
-    schema_version: the product version that moved the schema last, "" where that can't be told.
     foreign_sessions: addresses with a session of the service's account that are no node's; "" is the own socket.
     says: why it can't be reached.
     """
 
     name: str = "database"
     reachable: bool = True
-    schema_version: str = ""
     foreign_sessions: tuple[str, ...] = ()
     says: str = ""
 

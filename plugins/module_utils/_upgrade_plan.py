@@ -37,7 +37,6 @@ from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import (
     Refusal,
     RestoreState,
     Step,
-    is_newer,
     once,
     phase,
     same,
@@ -192,12 +191,11 @@ def plan_rollback(seen: Observations, options: Options = DEFAULT_OPTIONS) -> Out
 def _needs_restore(seen: Observations, changed: _Nodes) -> bool:
     """Whether the databases may hold what the newer version, or half a restore, wrote."""
     point = seen.restore_point
-    moved = is_newer(seen.database.schema_version, point.from_version)
     if point.state is RestoreState.COMPLETE:
-        return moved or bool(changed)
+        return bool(changed)
     if point.state is RestoreState.RESTORED:
         # a newer version that isn't masked may have been started since the restore, and have moved the schema again
-        return moved or any(not node.secured for node in changed)
+        return any(not node.secured for node in changed)
     return True
 
 

@@ -177,16 +177,6 @@ def _downgrade(seen: Observations, target: str) -> list[Problem]:
                     )
                 )
                 break
-    schema = seen.database.schema_version
-    if not problems and is_newer(schema, target):
-        problems.append(
-            Problem(
-                check="downgrade",
-                found=f"the schema of the database on {seen.database.name} is of {schema}, newer than {target}",
-                why="An older version can't use the schema of a newer one",
-                fix=f"Ask for {schema} or newer, or go back to the restore point: {PLAYBOOK}.rollback",
-            )
-        )
     return problems
 
 
@@ -265,7 +255,7 @@ def _refuse_versions(seen: Observations, target: str) -> list[Problem]:
             )
         ]
     installed = seen.nodes[0].installed_version
-    problems = [
+    return [
         Problem(
             check="running-version",
             found=f"{node.name} runs {node.running_version}, but has {installed} installed",
@@ -275,18 +265,6 @@ def _refuse_versions(seen: Observations, target: str) -> list[Problem]:
         for node in seen.nodes
         if node.runs_other_than(installed)
     ]
-    schema = seen.database.schema_version
-    if not problems and is_newer(schema, installed):
-        problems.append(
-            Problem(
-                check="schema-version",
-                found=f"the schema of the database on {seen.database.name} is of {schema}, while "
-                f"{_names(seen.nodes)} have {installed}",
-                why="A newer version ran against it, and there is no restore point from before",
-                fix=f"On each of {_names(seen.nodes)}: systemctl mask --now rstudio-pm, install {schema}; then {AGAIN}",
-            )
-        )
-    return problems
 
 
 def _names(nodes: Iterable[NodeObservation]) -> str:

@@ -230,12 +230,6 @@ REFUSED: dict[str, tuple[Observations, str, Options, list[str]]] = {
         Options(),
         ["b runs 2025.09.2-10", "systemctl stop rstudio-pm"],
     ),
-    "schema-version": (
-        cluster(serving("a"), database=DatabaseObservation("db1", schema_version=NEW)),
-        NEWER,
-        Options(),
-        ["db1", "install 2026.04.0"],
-    ),
     "unfinished-upgrade": (
         cluster(secured("a"), secured("b"), point=(RestoreState.IN_USE, "run1")),
         NEWER,
@@ -313,7 +307,7 @@ def anything(draw: st.DrawFn) -> Observations:
     nodes = tuple(draw(any_node(name)) for name in ("a", "b", "c", "d")[: draw(st.integers(1, 4))])
     return Observations(
         nodes,
-        DatabaseObservation(schema_version=draw(VERSIONS | st.just(""))),
+        DatabaseObservation(),
         LockObservation(draw(st.sampled_from(LockView)), draw(st.sampled_from(["", "run1"])), "locked by anna@ops1"),
         RestorePoint(draw(st.sampled_from(RestoreState)), draw(VERSIONS), draw(VERSIONS), "run1"),
     )

@@ -38,7 +38,6 @@ SEARCHES = {
     "one node": Search(nodes=1, hands=1, details=True),
     "two nodes, two started by hand": Search(nodes=2, hands=2),
     "two nodes, with load balancer, hold and broken locks": Search(nodes=2, hands=0, details=True),
-    "two nodes, schema known": Search(nodes=2, hands=1, knows_schema=True),
     "three nodes, one started by hand": Search(nodes=3, hands=1),
     "three nodes, with load balancer, hold and broken locks": Search(nodes=3, hands=0, rollback=False, details=True),
     "three nodes, all stopped first": Search(nodes=3, hands=0, options=Options(Mode.STOP_ALL)),

@@ -72,7 +72,6 @@ class Search:
     rollback: bool = True
     details: bool = False
     symmetric: bool = True
-    knows_schema: bool = False
     options: Options = DEFAULT_OPTIONS
     upgrade_planner: Planner = real_upgrade
     rollback_planner: Planner = real_rollback
@@ -84,7 +83,7 @@ class Search:
         key = (world._replace(nodes=nodes, schema_by_hand=0), goal)
         if key not in self.plans:
             planner = self.upgrade_planner if goal == T else self.rollback_planner
-            self.plans[key] = planner(observe(world, self.knows_schema), self.options)
+            self.plans[key] = planner(observe(world), self.options)
         return self.plans[key]
 
     def canonical(self, world: World, run: Run | None) -> tuple[World, Run | None]:

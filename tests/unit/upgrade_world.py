@@ -21,7 +21,6 @@ from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import (
     CLUSTER,
     Action,
     Balancer,
-    DatabaseObservation,
     LockObservation,
     LockView,
     NodeObservation,
@@ -334,13 +333,11 @@ def check(world: World) -> None:
         raise Breach("a node runs or can start while the databases are half restored")
 
 
-def observe(world: World, knows_schema: bool = False) -> Observations:
+def observe(world: World) -> Observations:
     """Return what a run would see."""
-    text = {NONE: "", A: OLD, T: NEW, HALF: ""}
     view = (LockView.FREE, LockView.TAKEABLE, LockView.OURS)[world.lock]
     return Observations(
         nodes=tuple(_seen(node, number) for number, node in enumerate(world.nodes)),
-        database=DatabaseObservation(schema_version=text[world.schema] if knows_schema else ""),
         lock=LockObservation(view, "run" if world.lock else ""),
         restore_point=RestorePoint(
             _STATES[world.point],
