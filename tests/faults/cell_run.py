@@ -186,7 +186,7 @@ class CellRun:
 
 
 def run_cell(lab: Lab, cell: Cell) -> Outcome:
-    """Bring about a fault on a cluster that serves what is KEPT; what keeps it from being judged is wrong too."""
+    """Bring about the fault of a cell on a cluster that serves what is KEPT; what hinders its judging is wrong too."""
     run = CellRun(lab, cell)
     try:
         digests = wait_until_served(lab)
