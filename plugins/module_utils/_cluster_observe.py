@@ -27,11 +27,13 @@ class Sessions:
 
     own: how many, by node; one that could not ask has none here. foreign: addresses of what is no node, "" for the
     server's own socket.
+    shared: addresses that the server sees several nodes with, each with those nodes.
     says: why a node could not ask, "" where all could.
     """
 
     own: Mapping[str, int]
     foreign: tuple[str, ...]
+    shared: tuple[tuple[str, tuple[str, ...]], ...]
     says: str
 
 
@@ -42,10 +44,14 @@ def observe_sessions(results: Mapping[str, Any]) -> Sessions:
     # every node sees all of them
     seen = [session["client_address"] for session in next(iter(answers.values()), {"sessions": []})["sessions"]]
     foreign = sorted(set(seen) - set(addresses.values()))
+    users = {
+        address: tuple(name for name, own in addresses.items() if own == address) for address in addresses.values()
+    }
     silent = [f"{host}: {said['msg']}" for host, said in results.items() if said and "msg" in said]
     return Sessions(
         own={name: seen.count(address) for name, address in addresses.items()},
         foreign=tuple(foreign),
+        shared=tuple((address, names) for address, names in sorted(users.items()) if len(names) > 1),
         says="; ".join(silent),
     )
 

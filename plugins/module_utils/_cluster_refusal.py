@@ -63,6 +63,19 @@ def foreign_session(address: str, database: str, why: str) -> Problem:
     )
 
 
+def shared_address(address: str, nodes: Iterable[str], database: str) -> Problem:
+    """Return the problem of nodes that the database server can't tell apart. database: name of its host."""
+    names = ", ".join(nodes)
+    return Problem(
+        check="shared-address",
+        found=f"the database on {database} sees {names} with the same address, {address or 'its own socket'}",
+        why="A stopped node is proved by its sessions, which are known by their address. Behind NAT, PgBouncer or a "
+        "TCP proxy those of one node can't be told from those of another that still serves",
+        fix=f"Let {names} reach the database directly, each with its own address, in rspm_database_host and "
+        f"rspm_database_port; for this work at least. Then {AGAIN}",
+    )
+
+
 def refuse_lock(lock: LockObservation, nodes: Iterable[str], why: str) -> list[Problem]:
     """Return the problem of a lock that another run holds; none = it may be taken. nodes: names of the cluster's."""
     if lock.view is not LockView.HELD:

@@ -205,6 +205,7 @@ class Observations:
     database: str = "database"
     database_says: str = ""
     foreign_sessions: tuple[str, ...] = ()
+    shared_addresses: tuple[tuple[str, tuple[str, ...]], ...] = ()
     database_hosts: tuple[str, ...] = ()
     storage_hosts: tuple[str, ...] = ()
     balancer_hosts: tuple[str, ...] = ()

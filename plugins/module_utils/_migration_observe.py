@@ -70,6 +70,7 @@ def observe(found: Mapping[str, Any]) -> Observations:
         database=found["database"],
         database_says=sessions.says,
         foreign_sessions=sessions.foreign,
+        shared_addresses=sessions.shared,
         database_hosts=tuple(found["database_hosts"]),
         storage_hosts=tuple(found["storage_hosts"]),
         balancer_hosts=tuple(found["balancer_hosts"]),

@@ -16,6 +16,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._cluster_refusal import (
     node_busy,
     node_unknown,
     refuse_lock,
+    shared_address,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._migration_model import (
     RETIRED,
@@ -252,6 +253,7 @@ def _refuse_services(seen: Observations) -> list[Problem]:
             )
         )
     why = "It may be a node that was forgotten, and would go on writing to what was copied"
+    problems += [shared_address(address, nodes, seen.database) for address, nodes in seen.shared_addresses]
     return problems + [foreign_session(address, seen.database, why) for address in seen.foreign_sessions]
 
 

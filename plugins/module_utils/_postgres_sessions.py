@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire import APPLICATION, Rows, literal
 from ansible_collections.rspm.ha.plugins.module_utils._problem import Problem
 
-ADDRESS_QUERY = "SELECT host(inet_client_addr()) AS address"
+ADDRESS_QUERY = "SELECT host(inet_client_addr()) AS address, inet_client_port()::text AS port"
 _OWN_SOCKET = "the server's own socket"
 
 
@@ -27,9 +27,9 @@ _OWN_SOCKET = "the server's own socket"
 class Session:
     """One client session, as pg_stat_activity shows it.
 
-    client_address: empty for a session through the server's own socket. state: idle, active, idle in transaction, ...
-    or empty. since: the time of the last change of state, connected: of the login; both UTC in ISO 8601, empty where
-    not shown.
+    client_address, client_port: empty and 0 for a session through the server's own socket. state: idle, active, idle in
+    transaction, ... or empty. since: the time of the last change of state, connected: of the login; both UTC in ISO
+    8601, empty where not shown.
     """
 
     pid: int
@@ -40,6 +40,7 @@ class Session:
     state: str
     since: str
     connected: str
+    client_port: int = 0
 
     def to_dict(self) -> dict[str, object]:
         """Return the session as a plain mapping for a module result."""
@@ -55,7 +56,7 @@ def sessions_query(databases: Sequence[str]) -> str:
     names = ", ".join(literal(name) for name in databases)
     moment = "to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"
     return (
-        "SELECT pid, datname, usename, application_name, host(client_addr) AS client_addr, state, "
+        "SELECT pid, datname, usename, application_name, host(client_addr) AS client_addr, client_port, state, "
         f"{moment.format('state_change')} AS since, {moment.format('backend_start')} AS connected "
         f"FROM pg_catalog.pg_stat_activity WHERE datname IN ({names}) "
         f"AND usename = session_user AND application_name <> {literal(APPLICATION)} "
@@ -75,6 +76,7 @@ def parse_sessions(rows: Rows) -> tuple[Session, ...]:
             state=row["state"] or "",
             since=row["since"] or "",
             connected=row["connected"] or "",
+            client_port=max(int(row["client_port"] or 0), 0),
         )
         for row in rows.as_dicts()
     )
@@ -116,15 +118,17 @@ def judge_sessions(sessions: Sequence[Session], where: str) -> list[Problem]:
     ]
 
 
-def sessions_of(sessions: Iterable[Session], *, of: str = "", not_of: str = "") -> tuple[Session, ...]:
-    """Return the sessions by their addresses, all of them where neither is given.
+def sessions_of(
+    sessions: Iterable[Session], *, of: str | None = None, not_of: str | None = None
+) -> tuple[Session, ...]:
+    """Return the sessions by their addresses, all of them where neither is given; "" is the server's own socket.
 
     of: only those from this address. not_of: those from this address don't count.
     """
     return tuple(
         session
         for session in sessions
-        if (not of or session.client_address == of) and (not not_of or session.client_address != not_of)
+        if of in (None, session.client_address) and (not_of is None or session.client_address != not_of)
     )
 
 

@@ -50,6 +50,10 @@ class Connection:
         """Run one statement. Raises ServerRefused, ProtocolError and ConnectFailed."""
         return self.converse(wire.run_query(sql))
 
+    def fileno(self) -> int:
+        """Return the descriptor of the connection."""
+        return self.sock.fileno()
+
     def close(self) -> None:
         """End the session politely if the socket still works."""
         with contextlib.suppress(OSError):

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.rspm.ha.plugins.module_utils._database import Database
+from ansible_collections.rspm.ha.plugins.module_utils._node_sessions.host import load_open_ports, local_end
+from ansible_collections.rspm.ha.plugins.module_utils._node_sessions.rules import End, judge_left, left_by_the_dead
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_sessions import (
     ADDRESS_QUERY,
     Session,
@@ -53,11 +55,12 @@ class SessionWatch:
         except (ServerRefused, ProtocolError, ConnectFailed) as error:
             raise DomainError(database_unreachable(self.where, str(error))) from error
 
-    def own_address(self) -> str:
-        """Return this node's address as the server sees it."""
-        return self.ask(ADDRESS_QUERY).as_dicts()[0]["address"] or ""
+    def own_end(self) -> End:
+        """Return this session's end as the server sees it."""
+        row = self.ask(ADDRESS_QUERY).as_dicts()[0]
+        return End(row["address"] or "", int(row["port"] or 0))
 
-    def wait(self, timeout: float, *, of: str = "", not_of: str = "") -> tuple[Session, ...]:
+    def wait(self, timeout: float, *, of: str | None = None, not_of: str | None = None) -> tuple[Session, ...]:
         """Return the role's sessions as soon as there are none, or after timeout seconds. of, not_of: addresses."""
         deadline = time.monotonic() + timeout
         while True:
@@ -70,18 +73,22 @@ class SessionWatch:
     def prove_own_gone(self) -> int:
         """Wait for this node's sessions to end, end those that a dead process left, and return how many those were.
 
-        Only for a node that is proved stopped. Raises DomainError while one is left.
+        Only for a node that is proved stopped. Raises DomainError while one is left from this node's address. Ends no
+        session that may be another machine's, or a living program's.
         """
-        address = self.own_address()
-        stale = self.wait(min(_GRACE_SECONDS, self.timeout), of=address)
+        seen, here = self.own_end(), local_end(self.connection.fileno())
+        left = self.wait(min(_GRACE_SECONDS, self.timeout), of=seen.address)
+        stale = left_by_the_dead(left, here, seen, load_open_ports()) if left else ()
         if stale:
             self.ask(terminate_query(stale))
-            raise_any(judge_sessions(self.wait(self.timeout, of=address), self.where))
+        if left:
+            left = self.wait(self.timeout, of=seen.address)
+            raise_any(judge_left(left, self.where, here, seen, load_open_ports()))
         return len(stale)
 
     def prove_others_gone(self) -> None:
         """Raise DomainError while any other node has a session."""
-        raise_any(judge_sessions(self.wait(self.timeout, not_of=self.own_address()), self.where))
+        raise_any(judge_sessions(self.wait(self.timeout, not_of=self.own_end().address), self.where))
 
     def close(self) -> None:
         """End the session."""

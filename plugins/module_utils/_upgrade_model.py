@@ -200,12 +200,14 @@ class DatabaseObservation:
     """The databases.
 
     foreign_sessions: addresses with a session of the service's account that are no node's; "" is the own socket.
+    shared_addresses: addresses that the server sees several nodes with, each with those nodes.
     says: why it can't be reached.
     """
 
     name: str = "database"
     reachable: bool = True
     foreign_sessions: tuple[str, ...] = ()
+    shared_addresses: tuple[tuple[str, tuple[str, ...]], ...] = ()
     says: str = ""
 
 

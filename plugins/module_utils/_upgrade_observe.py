@@ -72,7 +72,7 @@ def observe(found: Mapping[str, Any]) -> Observations:
 def _database(name: str, sessions: Sessions) -> DatabaseObservation:
     if sessions.says:
         return DatabaseObservation(name, reachable=False, says=sessions.says)
-    return DatabaseObservation(name, foreign_sessions=sessions.foreign)
+    return DatabaseObservation(name, foreign_sessions=sessions.foreign, shared_addresses=sessions.shared)
 
 
 def _restore_point(result: Mapping[str, Any]) -> RestorePoint:

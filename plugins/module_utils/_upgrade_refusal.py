@@ -15,6 +15,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._cluster_refusal import (
     node_busy,
     node_unknown,
     refuse_lock,
+    shared_address,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._problem import PLAYBOOK, DomainError, Problem
 from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import (
@@ -142,7 +143,9 @@ def _database_problems(seen: Observations) -> list[Problem]:
             )
         ]
     why = "It may be a node that was forgotten, and would run its version against the new schema"
-    return [foreign_session(address, database.name, why) for address in database.foreign_sessions]
+    return [shared_address(address, nodes, database.name) for address, nodes in database.shared_addresses] + [
+        foreign_session(address, database.name, why) for address in database.foreign_sessions
+    ]
 
 
 def _differing_sources(nodes: Iterable[NodeObservation]) -> list[Problem]:

@@ -125,6 +125,10 @@ sessions:
       description: Address of the client; empty for the server's own socket.
       type: str
       sample: 192.0.2.12
+    client_port:
+      description: TCP port of the client as the server sees it; 0 for the server's own socket.
+      type: int
+      sample: 40312
     state:
       description: What the session does; empty where the server does not tell.
       type: str

@@ -14,8 +14,8 @@ version_added: 1.0.0
 description:
   - Masks the server first, so that neither a person nor a package's scripts nor a reboot can start it, then stops it,
     then proves that no process and no listening port of it is left.
-  - With O(database) the proof includes the databases. Sessions of this node that are still there after that are those
-    of a process that is gone (a power cut); they are ended.
+  - With O(database) the proof includes the databases. Sessions of this node that are still there after that, and that
+    no process of the node has open, were left by a power cut; they are ended.
   - The mask is a drop-in that outlives a reboot and says for which playbook it was made. M(rspm.ha.node_upgrade) ends
     it.
   - Refuses where a step of an earlier run, whose controller may be gone, is still at work on the node.
@@ -35,6 +35,9 @@ options:
     description:
       - The databases in which no session of this node may be left. Leave it out to look at the node only.
       - A node is known by the address that the database server sees it with, so the nodes must not share one.
+      - A session is ended only if it certainly began on this node and its process is gone. That is where the server
+        sees the module's own connection with the address and port that it has on the node. Behind NAT, PgBouncer or a
+        TCP proxy none is ended, and one that is left is a failure that says so.
     type: dict
     suboptions:
       host:

@@ -89,6 +89,7 @@ REFUSED = {
     "balancer": (first(balancer=Balancer.UNKNOWN), MOVE, "load-balancer"),
     "database": (replace(SEEN, database_says="refused"), MOVE, "database-reachable"),
     "stranger": (replace(SEEN, foreign_sessions=("192.0.2.9",)), MOVE, "foreign-session"),
+    "one address": (replace(SEEN, shared_addresses=(("192.0.2.1", ("a", "b")),)), MOVE, "shared-address"),
     "lock": (replace(SEEN, lock=LockObservation(LockView.HELD, "x", "locked by anna")), MOVE, "cluster-lock"),
     "other choices": (
         replace(SEEN, record=Record(RecordState.BEGUN, replace(MOVE, target="b"))),

@@ -14,11 +14,11 @@ from ansible_collections.rspm.ha.plugins.module_utils import _postgres_sessions 
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire import Rows
 
 NODE = sessions.Session(4711, "main", "pm", "rstudio-pm", "192.0.2.12", "idle", "2026-08-01T12:00:00Z", "")
-COLUMNS = ("pid", "datname", "usename", "application_name", "client_addr", "state", "since", "connected")
+COLUMNS = ("pid", "datname", "usename", "application_name", "client_addr", "client_port", "state", "since", "connected")
 
 
 def test_a_row_becomes_a_session_also_where_the_server_hides_things() -> None:
-    rows = Rows(COLUMNS, (("7", "main", "pm", "x", None, None, None, None),))
+    rows = Rows(COLUMNS, (("7", "main", "pm", "x", None, None, None, None, None),))
     assert sessions.parse_sessions(rows) == (sessions.Session(7, "main", "pm", "x", "", "", "", ""),)
 
 

@@ -100,6 +100,9 @@ def test_sessions_are_told_apart_by_address() -> None:
     assert sessions_of([here, there]) == (here, there)
     assert sessions_of([here, there], of="10.0.0.1") == (here,)
     assert sessions_of([here, there], not_of="10.0.0.1") == (there,)
+    # "" is the server's own socket, and neither everybody nor nobody
+    assert sessions_of([here, there], of="") == ()
+    assert sessions_of([here, there], not_of="") == (here, there)
     assert "pid IN (1, 2)" in terminate_query([here, there])
 
 

@@ -6,12 +6,19 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from ansible_collections.rspm.ha.plugins.module_utils import _session_watch_loader
+from ansible_collections.rspm.ha.plugins.module_utils._node_sessions.host import local_end
+from ansible_collections.rspm.ha.plugins.module_utils._node_sessions.rules import End
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire import Credentials, ServerRefused
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire_loader import ConnectFailed, Connection, connect
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
@@ -22,9 +29,11 @@ __all__ = ["server"]
 pytestmark = pytest.mark.skipif(not BINARIES, reason="needs a PostgreSQL server: apt-get install postgresql")
 
 
-def watch_of(server: Server, timeout: float = 0.3) -> SessionWatch:
-    database = {"host": "127.0.0.1", "port": server.port, "databases": ["main", "usage"], "user": "pm"}
-    return open_watch({**database, "password": PASSWORD, "sslmode": "require", "timeout": timeout})
+def watch_of(server: Server, timeout: float = 0.3, port: int = 0) -> SessionWatch:
+    database = {"host": "127.0.0.1", "port": port or server.port, "databases": ["main", "usage"], "user": "pm"}
+    return open_watch(
+        {**database, "password": PASSWORD, "sslmode": "disable" if port else "require", "timeout": timeout}
+    )
 
 
 def session(server: Server, user: str = "pm") -> Connection:
@@ -35,18 +44,64 @@ def session(server: Server, user: str = "pm") -> Connection:
 
 def test_nobody_is_left(server: Server) -> None:
     with closing(watch_of(server)) as watch:
-        assert watch.own_address() == "127.0.0.1"
+        assert str(watch.own_end()) == str(local_end(watch.connection.fileno()))
+        assert watch.own_end().address == "127.0.0.1"
         assert watch.prove_own_gone() == 0
         watch.prove_others_gone()
 
 
-def test_what_a_dead_process_left_is_ended(server: Server) -> None:
+def test_what_a_dead_process_left_is_ended(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     stale = session(server)
+    # as after a power cut: the server still has the session, and no process of the node
+    monkeypatch.setattr(_session_watch_loader, "load_open_ports", dict)
     with closing(watch_of(server)) as watch:
         assert watch.prove_own_gone() == 1
         assert watch.wait(0) == ()
     with pytest.raises((ServerRefused, ConnectFailed)):
         stale.query("SELECT 1")
+
+
+def test_a_living_program_of_this_node_is_named_and_not_ended(server: Server) -> None:
+    with closing(session(server)) as living:
+        with (
+            closing(watch_of(server)) as watch,
+            pytest.raises(
+                DomainError, match=rf"1 session is left .*on this node .*\(pid {os.getpid()}\) has them open"
+            ),
+        ):
+            watch.prove_own_gone()
+        assert living.query("SELECT 1").values
+
+
+@pytest.fixture
+def proxy(server: Server) -> Iterator[int]:
+    """Return the port of a TCP proxy in front of the server, as HAProxy, PgBouncer or NAT would be."""
+    script = Path(__file__).with_name("tcp_proxy.py")
+    with subprocess.Popen(
+        [sys.executable, str(script), str(server.port)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        yield int(process.stdout.readline())
+        process.kill()
+
+
+def test_behind_a_proxy_nobodys_session_is_ended(server: Server, proxy: int) -> None:
+    # the session of another node, which serves, behind the same address
+    with closing(connect("127.0.0.1", proxy, Credentials("pm", "usage", PASSWORD), "disable", 5)) as serving:
+        serving.query("SET application_name = 'rstudio-pm'")
+        said = pytest.raises(DomainError, match=r"whose they are can't be told.*pg_terminate_backend")
+        with closing(watch_of(server, port=proxy)) as watch, said:
+            watch.prove_own_gone()
+        assert serving.query("SELECT 1").values
+
+
+def test_a_session_that_a_proxy_keeps_for_another_is_not_ended_either(server: Server, proxy: int) -> None:
+    """The database is reached directly by this node, which also carries the proxy of another."""
+    with closing(connect("127.0.0.1", proxy, Credentials("pm", "usage", PASSWORD), "disable", 5)) as serving:
+        serving.query("SET application_name = 'rstudio-pm'")
+        with closing(watch_of(server)) as watch, pytest.raises(DomainError, match="has them open"):
+            watch.prove_own_gone()
+        assert serving.query("SELECT 1").values
 
 
 def test_a_session_that_ends_by_itself_is_waited_for(server: Server) -> None:
@@ -59,7 +114,7 @@ def test_a_session_that_ends_by_itself_is_waited_for(server: Server) -> None:
 
 
 def test_the_sessions_of_other_nodes_are_never_ended(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(SessionWatch, "own_address", lambda _watch: "192.0.2.11")
+    monkeypatch.setattr(SessionWatch, "own_end", lambda _watch: End("192.0.2.11", 1))
     with closing(session(server)) as other, closing(watch_of(server)) as watch:
         assert watch.prove_own_gone() == 0
         with pytest.raises(DomainError, match=r"1 session is left at 127\.0\.0\.1:\d+: rstudio-pm from 127\.0\.0\.1"):

@@ -101,6 +101,20 @@ def test_sessions_of_nobody_are_foreign() -> None:
     assert observe(given).database.foreign_sessions == ("", "192.0.2.99")
 
 
+@pytest.mark.parametrize(("address", "shown"), [("192.0.2.1", "192.0.2.1"), ("", "its own socket")])
+@pytest.mark.parametrize("verb", ["upgrade", "rollback"])
+def test_nodes_behind_one_address_are_refused_while_observing(address: str, shown: str, verb: str) -> None:
+    given = found(node1=info(), node2=info(), node3=info())
+    for name in ("node1", "node3"):
+        given["sessions"][name]["own_address"] = address
+    for result in given["sessions"].values():
+        result["sessions"] = [{"client_address": each} for each in (address, "192.0.2.2", address)]
+    assert observe(given).database.shared_addresses == ((address, ("node1", "node3")),)
+    planned = upgrade_plan(given, verb, target=NEW if verb == "upgrade" else "")
+    assert planned["phases"] == []
+    assert f"db1 sees node1, node3 with the same address, {shown}" in planned["problems"][0]
+
+
 @pytest.mark.parametrize(
     ("balancers", "state"),
     [

@@ -200,6 +200,16 @@ REFUSED: dict[str, tuple[Observations, str, Options, list[str]]] = {
         Options(),
         ["10.0.0.9", "systemctl mask --now rstudio-pm"],
     ),
+    "shared-address": (
+        cluster(
+            serving("a"),
+            serving("b"),
+            database=DatabaseObservation("db1", shared_addresses=(("10.0.0.1", ("a", "b")),)),
+        ),
+        NEW,
+        Options(),
+        ["the database on db1 sees a, b with the same address, 10.0.0.1", "rspm_database_host"],
+    ),
     "cluster-lock": (cluster(serving("a"), lock=HELD), NEW, Options(), ["locked by anna@ops1", "unlock"]),
     "first-node": (cluster(serving("a")), NEW, Options(first="z"), ["z", "rspm_nodes"]),
     "nodes": (cluster(), NEW, Options(), ["rspm_nodes"]),
