@@ -72,7 +72,8 @@ def observe_node(name: str, found: Mapping[str, Any], sessions: Sessions, interr
         "process": info["running"],
         "masked": info["masked"],
         "enabled": info["unit"]["file_state"] == "enabled",
-        "healthy": info["api"]["health_code"] in ((200, 402) if found["allow_unlicensed"] else (200,)),
+        "healthy": info["api"]["health_code"] in ((200, 402) if found["allow_unlicensed"] else (200,))
+        and not info["api"]["starting"],
         "busy": bool(info["busy"]),
         "sessions": sessions.own.get(name, 0),
         "balancer": _balancer(name, found, interrupted),

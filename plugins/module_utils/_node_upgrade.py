@@ -11,9 +11,11 @@ unmasked only when the package is whole.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 
 from ansible_collections.rspm.ha.plugins.module_utils._package import PackageState
 from ansible_collections.rspm.ha.plugins.module_utils._problem import PLAYBOOK, DomainError, Problem
+from ansible_collections.rspm.ha.plugins.module_utils._product import UNIT
 from ansible_collections.rspm.ha.plugins.module_utils._service import ApiState, UnitState
 from ansible_collections.rspm.ha.plugins.module_utils._version import reports_version, same_version
 
@@ -22,7 +24,8 @@ from ansible_collections.rspm.ha.plugins.module_utils._version import reports_ve
 class UpgradeRequest:
     """What is wanted. first: this node moves the schema, so no node at all may have a session in the databases.
 
-    start: False to install only, on a node that is stopped and masked already. path: the staged file, "" for none.
+    start: False to install only, on a node that is stopped and masked already; unpack: not even that in full, so that
+    scripts that may refuse the package are heard. path: the staged file, "" for none.
     purpose: the playbook that asks, "upgrade" or "rollback".
     """
 
@@ -32,6 +35,7 @@ class UpgradeRequest:
     first: bool = False
     start: bool = True
     allow_unlicensed: bool = False
+    unpack: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,6 +125,54 @@ def _refuse_unsecured(unit: UnitState, running: bool) -> None:
 
 def _refused(check: str, found: str, why: str, fix: str) -> DomainError:
     return DomainError(Problem(check=check, found=found, why=why, fix=fix))
+
+
+class AfterFailure(Enum):
+    """What becomes of a node that did not get healthy."""
+
+    LEAVE = "leave"
+    """Nothing is done to it: a process may be moving the schema, and must not be cut."""
+    BLOCK = "block"
+    """It is not started once more; a process that lives then is left alone for the same reason."""
+    STOP = "stop"
+    """It is blocked and stopped: another node has moved the schema."""
+
+
+def after_failure(plan: UpgradePlan, request: UpgradeRequest, restarts: int, *, alive: bool) -> AfterFailure:
+    """Return what to do. restarts: how often it ended by itself. alive: whether there is a process of the server."""
+    if not plan.start:
+        return AfterFailure.LEAVE
+    if not request.first:
+        return AfterFailure.STOP
+    return AfterFailure.LEAVE if alive and not restarts else AfterFailure.BLOCK
+
+
+def left_alone(cause: Problem, host: str, request: UpgradeRequest) -> Problem:
+    """Return the problem of a node that is not healthy while its process lives."""
+    back = f", or go back with {PLAYBOOK}.rollback, which stops it" if request.purpose == "upgrade" else ""
+    return Problem(
+        check=cause.check,
+        found=f"rstudio-pm {request.version} runs on {host} and is not healthy yet; it was left alone, since it may be "
+        f"moving the schema. {cause.found}",
+        why="A move of the schema that is cut may leave databases that no version can use. The other nodes stay "
+        "stopped and blocked until this one is healthy",
+        fix=f"Watch it on {host}: journalctl --follow --unit {UNIT}. Then run the same command again: it goes on where "
+        f"the node is healthy, and else waits for it once more (rspm_health_timeout seconds){back}",
+    )
+
+
+def unpack_refused(host: str, request: UpgradeRequest, installed: str, said: str) -> Problem:
+    """Return the problem of a package that would not replace the installed one; nothing was restored yet."""
+    return Problem(
+        check="package-refused",
+        found=f"the package manager on {host} does not put rstudio-pm {request.version} in the place of {installed}. "
+        f"It said: {said}",
+        why="Nothing was restored, so that the databases are still those of the newer version; every node is stopped "
+        "and blocked",
+        fix=f"To stay with the newer version: {PLAYBOOK}.upgrade -e rspm_version={installed}. To go back all the same, "
+        f"remove what refuses on {host} (where it is the package's own script: dpkg --remove rstudio-pm, or rpm "
+        f"--erase rstudio-pm), and run {PLAYBOOK}.rollback again",
+    )
 
 
 def start_undone(cause: Problem, host: str, request: UpgradeRequest, stopped: bool) -> Problem:

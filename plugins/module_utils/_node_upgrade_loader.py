@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
@@ -14,17 +15,22 @@ from typing import Any
 
 from ansible_collections.rspm.ha.plugins.module_utils._node_loader import ServiceState, load_service
 from ansible_collections.rspm.ha.plugins.module_utils._node_upgrade import (
+    AfterFailure,
     UpgradePlan,
     UpgradeRequest,
+    after_failure,
+    left_alone,
     plan_node,
     start_undone,
+    unpack_refused,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._package_loader import PackageTool, make_whole, read_ahead
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
 from ansible_collections.rspm.ha.plugins.module_utils._product import UNIT
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner
 from ansible_collections.rspm.ha.plugins.module_utils._service import ApiState
 from ansible_collections.rspm.ha.plugins.module_utils._service_loader import (
+    be_patient,
     begin,
     block,
     daemon_reload,
@@ -38,6 +44,8 @@ from ansible_collections.rspm.ha.plugins.module_utils._stop_loader import load_r
 from ansible_collections.rspm.ha.plugins.module_utils._timeline_loader import Timeline
 
 _HEALTH_INTERVAL = 0.2
+# A process that fails again and again needs no longer for it; one that moves the schema does
+_LAST_LIFE_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -85,7 +93,10 @@ class NodeUpgrade:
             read_ahead(self.request.path)
         with closing(watch) if watch else nullcontext():
             stopped_well = self._prove(seen, watch, timeline)
-        if plan.install:
+        if plan.install and self.request.unpack:
+            with timeline.step("unpack"):
+                self._unpack(seen.service.package.version)
+        elif plan.install:
             with timeline.step("install"):
                 # the dry run of the staging found the dependencies to be there
                 make_whole(
@@ -106,6 +117,10 @@ class NodeUpgrade:
             # found out while this node still serves
             with timeline.step("others_gone"):
                 watch.prove_others_gone()
+        if self.request.first:
+            be_patient()
+            if not seen.plan.mask:
+                daemon_reload(self.runner)  # else masking does it
         purpose = self.request.purpose if self.request.start else seen.service.unit.blocked_for or self.request.purpose
         remains = stop_and_prove(self.runner, timeline, self.host, seen.remains, purpose, self.stop_timeout)
         if watch:
@@ -138,19 +153,37 @@ class NodeUpgrade:
                         interval=_HEALTH_INTERVAL,
                     )
         except DomainError as error:
-            if not plan.start:
-                raise  # it was found running, and may be moving the schema
-            stopped = self._undo(timeline)
-            raise DomainError(start_undone(error.problem, self.host, self.request, stopped)) from error
+            raise DomainError(self._give_up(plan, error.problem, timeline)) from error
         if plan.unmask:
             with timeline.step("reload"):
                 daemon_reload(self.runner)
         return api
 
-    def _undo(self, timeline: Timeline) -> bool:
-        """Mask and stop a node that was started in vain; return whether nothing is left of it."""
+    def _unpack(self, installed: str) -> None:
+        """Have the package's files, and its scripts so far, put in place; raises DomainError where they refuse."""
+        if refused := self.tool.unpack(self.request.path):
+            raise DomainError(unpack_refused(self.host, self.request, installed, refused))
+
+    def _give_up(self, plan: UpgradePlan, cause: Problem, timeline: Timeline) -> Problem:
+        """Do what a failed start asks for, and return the problem that it leaves."""
+        found = load_remains(self.runner)
+        alive = bool(found.processes)
+        way = after_failure(plan, self.request, found.unit.restarts, alive=alive)
+        if way is AfterFailure.LEAVE:
+            return left_alone(cause, self.host, self.request) if alive else cause
         with timeline.step("mask_again"):
             block(self.runner, self.request.purpose)
+        if way is AfterFailure.BLOCK and self._outlives():
+            return left_alone(cause, self.host, self.request)
         with timeline.step("stop_again"):
             self.runner(["systemctl", "stop", UNIT], timeout=self.stop_timeout)
-        return not load_remains(self.runner).alive
+        return start_undone(cause, self.host, self.request, not load_remains(self.runner).alive)
+
+    def _outlives(self) -> bool:
+        """Whether the last process of a blocked unit lives on."""
+        deadline = time.monotonic() + _LAST_LIFE_SECONDS
+        while load_remains(self.runner).processes:
+            if time.monotonic() >= deadline:
+                return True
+            time.sleep(_HEALTH_INTERVAL)
+        return False

@@ -18,7 +18,9 @@ from ansible_collections.rspm.ha.plugins.module_utils._file_loader import read_t
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import CompletedCommand, Runner, command_failed
 
-_INSTALL_TIMEOUT = 1800.0
+_TIMEOUT = 1800.0
+# A package's script may be what moves the schema, and must not be cut: a day is for what hangs
+_INSTALL_TIMEOUT = 86400.0
 # Neither dpkg itself nor apt-get update waits for its lock.
 _BUSY = ("lock was locked by another process", "is locked by another process", "Could not get lock")
 
@@ -89,7 +91,7 @@ class PackageTool:
         """Return what installing the file would do."""
         done = self.runner(
             tools.simulate_argv(self.family, path, self.lock_timeout),
-            timeout=_INSTALL_TIMEOUT,
+            timeout=_TIMEOUT,
             env=package.INSTALL_ENVIRONMENT,
         )
         parse = {
@@ -107,7 +109,7 @@ class PackageTool:
         """Return the versions that the repositories offer."""
         if refresh:
             self.refresh()
-        shown = self.runner(tools.available_argv(self.family), timeout=_INSTALL_TIMEOUT)
+        shown = self.runner(tools.available_argv(self.family), timeout=_TIMEOUT)
         return tools.parse_available(self.family, shown.stdout)
 
     def download(self, version: str, folder: str) -> str:
@@ -130,7 +132,9 @@ class PackageTool:
         """Finish what an interrupted dpkg left; rpm has nothing of the kind, there the installation itself does it."""
         if self.family != package.DEBIAN:
             return CompletedCommand(0, "", "")
-        return self._patiently(["dpkg", "--force-confdef", "--force-confold", "--configure", "--pending"])
+        return self._patiently(
+            ["dpkg", "--force-confdef", "--force-confold", "--configure", "--pending"], timeout=_INSTALL_TIMEOUT
+        )
 
     def install(self, path: str, *, quick: bool = False) -> CompletedCommand:
         """Install the file. quick: without looking for dependencies, which a dry run found to be there."""
@@ -139,7 +143,12 @@ class PackageTool:
             if quick
             else tools.install_argv(self.family, path, self.lock_timeout)
         )
-        return self._patiently(argv)
+        return self._patiently(argv, timeout=_INSTALL_TIMEOUT)
+
+    def unpack(self, path: str) -> str:
+        """Replace the installed files and return why that was refused, "" where it was not; a script may refuse it."""
+        done = self._patiently(tools.unpack_argv(self.family, path), timeout=_INSTALL_TIMEOUT)
+        return tools.last_words(done.stdout, done.stderr) if done.rc else ""
 
     def hold(self) -> None:
         """Keep updates from changing the installed version."""
@@ -148,13 +157,13 @@ class PackageTool:
             self.runner(argv, timeout=300)
         self.runner(last, check=True, timeout=300)
 
-    def _patiently(self, argv: list[str], *, check: bool = False) -> CompletedCommand:
+    def _patiently(self, argv: list[str], *, check: bool = False, timeout: float = _TIMEOUT) -> CompletedCommand:
         """Run a package manager, again while another one holds its lock."""
         deadline = time.monotonic() + self.lock_timeout
         # zypper is told by its environment alone
         environment = {**package.INSTALL_ENVIRONMENT, "ZYPP_LOCK_TIMEOUT": str(self.lock_timeout)}
         while True:
-            done = self.runner(argv, timeout=_INSTALL_TIMEOUT, env=environment)
+            done = self.runner(argv, timeout=timeout, env=environment)
             busy = done.rc != 0 and any(sign in done.stderr for sign in _BUSY)
             if not busy or time.monotonic() > deadline:
                 break

@@ -22,6 +22,8 @@ from ansible_collections.rspm.ha.plugins.module_utils._package import (
 )
 
 STATE_FORMAT = "${db:Status-Status}\\t${db:Status-Want}\\t${db:Status-Eflag}\\t${Version}\\t${Config-Version}\\n"
+# A host may refuse downgrades (dpkg.cfg); ours are asked for by name
+_DPKG_OPTIONS = ("--force-confdef", "--force-confold", "--force-downgrade")
 FILE_FORMAT = "%{NAME}\\t%{VERSION}-%{RELEASE}\\t%{ARCH}\\t%{SIZE}\\n"
 
 
@@ -192,7 +194,7 @@ def simulate_argv(family: str, path: str, lock_timeout: int) -> list[str]:
 def install_argv(family: str, path: str, lock_timeout: int) -> list[str]:
     """Return the command that installs a file, an older version too, keeping a changed configuration file."""
     if family == DEBIAN:
-        keep = ["-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"]
+        keep = [word for option in _DPKG_OPTIONS for word in ("-o", f"Dpkg::Options::={option}")]
         return [*_apt(lock_timeout), *keep, "--allow-downgrades", "--allow-change-held-packages", "install", path]
     if family == REDHAT:
         return ["dnf", "--assumeyes", "--disableplugin=versionlock", "install", path]
@@ -202,8 +204,15 @@ def install_argv(family: str, path: str, lock_timeout: int) -> list[str]:
 def quick_install_argv(family: str, path: str) -> list[str]:
     """Return the fastest command that installs a file whose dependencies are known to be there."""
     if family == DEBIAN:
-        return ["dpkg", "--force-confdef", "--force-confold", "--install", path]
+        return ["dpkg", *_DPKG_OPTIONS, "--install", path]
     return ["rpm", "--upgrade", "--oldpackage", path]
+
+
+def unpack_argv(family: str, path: str) -> list[str]:
+    """Return the command that replaces the installed files, where the family can do that without configuring them."""
+    if family == DEBIAN:
+        return ["dpkg", *_DPKG_OPTIONS, "--unpack", path]
+    return quick_install_argv(family, path)
 
 
 def available_argv(family: str) -> list[str]:

@@ -21,6 +21,8 @@ from ansible_collections.rspm.ha.plugins.module_utils._server_config import KEY_
 CONFIG_PATH = "/etc/rstudio-pm/rstudio-pm.gcfg"
 DROPIN_FOLDER = f"/etc/systemd/system/{UNIT}.d"
 DROPIN_PATH = f"{DROPIN_FOLDER}/rspm-ha.conf"
+# There from before the schema may move until the unit has started. The last by name, so that no other one overrules it.
+PATIENCE_PATH = f"{DROPIN_FOLDER}/zz-rspm-ha-patience.conf"
 # Root-only: what the running process was started with, written by the unit itself at every start.
 STARTED_WITH_PATH = "/run/rspm-ha/started-with"
 
@@ -97,6 +99,15 @@ def dropin(mount_point: str, document: Document, key_path: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def patience_text() -> str:
+    """Return the drop-in that lets a start take as long as it needs, and that is gone once the unit has started.
+
+    A unit that tells systemd when it is ready (Type=notify) is killed after 90 s otherwise, while it moves the schema.
+    It removes itself, so that it lasts through a reboot in the middle and needs nobody to clean up.
+    """
+    return f"[Service]\nTimeoutStartSec=infinity\nExecStartPost=+-/bin/rm -f {PATIENCE_PATH}\n"
+
+
 def parse_sums(text: str) -> dict[str, str]:
     """Return path -> hash from the output of sha256sum."""
     sums = {}
@@ -109,7 +120,7 @@ def parse_sums(text: str) -> dict[str, str]:
 
 def changed_since_start(started: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """Return the files whose content differs from what the running process was started with, sorted."""
-    return sorted(path for path in {*started, *now} if started.get(path) != now.get(path))
+    return sorted(path for path in {*started, *now} - {PATIENCE_PATH} if started.get(path) != now.get(path))
 
 
 _CHECK_LINE = re.compile(r"\[?\b(PASS|FAIL|INFO)\b\]?[\s:]*(.*)")

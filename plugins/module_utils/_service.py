@@ -97,17 +97,19 @@ class ApiState:
     """What the server answers on its own machine.
 
     url: what was asked. health_code: HTTP status of /__ping__, 0 where nothing answered. version: of /__api__/status,
-    "" where it says none. error: why nothing answered, "" where something did.
+    "" where it says none. error: why nothing answered, "" where something did. starting: whether /__ping__ answers and
+    /__api__/status does not yet: a server may listen before it has moved the schema.
     """
 
     url: str
     health_code: int
     version: str
     error: str = ""
+    starting: bool = False
 
     def healthy(self, allow_unlicensed: bool) -> bool:
         """Whether the node can serve; a server without a licence answers 402."""
-        return self.health_code == 200 or (allow_unlicensed and self.health_code == 402)
+        return not self.starting and (self.health_code == 200 or (allow_unlicensed and self.health_code == 402))
 
 
 @dataclass(frozen=True)
@@ -180,8 +182,12 @@ def parse_unit(text: str, block_text: str, wall_minus_monotonic: float) -> UnitS
 
 
 def block_text(purpose: str) -> str:
-    """Return the drop-in that keeps the unit from starting: its condition can't be met."""
-    return f"{_BLOCK_HEAD}{purpose}\n[Unit]\nConditionPathExists=!{BLOCK_PATH}\n"
+    """Return the drop-in that keeps the unit from starting: its condition can't be met.
+
+    A stop ends all of its processes then, also where the unit would leave some of them (KillMode=process): any of them
+    may use the databases.
+    """
+    return f"{_BLOCK_HEAD}{purpose}\n[Unit]\nConditionPathExists=!{BLOCK_PATH}\n[Service]\nKillMode=control-group\n"
 
 
 def blocked_for(text: str) -> str:
@@ -321,6 +327,8 @@ def unmet(unit: UnitState | None, api: ApiState, wanted: str, *, allow_unlicense
     if api.health_code == 0:
         state = f", the unit is {unit.active_state} ({unit.sub_state})" if unit else ""
         return f"nothing answers at {api.url} ({api.error}){state}"
+    if api.starting:
+        return f"{api.url}/__ping__ answers {api.health_code}, but /__api__/status does not yet"
     if not api.healthy(allow_unlicensed):
         meaning = {402: ", which means that it has no licence", 503: ", which means that it is offline"}
         return f"{api.url}/__ping__ answers {api.health_code}{meaning.get(api.health_code, '')}"

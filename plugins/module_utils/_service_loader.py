@@ -28,9 +28,11 @@ from ansible_collections.rspm.ha.plugins.module_utils._server_config import KEY_
 from ansible_collections.rspm.ha.plugins.module_utils._server_unit import (
     CONFIG_PATH,
     DROPIN_FOLDER,
+    PATIENCE_PATH,
     STARTED_WITH_PATH,
     config_hash,
     parse_sums,
+    patience_text,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._service import (
     BLOCK_PATH,
@@ -73,6 +75,12 @@ def unblock() -> None:
     if os.path.lexists(BLOCK_PATH):
         os.unlink(BLOCK_PATH)
         sync_folder(DROPIN_FOLDER)
+
+
+def be_patient() -> None:
+    """Let the next start take as long as it needs, once systemd has read its unit files again."""
+    make_folder(DROPIN_FOLDER)
+    write_file(PATIENCE_PATH, patience_text(), 0o644)
 
 
 def daemon_reload(runner: Runner) -> None:
@@ -134,7 +142,9 @@ def load_config(runner: Runner, document: Document) -> ConfigState:
         paths += [
             f"{DROPIN_FOLDER}/{name}"
             for name in sorted(os.listdir(DROPIN_FOLDER))
-            if name.endswith(".conf") and not name.startswith(".") and f"{DROPIN_FOLDER}/{name}" != BLOCK_PATH
+            if name.endswith(".conf")
+            and not name.startswith(".")
+            and f"{DROPIN_FOLDER}/{name}" not in (BLOCK_PATH, PATIENCE_PATH)
         ]
     files = {path: digest for path in paths for digest in [_sha256_of(path)] if digest}
     # on shared storage, where a plain read could hang for as long as the server is away
@@ -174,8 +184,10 @@ def load_api(target: ProbeTarget, timeout: float = 5) -> ApiState:
     try:
         status, body = _get(target, "/__api__/status", timeout)
     except (OSError, http.client.HTTPException):
-        return ApiState(target.url, code, "")
-    return ApiState(target.url, code, parse_status(body) if status == 200 else "")
+        status, body = 0, ""
+    # a team may have closed it (401), or an old version not know it (404)
+    starting = status == 0 or status >= 500
+    return ApiState(target.url, code, parse_status(body) if status == 200 else "", starting=starting)
 
 
 def known_secrets(document: Document) -> set[str]:

@@ -80,6 +80,13 @@ def _judge_node(name: str, node: Mapping[str, Any], held: Mapping[str, str]) -> 
             "The load balancer sends it no requests",
             "See why, on the node: journalctl -u rstudio-pm -n 50",
         )
+    elif node["api"]["starting"]:
+        found(
+            "starting",
+            "the service answers at /__ping__, but not yet at /__api__/status",
+            "It may be moving the schema",
+            "Watch it, on the node: journalctl --follow --unit rstudio-pm",
+        )
     if node["busy"]:
         found("busy", f"{node['busy']} is at work", "A run goes on, or its controller died", "Wait for it to end")
     if node["restart_needed"]:

@@ -155,6 +155,10 @@ node:
           description: Why nothing answered, empty where something did.
           type: str
           sample: ""
+        starting:
+          description: Whether C(/__ping__) answers and C(/__api__/status) does not yet.
+          type: bool
+          sample: false
     config:
       description: The configuration on disk, and what the process was started with.
       type: dict

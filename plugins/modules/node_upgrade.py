@@ -19,7 +19,8 @@ description:
     databases, before it stops itself and again afterwards.
   - Where the wanted version is installed already, it only starts it, or waits for it. A process of the wanted version
     is never stopped, since it may be moving the schema.
-  - A node that was started here and does not get healthy is stopped and masked again.
+  - A node that was started here and does not get healthy is stopped and masked again. With O(first) it is left alone
+    while its process lives, for it may be moving the schema; systemd gives it as long as it needs, too.
   - Takes nothing out of the load balancer and does not hold the package; M(rspm.ha.server_package) does the latter.
   - Refuses where a step of an earlier run, whose controller may be gone, is still at work on the node.
 options:
@@ -41,6 +42,13 @@ options:
         so. Refused where the server runs or is not masked.
     type: bool
     default: true
+  unpack:
+    description:
+      - With O(start=false), have the package's files put in place, but not configured, where the package manager knows
+        that difference. What would refuse the package is heard, and no script can have touched the databases for good
+        where they are restored next. A call without it finishes the installation.
+    type: bool
+    default: false
   purpose:
     description: The playbook that changes the node, and that an operator is told to finish.
     type: str
@@ -164,8 +172,8 @@ timeline:
   contains:
     step:
       description:
-        - C(others_gone), C(mask), C(stop), C(prove), C(sessions), C(install), C(unmask), C(enable), C(start),
-          C(healthy), C(reload), and where the start failed C(mask_again) and C(stop_again).
+        - C(others_gone), C(mask), C(stop), C(prove), C(sessions), C(unpack), C(install), C(unmask), C(enable),
+          C(start), C(healthy), C(reload), and where the start failed C(mask_again) and C(stop_again).
       type: str
       sample: install
     at:
@@ -204,7 +212,13 @@ def run(module: AnsibleModule, timeline: Timeline) -> dict[str, Any]:
     """Do the work and return the result."""
     runner, given = module_runner(module), module.params
     request = UpgradeRequest(
-        given["version"], given["path"], given["purpose"], given["first"], given["start"], given["allow_unlicensed"]
+        given["version"],
+        given["path"],
+        given["purpose"],
+        given["first"],
+        given["start"],
+        given["allow_unlicensed"],
+        given["unpack"],
     )
     tool = PackageTool(runner, load_host(), given["lock_timeout"])
     node = NodeUpgrade(
@@ -237,6 +251,7 @@ def main() -> None:
             "path": {"type": "path", "default": ""},
             "first": {"type": "bool", "default": False},
             "start": {"type": "bool", "default": True},
+            "unpack": {"type": "bool", "default": False},
             "purpose": {
                 "type": "str",
                 "choices": ["upgrade", "rollback", "migrate_to_single_node"],

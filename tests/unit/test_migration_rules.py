@@ -222,7 +222,7 @@ def _found(**changes: Any) -> dict[str, Any]:
         "masked": False,
         "busy": "",
         "unit": {"blocked_for": "", "file_state": "enabled"},
-        "api": {"health_code": 200},
+        "api": {"health_code": 200, "starting": False},
     }
     session = {"own_address": "10.0.0.1", "sessions": [{"client_address": "10.0.0.1"}]}
     return {

@@ -13,7 +13,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._status import summarise, 
 NODE: dict[str, Any] = {
     "package": {"version": "2026.08.0", "held": True, "status": "installed"},
     "unit": {"load_state": "loaded", "active_state": "active", "file_state": "enabled", "blocked_for": ""},
-    "api": {"health_code": 200, "version": "2026.08.0"},
+    "api": {"health_code": 200, "starting": False, "version": "2026.08.0"},
     "config": {"config_hash": "a" * 64, "key_hash": "b" * 64, "data_dir": "/mnt/rstudio-pm/data"},
     "mount": {"source": "nfs:/srv"},
     "clock": {"offset": 0.001},

@@ -36,7 +36,7 @@ def info(version: str = OLD, **changed: Any) -> dict[str, Any]:
         "running_version": version,
         "masked": False,
         "unit": {"file_state": "enabled"},
-        "api": {"health_code": 200},
+        "api": {"health_code": 200, "starting": False},
         "busy": "",
         **changed,
     }
@@ -142,7 +142,7 @@ def test_a_command_can_not_tell_so_what_a_dead_run_drained_is_brought_back() -> 
 
 
 def test_402_is_healthy_only_where_that_is_allowed() -> None:
-    given = found(node1=info(api={"health_code": 402}))
+    given = found(node1=info(api={"health_code": 402, "starting": False}))
     assert not observe(given).nodes[0].healthy
     given["allow_unlicensed"] = True
     assert observe(given).nodes[0].healthy
@@ -159,7 +159,7 @@ def test_the_filter_plans_refuses_and_goes_back() -> None:
 
 def in_the_middle() -> dict[str, Any]:
     """Return what is found just before the rest follows the first node."""
-    stopped = info(running=False, running_version="", masked=True, api={"health_code": 0})
+    stopped = info(running=False, running_version="", masked=True, api={"health_code": 0, "starting": False})
     given = found(node1=info(NEW), node2=stopped, node3=stopped)
     given["lock"] = {"view": "ours", "lock": {"run_id": "r"}, "says": "x"}
     given["restore_point"] = {"state": "in_use", "from_version": OLD, "to_version": NEW, "run_id": "r"}
