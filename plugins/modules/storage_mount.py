@@ -24,7 +24,8 @@ options:
         is not mounted yet, and changes nothing that lasts.
       - V(mounted) writes the mount into /etc/fstab and mounts it, makes O(data_dir), and tries the access of the
         service account. Where that may not make its folders in O(path), and root is not squashed, root makes them.
-      - V(absent) unmounts what is at O(path), takes it out of /etc/fstab, and removes the empty mount point.
+      - V(absent) unmounts what is at O(path), takes it out of /etc/fstab, and removes the empty mount point. Where the
+        server does not answer within O(timeout) the mount is taken away by force, which is a warning, RV(detached).
     type: str
     choices: [ready, mounted, absent]
     default: mounted
@@ -150,6 +151,11 @@ differences:
   type: list
   elements: dict
   sample: [{"name": "lookupcache", "wanted": "pos", "live": "all"}]
+detached:
+  description: How a mount was taken away whose server did not answer in time; empty where that was not needed.
+  returned: success, with O(state=absent)
+  type: str
+  sample: umount -f /mnt/rstudio-pm
 problem:
   description: What is wrong, why it matters, and what to type next.
   returned: failure
@@ -183,7 +189,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._storage_access import (
     judge_places,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._storage_fstab.host import take_away
-from ansible_collections.rspm.ha.plugins.module_utils._storage_fstab.rules import with_mount
+from ansible_collections.rspm.ha.plugins.module_utils._storage_fstab.rules import detached_text, with_mount
 from ansible_collections.rspm.ha.plugins.module_utils._storage_holders.host import list_holders
 
 CONNECT_SECONDS = 10
@@ -370,7 +376,10 @@ def main() -> None:
     try:
         if module.params["state"] == "absent":
             params = module.params
-            module.exit_json(**take_away(module_runner(module), params["path"], params["timeout"], module.check_mode))
+            result = take_away(module_runner(module), params["path"], params["timeout"], module.check_mode)
+            if result["detached"]:
+                module.warn(detached_text(params["path"], result["detached"]))
+            module.exit_json(**result)
         request = storage_request(**{name: module.params[name] for name in names})
         storage = Storage(module, request, module_runner(module))
         if module.params["state"] == "ready":

@@ -223,10 +223,23 @@ def roles_know_one_host(root: Path) -> list[str]:
     return found
 
 
+def failures_are_text(root: Path) -> list[str]:
+    """Return the tasks that fail with a list, which Ansible prints as JSON below the error."""
+    found = []
+    for task in tree.tasks(root, "roles/**/*.yml", "playbooks/**/*.yml"):
+        given = task.data.get(task.action)
+        message = str(given.get("msg", given.get("fail_msg", ""))) if isinstance(given, dict) else ""
+        expressions = re.findall(r"{{(.*?)}}", message, re.S)
+        if any(re.search(r"problems\b", each) and "join(" not in each for each in expressions):
+            found.append(f"{tree.where(root, task.path, task.data.line)}: a list of problems as a message: join it")
+    return found
+
+
 RULES = [
     every_task_has_a_name,
     nothing_ignores_errors,
     failed_when_false_says_why,
+    failures_are_text,
     every_play_stops_the_run,
     every_play_keeps_the_order,
     every_play_keeps_ssh_alive,

@@ -26,6 +26,7 @@ SECRET_TASK = "\n- name: x\n  ansible.builtin.debug:\n    msg: '{{ thing_passwor
 SECRET_BLOCK = "\n- name: x\n  no_log: false\n  block:\n    - name: y\n      x.y.z: {msg: '{{ thing_password }}'}\n"
 SECRET_TEMPLATE = "\n- name: x\n  ansible.builtin.template: {src: s.j2, dest: /etc/s}\n"
 DERIVED = "\n- name: x\n  ansible.builtin.debug: {msg: '{{ thing_line }}'}\n"
+LIST = '\n- name: x\n  ansible.builtin.fail:\n    msg: "{{ x.problems }}"\n'
 FAILED_WHEN = "\n- name: x\n  ansible.builtin.command: x\n  failed_when: false\n"
 
 # rule, file, what is replaced there ("" appends, None makes the file or empties it), by what, what the finding says
@@ -57,6 +58,9 @@ PLANTED: list[tuple[Rule, str, str | None, str, str | None]] = [
     (task_rules.failed_when_false_says_why, ROLE, "", FAILED_WHEN, "no comment above it"),
     (task_rules.failed_when_false_says_why, ROLE, "A thing that was never there has no name.", "why", "no comment"),
     (task_rules.failed_when_false_says_why, ROLE, "failed_when: false", "failed_when: [false]", None),
+    (task_rules.failures_are_text, ROLE, "", LIST, "a list of problems as a message"),
+    (task_rules.failures_are_text, ROLE, "", LIST.replace("x.problems", "x.problems | join"), "a list of problems"),
+    (task_rules.failures_are_text, ROLE, "", LIST.replace("x.problems", "x.problems | join(', ')"), None),
     (task_rules.every_play_stops_the_run, SITE, "  any_errors_fatal: true\n", "", "playbooks/site.yml:2"),
     (
         task_rules.every_play_stops_the_run,

@@ -17,7 +17,7 @@ import pytest
 from ansible_collections.rspm.ha.plugins.module_utils import _storage_loader as loader
 from ansible_collections.rspm.ha.plugins.module_utils._mount import MountEntry, parse_mountinfo
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
-from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import CompletedCommand
+from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import OUT_OF_TIME, CompletedCommand
 from ansible_collections.rspm.ha.plugins.module_utils._storage import (
     Holder,
     Place,
@@ -27,7 +27,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._storage import (
 )
 from ansible_collections.rspm.ha.plugins.module_utils._storage_access import AccessResult
 from ansible_collections.rspm.ha.plugins.module_utils._storage_fstab.host import take_away
-from ansible_collections.rspm.ha.plugins.module_utils._storage_fstab.rules import with_mount
+from ansible_collections.rspm.ha.plugins.module_utils._storage_fstab.rules import detached_text, with_mount
 from ansible_collections.rspm.ha.plugins.modules import storage_mount
 from ansible_collections.rspm.ha.plugins.modules.storage_mount import Storage
 
@@ -65,6 +65,8 @@ class Recorder:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, entries: list[MountEntry]) -> None:
         self.entries, self.done = entries, list[str]()
+        self.umount_codes: dict[str, int] = {}
+        self.seconds = 0.0
         self.holders: list[Holder] = []
         self.names: list[str] = []
         self.probes: list[ServerProbe] = []
@@ -115,6 +117,14 @@ class Recorder:
     def unmount(self, *_args: Any) -> None:
         self.done.append("unmount")
         self.entries = NO_MOUNT
+
+    def umount(self, argv: list[str], **options: Any) -> CompletedCommand:
+        self.done.append(" ".join(argv))
+        self.seconds += options["timeout"]
+        code = self.umount_codes.get(argv[1], 0)
+        if code == 0:
+            self.entries = NO_MOUNT
+        return CompletedCommand(code, "", "target is busy" if code == 32 else "")
 
 
 def module(check_mode: bool = False) -> Any:
@@ -328,8 +338,36 @@ def test_a_mount_is_taken_away_for_good(monkeypatch: pytest.MonkeyPatch, tmp_pat
     host.fstab = with_mount("UUID=1 / ext4 rw 0 1\n", "nfs:/srv", path, ["rw"])
     for check_mode in (True, False, False):
         before = list(host.done)
-        result = take_away(no_commands, path, 5, check_mode)
+        result = take_away(host.umount, path, 5, check_mode)
         if check_mode:
             assert result["changed"] and host.done == before == [] and (tmp_path / "mnt").is_dir()
-    assert host.done == ["unmount", "fstab", "reload"] and not result["changed"]
+    assert host.done == [f"umount {path}", "fstab", "reload"] and not result["changed"] and not result["detached"]
     assert host.fstab == "UUID=1 / ext4 rw 0 1\n" and not (tmp_path / "mnt").exists()
+
+
+@pytest.mark.parametrize(("deaf", "how"), [([], "-f"), (["-f"], "-l"), (["-f", "-l"], "")])
+def test_a_mount_of_a_dead_server_goes_in_time_and_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, deaf: list[str], how: str
+) -> None:
+    path = str(tmp_path / "mnt")
+    host = Recorder(monkeypatch, parse_mountinfo(f"201 20 0:39 / {path} rw - nfs4 nfs:/srv {LIVE}\n"))
+    host.fstab = with_mount("", "nfs:/srv", path, ["rw"])
+    host.umount_codes = {path: OUT_OF_TIME, **dict.fromkeys(deaf, 32)}
+    if how:
+        assert take_away(host.umount, path, 120, False)["detached"] == f"umount {how} {path}"
+        assert host.fstab.strip() == ""
+    else:
+        with pytest.raises(DomainError, match=r"\[storage-unmount\] nfs:/srv at .* nor by umount -f and umount -l"):
+            take_away(host.umount, path, 120, False)
+        assert "fstab" not in host.done
+    assert host.seconds <= 160
+    assert "umount -f" in detached_text(path, "umount -f x") and "did not answer" in detached_text(path, "")
+
+
+def test_a_mount_that_is_in_use_is_left_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = str(tmp_path / "mnt")
+    host = Recorder(monkeypatch, parse_mountinfo(f"201 20 0:39 / {path} rw - nfs4 nfs:/srv {LIVE}\n"))
+    host.umount_codes = {path: 32}
+    with pytest.raises(DomainError, match="target is busy"):
+        take_away(host.umount, path, 120, False)
+    assert host.done == [f"umount {path}"]

@@ -11,18 +11,22 @@ from typing import Any
 
 from ansible_collections.rspm.ha.plugins.module_utils import _storage_loader as loader
 from ansible_collections.rspm.ha.plugins.module_utils._mount import mount_at
-from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner
-from ansible_collections.rspm.ha.plugins.module_utils._storage_fstab.rules import without_mount
+from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import OUT_OF_TIME, Runner, command_failed
+from ansible_collections.rspm.ha.plugins.module_utils._storage_fstab.rules import stays_mounted, without_mount
+
+# For each attempt with force, which asks no server.
+_FORCE_SECONDS = 20.0
 
 
 def take_away(run: Runner, path: str, timeout: float, check_mode: bool) -> dict[str, Any]:
     """Unmount what is at the path, for good; returns the result of the module storage_mount."""
-    mounted = mount_at(loader.read_mounts(), path) is not None
+    entry = mount_at(loader.read_mounts(), path)
+    mounted, detached = entry is not None, ""
     text = loader.read_fstab()
     wanted = without_mount(text, path)
     if not check_mode:
-        if mounted:
-            loader.unmount(run, path, timeout)
+        if entry is not None:
+            detached = _unmount(run, path, entry.source, timeout)
         if wanted != text:
             loader.write_fstab(wanted)
             loader.reload_units(run)
@@ -31,6 +35,26 @@ def take_away(run: Runner, path: str, timeout: float, check_mode: bool) -> dict[
     if empty and not check_mode:
         os.rmdir(path)
     return {
+        "detached": detached,
         "changed": mounted or wanted != text or empty,
         "diff": {"before": {"mounted": mounted, "fstab": text != wanted}, "after": {"mounted": False, "fstab": False}},
     }
+
+
+def _unmount(run: Runner, path: str, source: str, timeout: float) -> str:
+    """Unmount path; return by which command where its server did not answer in time, else "". Raises DomainError.
+
+    One that is in use is left mounted: whoever uses it still gets answers.
+    """
+    argv = ["umount", path]
+    done = run(argv, timeout=timeout)
+    if done.rc == 0:
+        return ""
+    if done.rc != OUT_OF_TIME:
+        raise command_failed(argv, done)
+    # -f gives up what waits for the server, and is busy as long as somebody has a file open; -l never is
+    for argv in (["umount", "-f", path], ["umount", "-l", path]):
+        run(argv, timeout=_FORCE_SECONDS)
+        if mount_at(loader.read_mounts(), path) is None:
+            return " ".join(argv)
+    raise stays_mounted(path, source, timeout)

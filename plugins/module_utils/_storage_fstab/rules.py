@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
+
 FSTAB = "/etc/fstab"
 
 
@@ -41,3 +43,23 @@ def without_mount(text: str, path: str) -> str:
     lines = text.splitlines()
     kept = [line for line in lines if _point(line) != path]
     return text if kept == lines else "".join(f"{line}\n" for line in kept)
+
+
+def detached_text(path: str, how: str) -> str:
+    """Return what is told of a mount whose server did not answer. how: the command that took it away."""
+    return (
+        f"The server of what was mounted at {path} did not answer in time, so that it was taken away by force ({how}). "
+        "What was not yet written there is lost, and a process that waits for the server may do so until the reboot."
+    )
+
+
+def stays_mounted(path: str, source: str, timeout: float) -> DomainError:
+    """Return the error of a mount that even force does not take away."""
+    return DomainError(
+        Problem(
+            check="storage-unmount",
+            found=f"{source} at {path} could not be unmounted within {timeout:g} s, nor by umount -f and umount -l",
+            why="This host would mount it again, or go on using it",
+            fix="Bring the file server back, or reboot this host, and run the same command again",
+        )
+    )
