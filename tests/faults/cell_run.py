@@ -10,7 +10,7 @@ from typing import Any
 from rspm_lab.lab import Lab
 
 from tests.faults import outside
-from tests.faults.cells import NEW, OLD, Cell
+from tests.faults.cells import FIRST, NEW, OLD, Cell
 from tests.faults.controller import Controller
 from tests.faults.faults import do, wait_for_place
 from tests.faults.sampler import Sampler
@@ -94,12 +94,15 @@ class CellRun:
         self._took("judged")
         self._run_again_and_publish()
         wrong += sampler.mixed()
+        begun = [life for life in sampler.lives() if life.node == FIRST and life.version == NEW]
+        if cell.lives and len(begun) != cell.lives:
+            wrong.append(f"{FIRST} had {len(begun)} processes of {NEW}, not {cell.lives}")
         if cell.end == NEW:
             wrong += sampler.older_after_newer(OLD, NEW)
         self.outcome.end = "upgraded" if cell.end == NEW else "as before"
 
     def _with_fault(self) -> dict[str, Any]:
-        return self._variables(faulty=bool(self._cell.faulty))
+        return {**self._variables(faulty=bool(self._cell.faulty)), **dict(self._cell.variables)}
 
     def _faulty_run(self, run: Controller) -> Run:
         cell = self._cell
@@ -132,7 +135,8 @@ class CellRun:
             outcome.wrong.append(f"the run with the fault: {outcome.ended}, not {' or '.join(cell.ended)}")
         if outcome.ended in ("refused", "stopped"):
             text = said.output + said.messages()
-            outcome.wrong += [f"the run does not say {words!r}" for words in cell.says if words not in text]
+            said_so = () if cell.refused else cell.says
+            outcome.wrong += [f"the run does not say {words!r}" for words in said_so if words not in text]
             if "rspm.ha." not in text and "same command again" not in text:
                 outcome.wrong.append("the run does not say what to type")
         outcome.wrong += sampler.mixed()
@@ -165,12 +169,21 @@ class CellRun:
             try:
                 said = run.wait()
                 self.outcome.typed.append(playbook)
-                if said.code:
+                if playbook in self._cell.refused:
+                    self._judge_refusal(playbook, said)
+                elif said.code:
                     words = "\n".join(last_words(said))
                     self.outcome.wrong.append(f"{playbook}, as it says: ended with {said.code}: {words}")
             finally:
                 run.close()
         self._took("what it says to type")
+
+    def _judge_refusal(self, playbook: str, said: Run) -> None:
+        if not said.code:
+            self.outcome.wrong.append(f"{playbook} did not refuse")
+        text = said.output + said.messages()
+        self.outcome.wrong += [f"{playbook} does not say {words!r}" for words in self._cell.says if words not in text]
+        self.outcome.says = last_words(said)
 
     def _run_again_and_publish(self) -> None:
         """A second run has nothing to do, and the cluster takes new packages that every node serves."""

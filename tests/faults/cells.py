@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from tests.standin.standin_plants import PLANTS
+
 OLD, NEW = "2025.12.0-14", "2026.04.0"
 # The order of an upgrade; every cell's phase is one of them, or "before" for a fault that is there when the run begins.
 PHASES = (
@@ -30,8 +32,10 @@ class Cell:
     place: "" = before the run; "hook" = at the hook before the phase; else what a node is seen to be in the middle of
     (see faults.PLACES), on the machine `where`. ended: how the run with the fault may end: killed; refused = nothing
     changed; stopped; upgraded. undo_after: seconds until the fault is undone while the run goes on, 0 = after its end.
-    typed: the playbooks that are run then. end: the version that the cluster ends with. says: what the run's output has
-    to name. faulty: name of the variant of the package.
+    typed: the playbooks that are run then; refused: those of them that have to refuse. end: the version of the cluster
+    in the end. says: what the run's output has to name, or that of one that refuses. faulty: name of the variant of the
+    package. variables: of the run with the fault. lives: how many processes of the new version the first node may have
+    had; 0 = any number.
     """
 
     verb: str
@@ -49,6 +53,9 @@ class Cell:
     end: str = NEW
     says: tuple[str, ...] = ()
     faulty: str = ""
+    refused: tuple[str, ...] = ()
+    variables: tuple[tuple[str, str], ...] = ()
+    lives: int = 0
 
     @property
     def name(self) -> str:
@@ -228,6 +235,62 @@ def _faulty_versions() -> Iterator[Cell]:
     )
 
 
+NODES = ("node1", "node2", "node3")
+
+
+def _everywhere(what: str, detail: str) -> tuple[Act, ...]:
+    return tuple(Act(what, node, detail) for node in NODES)
+
+
+def _manners() -> Iterator[Cell]:
+    """What the product may do, of which its documents say nothing."""
+    long = _slow("migrating", FIRST)
+    yield Cell(
+        *("upgrade", "manner", "first", "migration longer than the health timeout", (), _STOPPED),
+        place="",
+        before=(Act("switch", FIRST, "MIGRATION_SECONDS=40"),),
+        says=("left alone", "journalctl --follow", FIRST),
+        variables=(("rspm_health_timeout", "12"),),
+        lives=1,
+    )
+    for variant in ("notify", "pings-early"):
+        yield Cell(
+            *("upgrade", "manner", "first", variant, (), ("upgraded",)),
+            place="",
+            before=long if variant == "pings-early" else (Act("switch", FIRST, "MIGRATION_SECONDS=20"),),
+            faulty=variant,
+            lives=1,
+        )
+    yield Cell("upgrade", "manner", "first", "migrates itself", (), ("upgraded",), place="", faulty="migrates-itself")
+    yield Cell(
+        *("upgrade", "manner", "rest", "no way back", (), _STOPPED),
+        place="",
+        before=(Act("switch", OTHER, "FAIL_START=yes"),),
+        undo=(Act("switch", OTHER, ""),),
+        typed=("rollback", "upgrade"),
+        refused=("rollback",),
+        says=("going back to version", "rspm.ha.upgrade"),
+        faulty="no-way-back",
+    )
+    yield Cell(
+        *("upgrade", "manner", "before", "status behind a login", (), ("upgraded",)),
+        place="",
+        before=_everywhere("switch", "STATUS_CLOSED=yes"),
+        undo=_everywhere("switch", ""),
+    )
+    yield Cell(
+        *("upgrade", "manner", "before", "workers that a stop leaves", (), ("upgraded",)),
+        place="",
+        before=_everywhere("worker", ""),
+    )
+    for what, (plant, remove, _look) in PLANTS.items():
+        yield Cell(
+            *("upgrade", "manner", "restore_point", what, (Act("sql", "infra", plant),), ("refused", "upgraded")),
+            place="",
+            undo=(Act("sql", "infra", remove),),
+        )
+
+
 @dataclass(frozen=True)
 class Matrix:
     """All cells, and each by its name."""
@@ -242,6 +305,7 @@ class Matrix:
             *_disks(),
             *_hands(),
             *_faulty_versions(),
+            *_manners(),
         )
     )
 

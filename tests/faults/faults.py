@@ -14,6 +14,7 @@ from rspm_lab.shell import run as run_command
 
 from tests.faults.cells import NEW, Act
 from tests.faults.controller import Controller
+from tests.scenarios.support import ask_database
 
 # Once, dpkg is made to stand still in the middle of something, long enough for the worst to be done to it there.
 _STANDSTILL = "rm /lab-slow; sync; touch /run/lab-place; sleep 6"
@@ -89,6 +90,13 @@ def do(lab: Lab, act: Act, run: Controller | None = None) -> str:
     elif act.what == "switch":
         folder = "/etc/rstudio-pm-standin"
         lab.ssh(name, f"mkdir -p {folder}; echo '{detail}' > {folder}/switches; sync")
+    elif act.what == "sql":
+        ask_database(lab, f"{detail};", "rstudio_pm")
+    elif act.what == "worker":
+        folder = "/etc/systemd/system/rstudio-pm.service.d"
+        unit = f"mkdir -p {folder}; printf '[Service]\\nKillMode=process\\n' > {folder}/team.conf"
+        do(lab, Act("switch", name, "WORKER=yes"))
+        lab.ssh(name, f"{unit}; systemctl daemon-reload; systemctl restart rstudio-pm; sync")
     elif act.what == "slow":
         program, piece = _SLOW[detail]
         wrapper = f'#!/bin/sh\n{piece}\nexec {program}.lab "$@"\n'

@@ -16,7 +16,7 @@ lab-tools:
 .PHONY: packages
 packages: ## build the stand-in's packages into .cache/packages
 	@tests/standin/build --out $(RSPM_TEST_PACKAGES) > /dev/null
-	@for variant in quiet licensed fails-to-start fails-migration wrong-version; do \
+	@for variant in quiet licensed fails-migration wrong-version; do \
 	  tests/standin/build --out $(RSPM_TEST_PACKAGES)/$$variant --variant $$variant > /dev/null; done
 
 .PHONY: test-lab

@@ -24,7 +24,7 @@ HERE = Path(__file__).resolve().parent
 SCHEMAS = {"2025.12.0-14": 41, "2026.04.0": 44, "2026.08.0": 48}
 EPOCH = 1767225600  # 2026-01-01, where SOURCE_DATE_EPOCH says nothing else
 
-# Name of a faulty or unusual build: switches baked into it. Two more differ in their version, see Recipe.
+# Name of a faulty or unusual build: switches baked into it. Some differ in their version (see Recipe), unit or scripts.
 VARIANTS: dict[str, dict[str, str]] = {
     "default": {},
     "quiet": {},
@@ -34,7 +34,17 @@ VARIANTS: dict[str, dict[str, str]] = {
     "licensed": {"LICENSE_REQUIRED": "1"},
     "wrong-version": {},
     "wrong-binary": {},
+    "pings-early": {"PING_EARLY": "1"},
+    "closed-status": {"STATUS_CLOSED": "1"},
+    "leaves-worker": {"WORKER": "1"},
+    "notify": {},
+    "migrates-itself": {},
+    "no-way-back": {},
 }
+# What stands in the place of the unit's type.
+UNITS = {"notify": "Type=notify\nTimeoutStartSec=5", "leaves-worker": "Type=simple\nKillMode=process"}
+# What the scripts do that others do not: each word is "yes" in the variant's.
+SCRIPTS = {"QUIET": "quiet", "MIGRATES": "migrates-itself", "REFUSES": "no-way-back"}
 
 _LAUNCHER = """#!/usr/bin/python3
 import os
@@ -101,7 +111,9 @@ def stage(tree: Path, recipe: Recipe) -> None:
     }
     _put(base / "lib/build.json", json.dumps(facts, indent=2) + "\n")
     _put(tree / "etc/rstudio-pm/rstudio-pm.gcfg.defaults", (HERE / "files/rstudio-pm.gcfg").read_text("utf-8"))
-    _put(tree / "usr/lib/systemd/system/rstudio-pm.service", (HERE / "files/rstudio-pm.service").read_text("utf-8"))
+    unit = (HERE / "files/rstudio-pm.service").read_text("utf-8")
+    unit = unit.replace("Type=simple", UNITS.get(recipe.variant, "Type=simple"))
+    _put(tree / "usr/lib/systemd/system/rstudio-pm.service", unit)
     if recipe.payload_mib:
         # Another one in each version, and nothing that could be compressed.
         noise = random.Random(recipe.version)
@@ -134,9 +146,10 @@ def build(out: Path, recipe: Recipe, epoch: int) -> tuple[Path, str]:
         stage(tree, recipe)
         size = sum(path.stat().st_size for path in tree.rglob("*") if path.is_file()) // 1024 + 1
         _put(tree / "DEBIAN/control", _control(recipe, size))
-        starts = "no" if recipe.variant == "quiet" else "yes"
         for script in ("postinst", "prerm", "postrm"):
-            text = (HERE / "files" / f"{script}.sh").read_text("utf-8").replace("@STARTS@", starts)
+            text = (HERE / "files" / f"{script}.sh").read_text("utf-8").replace("@VERSION@", recipe.version)
+            for word, variant in SCRIPTS.items():
+                text = text.replace(f"@{word}@", "yes" if recipe.variant == variant else "no")
             _put(tree / "DEBIAN" / script, text, 0o755)
         for path in [tree, *tree.rglob("*")]:
             if path.is_dir():

@@ -91,7 +91,7 @@ def test_the_quiet_variant_starts_nothing(tmp_path: Path) -> None:
         (unpacked(make(tmp_path / name, variant=name), tmp_path / f"tree-{name}") / "DEBIAN/postinst").read_text()
         for name in ("default", "quiet")
     ]
-    assert ['starts="yes"' in script for script in scripts] == [True, False]
+    assert ['quiet="no"' in script for script in scripts] == [True, False]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 # Part of a test double, written as Debian's own helpers write such scripts.
 set -e
 
-starts="@STARTS@"
+quiet="@QUIET@"
+migrates="@MIGRATES@"
 
 if [ "$1" = "configure" ]; then
     if ! getent group rstudio-pm >/dev/null; then
@@ -29,6 +30,10 @@ if [ "$1" = "configure" ]; then
     # By content and not by time: every build's files bear the same time.
     python3 -m compileall -q --invalidation-mode checked-hash /opt/rstudio-pm/lib || true
 
+    if [ "$migrates" = "yes" ] && [ -n "$2" ]; then
+        runuser -u rstudio-pm -- /opt/rstudio-pm/bin/rstudio-pm --migrate
+    fi
+
     deb-systemd-helper unmask rstudio-pm.service >/dev/null || true
     if deb-systemd-helper --quiet was-enabled rstudio-pm.service; then
         deb-systemd-helper enable rstudio-pm.service >/dev/null || true
@@ -38,7 +43,7 @@ if [ "$1" = "configure" ]; then
 
     if [ -d /run/systemd/system ]; then
         systemctl --system daemon-reload >/dev/null || true
-        if [ "$starts" = "yes" ]; then
+        if [ "$quiet" = "no" ]; then
             if [ -n "$2" ]; then
                 action=restart
             else

@@ -41,6 +41,7 @@ class App:
         self._log = log
         self._licence = licence.Watch(licence_type)
         self.offline = False
+        self.starting = False
         self.downloads: deque[tuple[str, str, int]] = deque(maxlen=100_000)
 
     def __call__(self, request: Request) -> Response:
@@ -51,7 +52,11 @@ class App:
         if path in ("/", "/__ping__"):
             if self._licence.missing():
                 return Response(402, b"this node has no licence\n")
+            if path == "/" and self.starting:
+                return Response(503, b"this node is starting\n")
             return self._front(request) if path == "/" else Response(200, b"ok\n")
+        if self.starting:
+            return Response(503, b"this node is starting\n")
         if request.method not in ("GET", "HEAD"):
             return Response(405, b"only GET and HEAD\n")
         parts = path[1:].split("/")
@@ -79,6 +84,8 @@ class App:
 
     def _api(self, parts: list[str]) -> Response:
         if parts == ["status"]:
+            if facts.enabled("STATUS_CLOSED"):
+                return Response(401, b"log in first\n")
             return _json({"version": facts.VERSION, "bioc_versions": [], "stand_in": True})
         try:
             if parts == ["repos"]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import subprocess
 import sys
 import threading
 import time
@@ -64,21 +66,28 @@ class Service:
 
     def run(self) -> int:
         """Serve until told to stop and return the exit code; raises ConfigError, DatabaseError or OSError."""
+        port = self._listen_early() if facts.enabled("PING_EARLY") else 0
         schema.ensure(self._main, self._usage, self._log)
         publish.ensure_indexes(self._main, self._config.data_dir)
-        port = self._listen()
+        port = port or self._listen()
         nodes.register(self._main, f"{facts.node_name()}:{port}")
         # From here on a stop is an orderly one; before, it just ends the process, and a migration with it.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda _number, _frame: self._ask_to_stop())
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        self._web.serve()
+        if self._app.starting:
+            self._app.starting = False
+        else:
+            self._web.serve()
+        if facts.enabled("WORKER"):
+            subprocess.Popen([sys.executable, *sys.argv[:1], "--worker", str(self._config.path)])
         threads = [threading.Thread(target=self._watch, daemon=True)]
         if self._usage:
             threads.append(threading.Thread(target=self._count, args=(self._usage,), daemon=True))
         for thread in threads:
             thread.start()
         self._log(f"version {facts.VERSION}: the Package Manager service is ready on port {port} ({facts.NOTICE})")
+        _tell_systemd("READY=1")
         os.read(self._ended, 1)
         self._stop.set()
         self._log("stopping")
@@ -92,6 +101,13 @@ class Service:
     def _ask_to_stop(self) -> None:
         # Event.set() takes a lock that the main thread, which a signal interrupts, may hold itself: it hung for good.
         os.write(self._end, b"x")
+
+    def _listen_early(self) -> int:
+        """Answer before the schema is moved, to /__ping__ alone."""
+        self._app.starting = True
+        port = self._listen()
+        self._web.serve()
+        return port
 
     def _listen(self) -> int:
         http, https = self._config.listeners()
@@ -197,6 +213,21 @@ class Service:
                     )
 
 
+def _tell_systemd(state: str) -> None:
+    """Send a state to who started this process, where it wants to hear of it (Type=notify)."""
+    if place := os.environ.get("NOTIFY_SOCKET"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as speaker:
+            speaker.sendto(state.encode(), place.replace("@", "\0", 1) if place.startswith("@") else place)
+
+
+def _work(config: settings.Settings) -> int:
+    """Be a worker: a process beside the server that has a session of its own, and outlives it unless it is told."""
+    session = database.main_session(config)
+    while True:
+        session.run("SELECT 1")
+        time.sleep(1)
+
+
 def _prepare(config: settings.Settings, log: Log) -> None:
     """Check the configuration and make the data directory and the key; raises ConfigError."""
     for text in config.unknown():
@@ -215,16 +246,29 @@ def _prepare(config: settings.Settings, log: Log) -> None:
     secret.read_key(config.key_path)
 
 
+def _migrate(config: settings.Settings, log: Log) -> int:
+    """Move the schema without starting, as the scripts of a package may."""
+    try:
+        schema.ensure(database.main_session(config), database.usage_session(config), log)
+    except database.DatabaseError as error:
+        log(f"can't migrate: {error}")
+        return EXIT_FAILED
+    return 0
+
+
 def main(arguments: list[str]) -> int:
     """Run rstudio-pm."""
-    path = settings.DEFAULT_FILE
+    path, alone = settings.DEFAULT_FILE, ""
     if arguments == ["--version"]:
         print(facts.version_line("rstudio-pm"))
         return 0
+    if arguments[:1] in (["--migrate"], ["--worker"]):
+        alone, *arguments = arguments
+        arguments = ["--config", *arguments] if arguments else []
     if len(arguments) == 2 and arguments[0] in ("--config", "-c"):
         path = arguments[1]
     elif arguments:
-        print("usage: rstudio-pm [--config FILE] | --version", file=sys.stderr)
+        print("usage: rstudio-pm [--config FILE] | --migrate [FILE] | --version", file=sys.stderr)
         return 2
     os.umask(0o077)
     default_log = facts.rooted("/var/log/rstudio/rstudio-pm/rstudio-pm.log")
@@ -234,6 +278,10 @@ def main(arguments: list[str]) -> int:
     except ConfigError as error:
         Log(default_log)(f"can't start: {error}")
         return EXIT_FAILED
+    if alone == "--worker":
+        return _work(config)
+    if alone:
+        return _migrate(config, log)
     log(f"version {facts.VERSION} starts as node {facts.node_name()} ({facts.NOTICE})")
     try:
         if facts.enabled("FAIL_START"):

@@ -19,8 +19,9 @@ DEFAULT_FILE = "/etc/rstudio-pm/rstudio-pm.gcfg"
 class Settings:
     """Reads one key at a time; names are case-insensitive."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Document, path: Path = Path(DEFAULT_FILE)) -> None:
         self.document = document
+        self.path = path
 
     def text(self, name: str, default: str = "") -> str:
         """Return the last value of Section.Key; the environment wins over the file."""
@@ -99,7 +100,7 @@ class Settings:
 def load(path: Path) -> Settings:
     """Return the settings in the file; raises ConfigError."""
     try:
-        return Settings(parse(path.read_text("utf-8")))
+        return Settings(parse(path.read_text("utf-8")), path)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"the configuration file {path} can't be read: {error}") from error
     except ConfigError as error:
