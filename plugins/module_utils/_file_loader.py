@@ -42,7 +42,12 @@ def make_folder(path: str, mode: int = 0o755) -> None:
     make_parents(path)
     # never wider than it will be
     os.mkdir(path, mode & 0o700)
-    os.chmod(path, mode)
+    # not by its name: where others may write, another could be in its place by now
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fchmod(descriptor, mode)
+    finally:
+        os.close(descriptor)
 
 
 def make_parents(path: str) -> None:

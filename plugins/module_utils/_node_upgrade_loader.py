@@ -24,7 +24,12 @@ from ansible_collections.rspm.ha.plugins.module_utils._node_upgrade import (
     start_undone,
     unpack_refused,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._package_loader import PackageTool, make_whole, read_ahead
+from ansible_collections.rspm.ha.plugins.module_utils._package_loader import (
+    PackageTool,
+    make_whole,
+    read_ahead,
+    require_apart,
+)
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
 from ansible_collections.rspm.ha.plugins.module_utils._product import UNIT
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner
@@ -81,6 +86,8 @@ class NodeUpgrade:
             request = replace(request, path="")
         running = bool(remains.processes) or service.unit.running
         plan = plan_node(service.package, service.unit, service.api, running, request, planning=planning)
+        if plan.install and request.path:
+            require_apart(request.path)
         return Observed(service, remains, plan)
 
     def carry_out(self, seen: Observed, timeline: Timeline) -> ApiState:

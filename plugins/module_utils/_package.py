@@ -240,6 +240,16 @@ def file_missing(path: str) -> Problem:
     )
 
 
+def not_apart(path: str, place: str) -> Problem:
+    """Return the problem of a package, or its folder, that the service's account could put another one in place of."""
+    return Problem(
+        "package-folder",
+        f"the service's account may write to {place}" if place != path else f"the service's account may write {path}",
+        f"What is installed from {path} is run as root, and could be swapped for something else until then",
+        "Set rspm_package_folder to a folder that only root may write, or remove it from the inventory",
+    )
+
+
 def space_to_stage(folder: str, size: int) -> list[tuple[str, int]]:
     """Return (folder, bytes) that fetching a file of this size needs."""
     return [(folder, size + 64 * _MEBIBYTE)]

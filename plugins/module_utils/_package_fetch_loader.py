@@ -14,7 +14,7 @@ from ansible.module_utils.urls import open_url
 
 from ansible_collections.rspm.ha.plugins.module_utils import _package as package
 from ansible_collections.rspm.ha.plugins.module_utils._file_loader import make_folder
-from ansible_collections.rspm.ha.plugins.module_utils._package_loader import free_bytes
+from ansible_collections.rspm.ha.plugins.module_utils._package_loader import free_bytes, require_apart
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, raise_any
 
 # URLError and time-outs are OSErrors
@@ -24,15 +24,19 @@ _FETCH_ERRORS = (OSError, HTTPException, AnsibleConnectionError, ValueError)
 def prepare_folder(path: str) -> None:
     """Make the staging folder, readable by the package managers' own users and writable by root only."""
     make_folder(path)
+    require_apart(path)
     os.chmod(path, 0o755)
 
 
 def place(path: str, target: str) -> None:
     """Move a verified file into the staging folder in one step."""
-    os.chmod(path, 0o644)
-    os.chown(path, 0, 0)
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fchmod(descriptor, 0o644)
+        os.fchown(descriptor, 0, 0)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
     os.replace(path, target)
 
 

@@ -14,8 +14,10 @@ from dataclasses import dataclass
 
 from ansible_collections.rspm.ha.plugins.module_utils import _package as package
 from ansible_collections.rspm.ha.plugins.module_utils import _package_tools as tools
+from ansible_collections.rspm.ha.plugins.module_utils._account_files.host import find_account, swappable
 from ansible_collections.rspm.ha.plugins.module_utils._file_loader import read_text
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
+from ansible_collections.rspm.ha.plugins.module_utils._product import ACCOUNT
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import CompletedCommand, Runner, command_failed
 
 _TIMEOUT = 1800.0
@@ -37,6 +39,13 @@ def sha256_of(path: str) -> str:
         for chunk in iter(lambda: file.read(1 << 20), b""):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def require_apart(path: str) -> None:
+    """Raise DomainError where the service's account could swap what is installed as root."""
+    place = swappable(path, find_account(ACCOUNT))
+    if place:
+        raise DomainError(package.not_apart(path, place))
 
 
 def read_ahead(path: str) -> None:
@@ -188,6 +197,7 @@ def make_whole(
     just looked. Returns the new state, but not whether it is held; raises DomainError where it is not the wanted one.
     """
     said = ""
+    require_apart(path)
     if repair:
         tool.repair()
         before = None

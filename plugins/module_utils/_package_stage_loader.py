@@ -14,7 +14,12 @@ from dataclasses import dataclass, replace
 
 from ansible_collections.rspm.ha.plugins.module_utils import _package as package
 from ansible_collections.rspm.ha.plugins.module_utils._package_fetch_loader import fetch, place, prepare_folder
-from ansible_collections.rspm.ha.plugins.module_utils._package_loader import PackageTool, free_bytes, remove
+from ansible_collections.rspm.ha.plugins.module_utils._package_loader import (
+    PackageTool,
+    free_bytes,
+    remove,
+    require_apart,
+)
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, merged, raise_any
 from ansible_collections.rspm.ha.plugins.module_utils._version import package_url, parse_version, same_version
 
@@ -58,6 +63,7 @@ def stage(tool: PackageTool, request: StageRequest, *, check_mode: bool) -> Stag
     checksum = package.parse_checksum(request.checksum) if request.checksum or request.source == "url" else ""
     state = tool.state()
     target = _target(tool, request)
+    require_apart(target)
     if state.installed and same_version(state.version, request.version):
         return Staged(target if os.path.exists(target) else "", checksum, 0, False, state.version)
     found = _verified(tool, request, target, checksum)

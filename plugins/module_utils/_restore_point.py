@@ -281,6 +281,51 @@ def judge_files(expected: Mapping[str, str], found: Mapping[str, str], path: str
     ]
 
 
+def parse_known(text: str) -> dict[str, str]:
+    """Return the SHA-256 of the saved package by its name, as a node's own file has it; empty for one that has none."""
+    try:
+        found = json.loads(text)
+        return {str(name): str(digest) for name, digest in found.items()}
+    except (ValueError, AttributeError):
+        return {}
+
+
+def judge_package(now: Metadata, name: str, known: str, target: str) -> list[Problem]:
+    """Return why the saved package may not be installed here.
+
+    name: that the package of the version has on this host. known: its SHA-256 as root on this node knows it, "" = not.
+    """
+    if now.package != name:
+        return [
+            Problem(
+                "restore-point",
+                f"the restore point names {now.package} as the package of {now.from_version}, which is {name} here",
+                "The package is installed as root, and what names it may be written by the service's account",
+                f"Copy {name} to {target.rpartition('/')[0]} as root, and correct the name in {METADATA}",
+            )
+        ]
+    if known:
+        return []
+    return [
+        Problem(
+            "restore-point-package",
+            f"nothing on this node but the shared storage knows the SHA-256 of {now.package}",
+            "It is installed as root, and the service's account may write to that storage",
+            f"Copy it as root from another node's {target}, or from the vendor, to {target} here, and {_REPEAT}",
+        )
+    ]
+
+
+def not_readable(path: str, said: str) -> Problem:
+    """Return the problem of a file of the restore point that can't be taken over."""
+    return Problem(
+        "restore-point",
+        f"{path} can't be read ({said})",
+        "What it would restore is not at hand; a link in its way is not followed",
+        f"Bring the file back from a backup of the shared storage, and {_REPEAT}",
+    )
+
+
 def tool_failed(argv: list[str], rc: int, said: str) -> Problem:
     """Return the problem of a command that did not do its work. rc: 124 out of time, 127 not there."""
     name = next((word for word in argv if word.startswith("pg_")), "")

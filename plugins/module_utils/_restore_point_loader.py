@@ -10,6 +10,7 @@ older one goes when the newer is whole and named in restore-point.json.
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from contextlib import closing, suppress
@@ -18,9 +19,10 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ansible_collections.rspm.ha.plugins.module_utils import _restore_point as point
+from ansible_collections.rspm.ha.plugins.module_utils._account_files.host import find_account, sum_as, take_over
 from ansible_collections.rspm.ha.plugins.module_utils._account_loader import as_account
 from ansible_collections.rspm.ha.plugins.module_utils._database import Database
-from ansible_collections.rspm.ha.plugins.module_utils._file_loader import read_text
+from ansible_collections.rspm.ha.plugins.module_utils._file_loader import make_folder, read_text, write_file
 from ansible_collections.rspm.ha.plugins.module_utils._package import STAGING_FOLDER, staged_name
 from ansible_collections.rspm.ha.plugins.module_utils._package_fetch_loader import place, prepare_folder
 from ansible_collections.rspm.ha.plugins.module_utils._package_loader import load_host, remove, sha256_of
@@ -41,6 +43,8 @@ from ansible_collections.rspm.ha.plugins.module_utils._service_loader import loa
 from ansible_collections.rspm.ha.plugins.module_utils._session_watch_loader import load_left_sessions
 from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import RestoreState
 
+# The sum of the saved package, on each node; the account owns what lies beside the restore point
+KNOWN_PATH = "/var/lib/rspm-ha/restore-point-package.json"
 _QUICK = 60.0
 _COPY_TIMEOUT = 1800.0
 _DUMP_TIMEOUT = 6 * 3600.0
@@ -138,33 +142,61 @@ class Store:
         """Have the saved package in this node's staging folder; returns its path ("" = none saved), and if changed."""
         if not now.package:
             return "", False
+        host = load_host()
         target = f"{STAGING_FOLDER}/{now.package}"
-        if os.path.isfile(target) and sha256_of(target) == now.files[now.package]:
+        own = sha256_of(target) if os.path.isfile(target) else ""
+        known = self._known().get(now.package, "")
+        raise_any(
+            point.judge_package(now, staged_name(host.family, now.from_version, host.machine), own or known, target)
+        )
+        if own == (known or own):
             return target, False
         if not check_mode:
             prepare_folder(STAGING_FOLDER)
             workshop = tempfile.mkdtemp(prefix=".part-", dir=STAGING_FOLDER)
             try:
-                os.chown(workshop, *self._ids())
-                place(self._fetch(now, now.package, workshop), target)
+                place(self._fetch(now, now.package, workshop, known), target)
             finally:
                 remove(workshop)
         return target, True
+
+    def package_sum(self, package: str) -> str:
+        """Return the SHA-256 of the saved package as root on this node knows it, "" where it does not.
+
+        What is written beside the restore point is the service's account's, and root installs the package.
+        """
+        own = f"{STAGING_FOLDER}/{package}"
+        return (sha256_of(own) if package and os.path.isfile(own) else "") or self._known().get(package, "")
+
+    def keep_sum(self, package: str, sha256: str, *, check_mode: bool) -> bool:
+        """Keep the sum of the saved package where only root may write; returns whether it was not kept yet."""
+        wanted = {package: sha256}
+        if self._known() == wanted:
+            return False
+        if not check_mode:
+            make_folder(os.path.dirname(KNOWN_PATH))
+            write_file(KNOWN_PATH, json.dumps(wanted) + "\n", 0o644)
+        return True
+
+    @staticmethod
+    def _known() -> dict[str, str]:
+        return point.parse_known(read_text(KNOWN_PATH) or "")
 
     def configure(self, now: point.Metadata, *, check_mode: bool) -> list[str]:
         """Have the saved configuration, and the key where it is the node's own, on this node; returns what changed."""
         wanted = [(point.CONFIG, CONFIG_PATH, 0o640)]
         if now.key_path == KEY_PATH:
             wanted.append((point.KEY, KEY_PATH, 0o600))
-        ids = self._ids()
+        ids, account = self._ids(), find_account(ACCOUNT)
         changed = []
         for name, path, mode in wanted:
-            if os.path.exists(path) and sha256_of(path) == now.files[name]:
+            if sum_as(account, path, _QUICK) == now.files[name]:
                 continue
             changed.append(path)
             if not check_mode:
                 with Candidate(ACCOUNT, ids) as private:
-                    save(path, read_text(self._fetch(now, name, private.folder)) or "", mode, ids)
+                    copy = self._fetch(now, name, private.folder, now.files[name])
+                    save(path, read_text(copy) or "", mode, ids)
         return changed
 
     def _fill(self, new: point.Metadata) -> point.Metadata:
@@ -191,10 +223,15 @@ class Store:
             self._postgres(database, dump.database, ["pg_dump", "-Fc", *only, "--file", f"{folder}/{dump.file}"])
             self._do(["pg_restore", "--list", f"{folder}/{dump.file}"], timeout=_COPY_TIMEOUT)
         self._do(["sync", *(f"{folder}/{name}" for name in names), folder], timeout=_COPY_TIMEOUT)
+        files = self._sums(folder, names)
+        if package:
+            # root's own sum of it, which that of the copy has to be
+            saved = {package: sha256_of(f"{STAGING_FOLDER}/{package}")}
+            raise_any(point.judge_files(saved, files, folder))
         return replace(
             new,
             server_version=version,
-            files=self._sums(folder, names),
+            files=files,
             package=package,
             key_path=config.key_path if config.key_hash else "",
         )
@@ -255,14 +292,16 @@ class Store:
         self._do(["install", "-m", "0600", "--", source, target], timeout=_COPY_TIMEOUT)
         self._do(["sync", target], timeout=_COPY_TIMEOUT)
 
-    def _fetch(self, now: point.Metadata, name: str, folder: str) -> str:
-        """Copy one file into a local folder of the account's, verify it, and return its path."""
-        self._copy(f"{self.path}/{now.folder}/{name}", f"{folder}/{name}")
-        problems = point.judge_files(
-            {name: now.files[name]}, {name: sha256_of(f"{folder}/{name}")}, f"{self.path}/{now.folder}"
-        )
+    def _fetch(self, now: point.Metadata, name: str, folder: str, wanted: str) -> str:
+        """Take one file over into a local folder of root's, verify the copy, and return its path."""
+        path, copy = f"{self.path}/{now.folder}/{name}", f"{folder}/{name}"
+        try:
+            found = take_over(find_account(ACCOUNT), path, copy, _COPY_TIMEOUT)
+        except OSError as error:
+            raise DomainError(point.not_readable(path, error.strerror or str(error))) from error
+        problems = point.judge_files({name: wanted}, {name: found}, f"{self.path}/{now.folder}")
         raise_any(problems)
-        return f"{folder}/{name}"
+        return copy
 
     def _sums(self, folder: str, names: list[str]) -> dict[str, str]:
         """Return the SHA-256 of the files that can be read, by name."""

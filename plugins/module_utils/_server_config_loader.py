@@ -96,7 +96,10 @@ def has_cli() -> bool:
 
 
 class Candidate:
-    """A configuration that is not in place yet, in a folder that only the service's account reads; gone afterwards."""
+    """A configuration that is not in place yet: files of the service's account in a folder of root's; gone afterwards.
+
+    The account reads them, but can't put anything else in their place.
+    """
 
     def __init__(self, account: str, ids: tuple[int, int]) -> None:
         """Make the folder on a file system that no reboot keeps."""
@@ -105,8 +108,8 @@ class Candidate:
         self.folder = tempfile.mkdtemp(prefix="rspm-ha-", dir="/run")
 
     def __enter__(self) -> Candidate:
-        """Give the folder to the account."""
-        os.chown(self.folder, *self._ids)
+        """Let the account pass."""
+        os.chmod(self.folder, 0o711)
         return self
 
     def __exit__(self, *_error: object) -> None:

@@ -32,12 +32,14 @@ options:
         where the one that is there belongs to another upgrade, or to a restore, that is not finished.
       - V(in_use) notes that from here on the schema may move.
       - V(restored) puts back databases and the shared key.
-      - V(staged) puts the saved package into this node's staging folder. What the service's account may write is
-        trusted with that; where a checksum is known, M(rspm.ha.package_stage) compares it afterwards.
+      - V(known) keeps O(sha256) of O(package) on this node, where only root may write. Whatever is on the shared
+        storage may be the service's account's.
+      - V(staged) puts the saved package into this node's staging folder. One that is there already stays, unless
+        V(known) was told another sum; one from the shared storage has to have the sum that V(known) was told.
       - V(configured) puts back this node's configuration, and the key where each node has its own copy. For stopped
         nodes.
     type: str
-    choices: [observed, created, in_use, restored, staged, configured]
+    choices: [observed, created, known, in_use, restored, staged, configured]
     default: observed
   run_id:
     description: Id of the run that makes it, RV(rspm.ha.cluster_lock#module:lock.run_id). For O(state=created).
@@ -47,6 +49,12 @@ options:
     type: str
   to_version:
     description: Version that it gets. For O(state=created).
+    type: str
+  package:
+    description: File name of the saved package. For O(state=known).
+    type: str
+  sha256:
+    description: Its SHA-256, RV(package_sha256) of the node that saved it. For O(state=known).
     type: str
   database:
     description: The databases, with the role that the nodes use. For O(state=created) and O(state=restored).
@@ -174,6 +182,13 @@ package:
   returned: success
   type: str
   sample: rstudio-pm_2026.04.0_amd64.deb
+package_sha256:
+  description:
+    - With O(state=created) the SHA-256 of the package as root on this node knows it, not as the shared storage says it.
+    - Else empty.
+  returned: success
+  type: str
+  sample: b94d27b9934d3e08a52e52d7da7dabfac484efe37a5380ee9088f7ace2efcde9
 configured:
   description: Files that O(state=configured) has, or would have, put back on this node.
   returned: success
@@ -236,6 +251,10 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         package, changed = store.stage(now, check_mode=module.check_mode)
     elif wanted == "configured":
         configured = store.configure(now, check_mode=module.check_mode)
+    elif wanted == "known":
+        changed = store.keep_sum(
+            module.params["package"], module.params["sha256"].lower(), check_mode=module.check_mode
+        )
     elif wanted != "observed":
         after = move(module, store, now)
         package = after.package
@@ -249,6 +268,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         "created": after.created,
         "files": dict(after.files),
         "package": package,
+        "package_sha256": store.package_sum(package) if wanted == "created" else "",
         "configured": configured,
         "diff": {
             "before": f"restore point {now.state.value}\n",
@@ -264,17 +284,20 @@ def main() -> None:
             "path": {"type": "path", "required": True},
             "state": {
                 "type": "str",
-                "choices": ["observed", "created", "in_use", "restored", "staged", "configured"],
+                "choices": ["observed", "created", "known", "in_use", "restored", "staged", "configured"],
                 "default": "observed",
             },
             "run_id": {"type": "str"},
             "from_version": {"type": "str"},
             "to_version": {"type": "str"},
+            "package": {"type": "str"},
+            "sha256": {"type": "str"},
             "database": {"type": "dict", "options": REQUIRED_DATABASE_OPTIONS},
         },
         required_if=[
             ("state", "created", ["run_id", "from_version", "to_version", "database"]),
             ("state", "restored", ["database"]),
+            ("state", "known", ["package", "sha256"]),
         ],
         supports_check_mode=True,
     )

@@ -164,7 +164,9 @@ def node(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         monkeypatch.setattr(module, "ACCOUNT", ACCOUNT)
     for module in (loader, service_loader):
         monkeypatch.setattr(module, "CONFIG_PATH", f"{folder}/etc/rstudio-pm.gcfg")
+    shutil.chown(folder / "cache", "root", "root")
     monkeypatch.setattr(loader, "STAGING_FOLDER", f"{folder}/cache")
+    monkeypatch.setattr(loader, "KNOWN_PATH", f"{folder}/root/restore-point-package.json")
     monkeypatch.setattr(loader, "load_host", lambda: host)
     monkeypatch.setattr(loader, "_SESSION_TIMEOUT", 0.3)
     yield folder
@@ -285,7 +287,14 @@ def test_package_and_configuration_come_back_to_a_node(server: Server, node: Pat
     assert store.stage(made, check_mode=False) == (str(package), False)
     assert store.configure(made, check_mode=False) == []
     old = config.read_text()
+    sha256 = store.package_sum(made.package)
     package.unlink()
+    with pytest.raises(DomainError, match="nothing on this node but the shared storage knows"):
+        store.stage(made, check_mode=False)
+    assert store.keep_sum(made.package, sha256, check_mode=True) and not (node / "root").exists()
+    assert store.keep_sum(made.package, sha256, check_mode=False)
+    assert not store.keep_sum(made.package, sha256, check_mode=False)
+    assert store.package_sum(made.package) == sha256
     config.write_text("[HTTP]\nListen = :1\n")
     assert store.stage(made, check_mode=True) == (str(package), True) and not package.exists()
     assert store.configure(made, check_mode=True) == [str(config)] and config.read_text() != old
@@ -349,6 +358,9 @@ def test_the_module_goes_through_all_states_and_is_idempotent(server: Server, no
     assert run("restored", True) == (True, "restored")
     assert run("restored") == (True, "restored")
     assert run("restored") == (False, "restored")
+    assert run("known", True, package="x.deb", sha256="0" * 64) == (True, "restored")
+    assert run("known", package="x.deb", sha256="0" * 64) == (True, "restored")
+    assert run("known", package="x.deb", sha256="0" * 64) == (False, "restored")
     assert run("staged") == (False, "restored")
     assert run("configured") == (False, "restored")
     assert run("in_use") == (True, "in_use")
