@@ -154,8 +154,8 @@ def left_alone(cause: Problem, host: str, request: UpgradeRequest) -> Problem:
         check=cause.check,
         found=f"rstudio-pm {request.version} runs on {host} and is not healthy yet; it was left alone, since it may be "
         f"moving the schema. {cause.found}",
-        why="A move of the schema that is cut may leave databases that no version can use. The other nodes stay "
-        "stopped and blocked until this one is healthy",
+        why="A move of the schema that is cut may leave databases that no version can use. No node that is stopped now "
+        "starts before this one is healthy",
         fix=f"Watch it on {host}: journalctl --follow --unit {UNIT}. Then run the same command again: it goes on where "
         f"the node is healthy, and else waits for it once more (rspm_health_timeout seconds){back}",
     )

@@ -9,8 +9,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ansible_collections.rspm.ha.plugins.module_utils import _service_loader as service_loader
+from ansible_collections.rspm.ha.plugins.module_utils._node_upgrade import (
+    AfterFailure,
+    UpgradePlan,
+    UpgradeRequest,
+    after_failure,
+)
 from tests.unit.node_upgrade_machine import FIRST, NEW, Machine, run, simulated, steps
 
 
@@ -85,3 +93,13 @@ def test_what_runs_the_wanted_version_is_never_stopped(machine: Machine) -> None
     assert machine.running == NEW and not machine.blocked and machine.events == []
     machine.health = 402
     assert not run(machine, allow_unlicensed=True)["changed"]
+
+
+@given(st.booleans(), st.booleans(), st.booleans(), st.integers(0, 9))
+def test_only_what_another_node_follows_is_stopped(start: bool, first: bool, alive: bool, restarts: int) -> None:
+    request = UpgradeRequest(NEW, "", "upgrade", first=first)
+    way = after_failure(UpgradePlan(start=start), request, restarts, alive=alive)
+    assert way is not AfterFailure.STOP or (start and not first)
+    assert way is AfterFailure.LEAVE or start, "what was found running is nobody's to stop"
+    if first and start and alive and restarts == 0:
+        assert way is AfterFailure.LEAVE
