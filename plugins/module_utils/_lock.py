@@ -6,8 +6,9 @@
 
 A lock outlives the process that took it, so the question is when its holder is gone. Age is no answer: a dump of a
 large database is silent for as long as it takes, and a second run beside it would do harm. So a holder is gone only
-where that can be known: its controller's kernel still runs and says that the process has ended. From anywhere else a
-person has to break the lock, and is told how.
+where that can be known: its controller's kernel still runs and says that the process has ended; or its lease, which is
+renewed beside the run for as long as it lives, is certainly over (_lock_lease). Else a person has to break the lock,
+and is told how.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, fields, replace
 
+from ansible_collections.rspm.ha.plugins.module_utils._lock_lease.rules import LEASE
 from ansible_collections.rspm.ha.plugins.module_utils._problem import PLAYBOOK, DomainError, Problem
 from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import LockView
 
@@ -52,7 +54,8 @@ class LockRecord:
 class Request:
     """What a run wants.
 
-    run_id: the id of the work if it is new. gone: the holder that the controller has found to have ended, or "".
+    run_id: the id of the work if it is new. gone: the holder that the controller has found to have ended, LIVES where
+    it has found it alive, "" where it can't tell.
     keeps: the run_id that this run already holds the lock for; then it must still be so. "" for a first request.
     """
 
@@ -76,10 +79,10 @@ class Decision:
     says: str
 
 
-def may_take(current: LockRecord | None, request: Request, now: str) -> Decision:
+def may_take(current: LockRecord | None, request: Request, now: str, over: bool = False) -> Decision:
     """Return whether the lock is free, ours, to be taken over, or not to be had.
 
-    current: what is held, None for nothing. now: UTC, as in LockRecord.
+    current: what is held, None for nothing. now: UTC, as in LockRecord. over: whether its lease is.
     """
     if request.keeps and (current is None or (current.holder, current.run_id) != (request.holder, request.keeps)):
         lost = "free" if current is None else describe(current)
@@ -104,7 +107,8 @@ def may_take(current: LockRecord | None, request: Request, now: str) -> Decision
         renewed = replace(current, phase=request.phase, updated=now, node=request.node) if moved else None
         return Decision(LockView.OURS, renewed, says)
     follows = same_work or ((current.verb, request.verb) in _SUCCESSORS and current.target == request.target)
-    if request.gone and request.gone == current.holder and follows:
+    gone = request.gone == current.holder if request.gone else over
+    if follows and gone:
         taken = replace(
             current,
             holder=request.holder,
@@ -145,8 +149,9 @@ def refusal(says: str) -> DomainError:
             check="cluster-lock",
             found=f"The cluster is {says}",
             why="Two runs at once would stop, start and upgrade nodes against each other",
-            fix="Wait for its end. If its holder is gone, run the same command again on the controller that held it, "
-            "which takes the lock over; from anywhere else break it as shown, after making sure that nothing runs",
+            fix="Wait for its end. If its run is gone, the same command takes the lock over: at once on the controller "
+            f"that held it, from anywhere else {LEASE * 4 // 180} minutes after the last sign of the run; or break it "
+            "as shown, after making sure that nothing runs",
         )
     )
 

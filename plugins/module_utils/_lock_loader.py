@@ -8,6 +8,7 @@ The folder holds one file for each time the lock was taken, numbered without gap
 000002.json, ... The newest says who holds it, unless NNNNNN.released lies beside it. Taking means to create the next
 number, which only one can: link(2) of a finished file fails on NFS 3 and 4 as everywhere if the name is there. So
 neither a stale directory listing nor a slow reader can make two winners, and a take-over needs no removal of anything.
+NNNNNN.alive is the lease: it says for how many seconds, and its time of change, which the storage sets, since when.
 Source: open(2) and link(2), on O_EXCL and NFS.
 """
 
@@ -22,12 +23,20 @@ import re
 import select
 import signal
 import socket
+import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Callable
 
 from ansible_collections.rspm.ha.plugins.module_utils._file_loader import sync_folder
 from ansible_collections.rspm.ha.plugins.module_utils._lock import LockRecord, ProcessId, parse, render
+from ansible_collections.rspm.ha.plugins.module_utils._lock_lease.rules import (
+    ENDED,
+    Sign,
+    is_over,
+    parse_sign,
+    watching,
+)
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
 
 _NUMBERED = re.compile(r"(\d{6})\.json")
@@ -37,10 +46,11 @@ _STALE_ATTEMPTS = 3
 
 @dataclass(frozen=True)
 class StoredLock:
-    """The newest lock: its number (0 = there was none yet), and its record while it is held."""
+    """The newest lock: its number (0 = there was none yet), its record while it is held, the last sign of its lease."""
 
     number: int
     record: LockRecord | None
+    sign: Sign | None = None
 
 
 @dataclass(frozen=True)
@@ -54,8 +64,29 @@ class LockFolder:
 
     def read(self) -> StoredLock:
         """Return the newest lock."""
-        number, text, released = self._as_account(lambda: _read(self.path))
-        return StoredLock(number, None if released or not number else parse(text))
+        number, text, released, alive, at = self._as_account(lambda: _read(self.path))
+        if released or not number:
+            return StoredLock(number, None)
+        record, sign = parse(text), parse_sign(alive, at)
+        if sign:
+            seen = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(sign.at))
+            record = replace(record, updated=max(record.updated, seen))
+        return StoredLock(number, record, sign)
+
+    def is_silent(self, stored: StoredLock) -> bool:
+        """Watch a lease that seems to be over; return whether nothing is renewed and the storage's clock agrees."""
+        if stored.sign is None:
+            return False
+        until = time.monotonic() + watching(stored.sign.lease)
+        while time.monotonic() < until:
+            time.sleep(min(1.0, watching(stored.sign.lease) / 10))
+            if self.read() != stored:
+                return False
+        return is_over(stored.sign, self._as_account(lambda: _now(self.path)))
+
+    def leave(self, number: int) -> None:
+        """Say in our own lease that its run has ended."""
+        self._as_account(lambda: _replace(self.path, f"{number:06}.alive", f"{ENDED}\n"))
 
     def create(self, number: int, record: LockRecord) -> bool:
         """Write the lock of this number; False if someone else has."""
@@ -67,7 +98,7 @@ class LockFolder:
 
     def release(self, number: int, how: dict[str, str]) -> None:
         """Let the lock of this number go; how: kept beside it, for whoever looks back."""
-        self._as_account(lambda: _create(self.path, f"{number:06}.released", json.dumps(how) + "\n"))
+        self._as_account(lambda: _release(self.path, f"{number:06}", json.dumps(how) + "\n"))
 
     def _as_account(self, work: Callable[[], Any]) -> Any:
         """Return what work returns when done in a child process with the account's ids.
@@ -126,20 +157,53 @@ def _with_ids(uid: int, gid: int, work: Callable[[], Any]) -> Any:
     return work()
 
 
-def _read(folder: str) -> tuple[int, str, bool]:
-    """Return number, text, and whether it was released, of the newest lock."""
+def _read(folder: str) -> tuple[int, str, bool, str, float]:
+    """Return number, text, whether it was released, and the lease with its time, of the newest lock."""
     try:
         names = os.listdir(folder)
     except FileNotFoundError:
-        return 0, "", False
+        return 0, "", False, "", 0
     number = max((int(match.group(1)) for match in map(_NUMBERED.fullmatch, names) if match), default=0)
     # a client may cache the listing, but asks the server for a name that it doesn't know
     while os.path.exists(os.path.join(folder, f"{number + 1:06}.json")):
         number += 1
     if not number:
-        return 0, "", False
-    text = _text(os.path.join(folder, f"{number:06}.json"))
-    return number, text, os.path.exists(os.path.join(folder, f"{number:06}.released"))
+        return 0, "", False, "", 0
+    name = os.path.join(folder, f"{number:06}")
+    text = _text(f"{name}.json")
+    return number, text, os.path.exists(f"{name}.released"), *_lease(f"{name}.alive")
+
+
+def _lease(path: str) -> tuple[str, float]:
+    """Return what the lease says and when it was written, "" where there is none."""
+    for _attempt in range(_STALE_ATTEMPTS):
+        try:
+            # an NFS client asks the server anew for the attributes of what it opens
+            with open(path, encoding="utf-8") as file:
+                return file.read(16), os.fstat(file.fileno()).st_mtime
+        except FileNotFoundError:
+            break
+        except OSError as error:
+            if error.errno != errno.ESTALE:
+                raise
+    return "", 0
+
+
+def _now(folder: str) -> float:
+    """Return the time by the storage's clock."""
+    path = _write_temporary(folder, "")
+    try:
+        os.utime(path)
+        with open(path, encoding="utf-8") as file:
+            return os.fstat(file.fileno()).st_mtime
+    finally:
+        os.unlink(path)
+
+
+def _release(folder: str, name: str, text: str) -> None:
+    _create(folder, f"{name}.released", text)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(os.path.join(folder, f"{name}.alive"))
 
 
 def _text(path: str) -> str:
@@ -197,8 +261,12 @@ def this_node() -> str:
 
 def this_operator() -> str:
     """Return user@host of whoever runs this."""
-    user = os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
-    return f"{user}@{socket.gethostname()}"
+    user = os.environ.get("SUDO_USER", "")
+    if not user:
+        # a container may run under an id that it has no name for
+        with contextlib.suppress(KeyError):
+            user = pwd.getpwuid(os.getuid()).pw_name
+    return f"{user or os.getuid()}@{socket.gethostname()}"
 
 
 def this_kernel() -> str:

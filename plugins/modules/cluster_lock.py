@@ -17,13 +17,18 @@ description:
   - The lock outlives the process that took it. A run whose lock is broken or taken over fails the next time that it
     renews the lock, which it does at each phase.
 notes:
-  - A lock has no lease and no age limit. A dump of a large database may be silent for longer than any limit, and a
-    second run beside it would do harm.
-  - A holder counts as gone only where that is known, that is on the controller that it ran on (the same boot of the
-    same kernel, and the same pid namespace). There, a run of the same O(verb) and O(target) takes the lock over at
-    once; so does a C(rollback) of the upgrade to O(target). The id of the work, RV(lock.run_id), is kept.
-  - From anywhere else (another controller, after a reboot of the controller, another container), a person has to break
-    the lock with O(state=free) and O(run_id), after making sure that nothing runs.
+  - The lock has no age limit. A dump of a large database may be silent for longer than any limit, and a second run
+    beside it would do harm. It has a lease instead, O(lease), which a process beside the playbook on the controller
+    renews on the node that it was taken on, over the connection of the task, each thirtieth of it. It ends with the
+    playbook, however that ends. Where the connection is neither C(ssh) nor C(local) there is no lease.
+  - A holder counts as gone only where that is known. On the controller that it ran on (the same boot of the same
+    kernel, and the same pid namespace), by its process. From anywhere else, such as another container, by its lease.
+    That is after four thirds of it by the clock of the node, after all of it by the clock of the storage, and after a
+    tenth of it in which nothing was renewed. A run that can't renew its own for two thirds of it ends itself.
+  - Then a run of the same O(verb) and O(target) takes the lock over; so does a C(rollback) of the upgrade to
+    O(target). The id of the work, RV(lock.run_id), is kept.
+  - In any other case a person has to break the lock with O(state=free) and O(run_id), after making sure that nothing
+    runs.
   - Files are written as the service account, since root may be squashed on NFS. The lock is atomic on NFS 3 and 4
     (link(2)). Each time it is taken leaves one small file, which is the history of who changed the cluster.
 options:
@@ -31,11 +36,12 @@ options:
     description:
       - V(held) takes the lock, or renews it with O(phase).
       - V(free) lets it go at the end of the run that holds it, or breaks it with O(run_id).
+      - V(left) is for a run that ends before its work is done; whoever does the same work next takes it over at once.
       - V(observed) changes nothing and says what V(held) could do.
       - V(identified) is for the controller (C(delegate_to) localhost); it says which process holds a lock that is taken
         from here, and whether the O(holder) of a lock is known to be gone.
     type: str
-    choices: [held, free, observed, identified]
+    choices: [held, free, left, observed, identified]
     required: true
   path:
     description: Folder of the lock, on the shared storage and outside of the data directory.
@@ -53,7 +59,7 @@ options:
     type: str
     default: ""
   holder_gone:
-    description: Holder that O(state=identified) has found to be gone, RV(holder_gone).
+    description: What O(state=identified) has found, RV(holder_gone).
     type: str
     default: ""
   operator:
@@ -78,7 +84,14 @@ options:
       - With O(state=free), breaks the lock of this id, whoever holds it.
     type: str
     default: ""
+  lease:
+    description: Seconds after whose end another run may take over what this one holds and does not renew.
+    type: int
+    default: 900
 attributes:
+  action:
+    support: full
+    description: Renews the lease beside the playbook.
   check_mode:
     support: full
     description: Predicts whether the lock would be had, and writes nothing.
@@ -143,6 +156,15 @@ EXAMPLES = r"""
 - name: The lock is free
   rspm.ha.cluster_lock:
     state: free
+    path: /mnt/rstudio-pm/.rspm-ha/lock
+    uid: 940
+    gid: 940
+    holder: "{{ me.holder }}"
+  run_once: true
+
+- name: The same work may be gone on with from elsewhere
+  rspm.ha.cluster_lock:
+    state: left
     path: /mnt/rstudio-pm/.rspm-ha/lock
     uid: 940
     gid: 940
@@ -251,59 +273,41 @@ from ansible_collections.rspm.ha.plugins.module_utils._lock import (
     LockRecord,
     Request,
     describe,
-    holder_pid,
-    is_gone,
     may_take,
     refusal,
 )
+from ansible_collections.rspm.ha.plugins.module_utils._lock_lease.host import identify, make_request
+from ansible_collections.rspm.ha.plugins.module_utils._lock_lease.rules import LEASE, seems_over
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import LockView
 
 
-def identify(holder: str) -> dict[str, Any]:
-    """Return this controller's run, and whether the holder of a lock is gone."""
-    pid = holder_pid(holder)
-    gone = is_gone(holder, loader.this_kernel(), loader.start_time(pid)) and not loader.is_hidden(pid)
-    return {
-        "changed": False,
-        "holder": str(loader.this_run()),
-        "holder_gone": holder if gone else "",
-        "operator": loader.this_operator(),
-    }
-
-
-def make_request(given: dict[str, Any], node: str) -> Request:
-    """Return what this run wants of the lock."""
-    return Request(
-        run_id=given["run_id"] or loader.new_run_id(),
-        holder=given["holder"],
-        operator=given["operator"],
-        verb=given["verb"],
-        target=given["target"],
-        phase=given["phase"],
-        node=node,
-        gone=given["holder_gone"],
-        keeps=given["run_id"],
-    )
-
-
-def hold(folder: loader.LockFolder, request: Request, now: str, write: bool) -> dict[str, Any]:
-    """Take, take over or renew the lock. Raises DomainError where it is not to be had."""
+def hold(folder: loader.LockFolder, request: Request, now: str, write: bool, seconds: int = LEASE) -> dict[str, Any]:
+    """Take, take over or renew the lock. seconds: of the lease. Raises DomainError where it is not to be had."""
     while True:
         stored = folder.read()
-        decision = may_take(stored.record, request, now)
+        decision = may_take(stored.record, request, now, seems_over(stored.sign, time.time()))
         if decision.view is LockView.HELD:
             raise refusal(decision.says)
+        number = stored.number
         if not write or decision.record is None:
             break
         if decision.view is LockView.OURS:
-            folder.rewrite(stored.number, decision.record)
+            folder.rewrite(number, decision.record)
             break
-        if folder.create(stored.number + 1, decision.record):
+        taken_over_by_lease = decision.view is LockView.TAKEABLE and not request.gone
+        if taken_over_by_lease and not folder.is_silent(stored):
+            raise refusal(decision.says)
+        number += 1
+        if folder.create(number, decision.record):
             break
         # someone else was first: the next look says who (at the latest when the NFS client looks again)
         time.sleep(0.2)
-    return _result(stored.record, decision.record or stored.record, decision, decision.record is not None)
+    result = _result(stored.record, decision.record or stored.record, decision, decision.record is not None)
+    if write:
+        place = [folder.path, str(number), str(folder.uid), str(folder.gid)]
+        result["lease"] = {"seconds": seconds, "number": number, "run_id": result["lock"]["run_id"], "place": place}
+    return result
 
 
 def free(folder: loader.LockFolder, holder: str, run_id: str, now: str, write: bool) -> dict[str, Any]:
@@ -317,6 +321,16 @@ def free(folder: loader.LockFolder, holder: str, run_id: str, now: str, write: b
     if write:
         folder.release(stored.number, {"how": "ended" if own else "broken", "at": now})
     return _result(stored.record, None, None, True)
+
+
+def leave(folder: loader.LockFolder, holder: str, write: bool) -> dict[str, Any]:
+    """Let whoever does the same work take the lock over, if it is the holder's."""
+    stored = folder.read()
+    mine = stored.record is not None and stored.record.holder == holder
+    ended = stored.sign is not None and stored.sign.lease == 0
+    if mine and not ended and write:
+        folder.leave(stored.number)
+    return _result(stored.record, stored.record, None, mine and not ended)
 
 
 def _result(
@@ -340,11 +354,14 @@ def run(given: dict[str, Any], node: str, now: str, write: bool) -> dict[str, An
         return identify(given["holder"])
     folder = loader.LockFolder(given["path"], given["uid"], given["gid"])
     if given["state"] == "held":
-        return hold(folder, make_request(given, node), now, write)
+        return hold(folder, make_request(given, node), now, write, given["lease"])
+    if given["state"] == "left":
+        return leave(folder, given["holder"], write)
     if given["state"] == "free":
         return free(folder, given["holder"], given["run_id"], now, write)
-    record = folder.read().record
-    return _result(record, record, may_take(record, make_request(given, node), now), False)
+    stored = folder.read()
+    over = seems_over(stored.sign, time.time())
+    return _result(stored.record, stored.record, may_take(stored.record, make_request(given, node), now, over), False)
 
 
 def main() -> None:
@@ -353,7 +370,7 @@ def main() -> None:
     place = ["path", "uid", "gid"]
     module = AnsibleModule(
         argument_spec={
-            "state": {"type": "str", "required": True, "choices": ["held", "free", "observed", "identified"]},
+            "state": {"type": "str", "required": True, "choices": ["held", "free", "left", "observed", "identified"]},
             "path": {"type": "path"},
             "uid": {"type": "int"},
             "gid": {"type": "int"},
@@ -364,8 +381,9 @@ def main() -> None:
             "target": text,
             "phase": text,
             "run_id": text,
+            "lease": {"type": "int", "default": LEASE},
         },
-        required_if=[("state", "held", place), ("state", "free", place), ("state", "observed", place)],
+        required_if=[("state", state, place) for state in ("held", "free", "left", "observed")],
         supports_check_mode=True,
     )
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -24,6 +24,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._lock import (
     refusal,
     render,
 )
+from ansible_collections.rspm.ha.plugins.module_utils._lock_lease.rules import LIVES
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import LockView
 
@@ -85,6 +86,21 @@ def test_only_the_same_work_follows_a_holder_that_is_gone(change: dict[str, str]
     if view is LockView.TAKEABLE:
         assert decision.record is not None
         assert (decision.record.run_id, decision.record.operator) == (ANNA.run_id, "ben@ops2")
+
+
+@pytest.mark.parametrize(
+    ("change", "view"),
+    [
+        ({}, LockView.TAKEABLE),
+        ({"verb": "rollback"}, LockView.TAKEABLE),
+        ({"verb": "migrate"}, LockView.HELD),
+        ({"gone": LIVES}, LockView.HELD),
+        ({"gone": "boot:ns/4711/99"}, LockView.HELD),
+    ],
+)
+def test_a_lease_that_is_over_counts_unless_its_holder_is_seen_alive(change: dict[str, str], view: LockView) -> None:
+    assert may_take(ANNA, replace(BEN, **change), NOW, True).view is view
+    assert may_take(ANNA, replace(BEN, **change), NOW, False).view is LockView.HELD
 
 
 def test_an_upgrade_does_not_follow_a_rollback() -> None:

@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,9 +20,11 @@ from typing import Any, Callable
 import pytest
 
 from ansible_collections.rspm.ha.plugins.module_utils import _lock_loader as loader
-from ansible_collections.rspm.ha.plugins.module_utils._lock import Request, holder_pid, is_gone
+from ansible_collections.rspm.ha.plugins.module_utils._lock import ProcessId, Request, holder_pid, is_gone
+from ansible_collections.rspm.ha.plugins.module_utils._lock_lease.host import identify
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
 from ansible_collections.rspm.ha.plugins.modules import cluster_lock
+from ansible_collections.rspm.ha.plugins.plugin_utils._lock_keeper.rules import RENEW, answer_of
 from tests.conftest import COLLECTIONS
 
 NOW = "2026-11-24T04:00:00Z"
@@ -202,6 +205,130 @@ def test_root_writes_as_the_service_account(storage: Path) -> None:
         cluster_lock.hold(loader.LockFolder(str(storage / "other" / "lock"), 941, 941), request("me"), NOW, True)
 
 
+def renew(storage: Path, number: int, word: str) -> str:
+    arguments = [folder(storage).path, str(number), str(os.geteuid()), str(os.getegid()), word]
+    done = subprocess.run([sys.executable, "-I", "-c", RENEW, *arguments], capture_output=True, text=True, check=True)
+    return answer_of(done.stdout)
+
+
+def age(storage: Path, number: int, seconds: float) -> None:
+    """Let the last renewal be as long ago."""
+    then = time.time() - seconds
+    os.utime(Path(folder(storage).path) / f"{number:06}.alive", (then, then))
+
+
+def test_without_a_lease_a_lock_is_never_taken_over_from_elsewhere(storage: Path) -> None:
+    held(storage, "me")
+    with pytest.raises(DomainError, match=r"20 minutes after the last sign"):
+        held(storage, "you")
+
+
+def test_a_lease_that_is_over_is_taken_over_by_the_same_work_only(storage: Path) -> None:
+    mine = held(storage, "me")["lock"]["run_id"]
+    assert renew(storage, 1, "3") == "renewed"
+    age(storage, 1, 3.9)
+    with pytest.raises(DomainError):
+        held(storage, "you")
+    age(storage, 1, 5)
+    with pytest.raises(DomainError):
+        held(storage, "you", gone="lives")
+    with pytest.raises(DomainError):
+        held(storage, "you", verb="migrate_to_single_node")
+    taken = held(storage, "you")
+    assert (taken["view"], taken["lock"]["run_id"]) == ("takeable", mine)
+    assert renew(storage, 1, "3") == "taken"
+    with pytest.raises(DomainError, match="no longer this run's"):
+        held(storage, "me", keeps=mine)
+    assert renew(storage, 2, "3") == "renewed"
+
+
+def test_a_sign_of_life_while_it_is_watched_keeps_the_lock(storage: Path) -> None:
+    held(storage, "me")
+    assert renew(storage, 1, "10") == "renewed"
+    age(storage, 1, 60)
+    timer = threading.Timer(0.3, renew, (storage, 1, "10"))
+    timer.start()
+    with pytest.raises(DomainError, match="locked by anna@ops1"):
+        held(storage, "you")
+    timer.join()
+    assert folder(storage).read().number == 1
+
+
+def test_a_clock_of_the_node_that_is_ahead_does_no_harm(storage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held(storage, "me")
+    assert renew(storage, 1, "10") == "renewed"
+    true_time = time.time
+    monkeypatch.setattr(time, "time", lambda: true_time() + 3600)
+    with pytest.raises(DomainError, match="locked by anna@ops1"):
+        held(storage, "you")
+    assert folder(storage).read().number == 1
+
+
+def test_of_many_that_race_for_a_lease_that_is_over_exactly_one_gets_it(storage: Path) -> None:
+    held(storage, "dead")
+    renew(storage, 1, "3")
+    age(storage, 1, 10)
+    assert race(_tries(storage)) == 1
+    assert folder(storage).read().number == 2
+
+
+def test_a_run_that_left_is_followed_at_once_and_renews_nothing_any_more(storage: Path) -> None:
+    held(storage, "me")
+    renew(storage, 1, "900")
+    assert cluster_lock.leave(folder(storage), "you", True)["changed"] is False
+    with pytest.raises(DomainError):
+        held(storage, "you")
+    assert cluster_lock.leave(folder(storage), "me", False)["changed"]
+    assert cluster_lock.leave(folder(storage), "me", True)["changed"]
+    assert cluster_lock.leave(folder(storage), "me", True)["changed"] is False
+    assert renew(storage, 1, "900") == "over"
+    assert held(storage, "you")["view"] == "takeable"
+
+
+def test_a_released_lock_is_renewed_no_more(storage: Path) -> None:
+    held(storage, "me")
+    assert renew(storage, 1, "900") == "renewed"
+    record = folder(storage).read().record
+    assert record is not None and record.updated > NOW
+    cluster_lock.free(folder(storage), "me", "", NOW, True)
+    assert renew(storage, 1, "900") == "over"
+    assert not list(storage.rglob("*.alive"))
+    assert renew(storage, 7, "900") == "over"
+
+
+def test_an_operator_without_a_name_is_known_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SUDO_USER", raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 1000660000)
+    assert loader.this_operator().startswith("1000660000@")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become other users")
+@pytest.mark.parametrize("hidepid", ["0", "1", "2"])
+def test_another_users_living_run_is_not_gone_where_proc_hides_it(hidepid: str) -> None:
+    mount = ["mount", "-t", "proc", "-o", f"hidepid={hidepid}", "proc", "/proc"]
+    with subprocess.Popen(["/bin/sleep", "60"], user=1001) as process:
+        holder = ProcessId(loader.this_kernel(), process.pid, loader.start_time(process.pid) or 0)
+        ask = f"""
+import os, subprocess, sys
+sys.path.insert(0, {str(COLLECTIONS)!r})
+from ansible_collections.rspm.ha.plugins.module_utils._lock_lease.host import identify
+identify("")  # whatever Python loads late, while it may read it
+subprocess.run({mount!r}, check=True)
+os.setgroups([]); os.setgid(1002); os.setuid(1002)
+print(identify({str(holder)!r})["holder_gone"] or "unknown")
+"""
+        asked = ["unshare", "--mount", sys.executable, "-c", ask]
+        try:
+            said = [subprocess.run(asked, capture_output=True, text=True, check=False)]
+        finally:
+            process.kill()
+            process.wait()
+        said.append(subprocess.run(asked, capture_output=True, text=True, check=False))
+    if any("mount" in each.stderr for each in said):
+        pytest.skip("may not mount")
+    assert [each.stdout.strip() for each in said] == ["lives" if hidepid == "0" else "unknown", str(holder)], said
+
+
 PLAYBOOK = """
 import os, subprocess, sys, time
 if os.fork() == 0:  # a worker, as ansible-playbook has them
@@ -235,13 +362,14 @@ def test_the_controllers_run_is_found_from_a_module_and_known_to_be_gone_when_ki
     assert playbook.stdout is not None
     holder = playbook.stdout.readline().strip()
     assert holder_pid(holder) == playbook.pid
-    assert cluster_lock.identify(holder)["holder_gone"] == ""
+    assert identify(holder)["holder_gone"] == "lives"
+    assert identify("another:kernel/1/1")["holder_gone"] == ""
     # a zombie has ended, although its number is still taken
     os.kill(playbook.pid, signal.SIGKILL)
     os.waitid(os.P_PID, playbook.pid, os.WEXITED | os.WNOWAIT)
-    assert cluster_lock.identify(holder)["holder_gone"] == holder
+    assert identify(holder)["holder_gone"] == holder
     playbook.wait()
-    assert cluster_lock.identify(holder)["holder_gone"] == holder
+    assert identify(holder)["holder_gone"] == holder
     assert not is_gone(holder, "another:kernel", None)
 
 
