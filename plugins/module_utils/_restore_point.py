@@ -32,7 +32,7 @@ class Metadata:
     from_version, to_version: of the upgrade that it was made for; run_id: of the run that made it. created: UTC in ISO
     8601. server_version: of PostgreSQL, e.g. 150004. folder: name of the folder with the files. files: SHA-256 by name.
     package: name of the package file in it, "" where the node had none staged. key_path: where the key lay, "" where
-    there was none.
+    there was none. tools: major version of PostgreSQL's tools that wrote the dumps. rows: by table, by the dump's file.
     """
 
     state: RestoreState
@@ -45,6 +45,8 @@ class Metadata:
     files: Mapping[str, str] = field(default_factory=dict)
     package: str = ""
     key_path: str = ""
+    tools: int = 0
+    rows: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 ABSENT = Metadata(RestoreState.ABSENT, "", "", "", "", "")

@@ -12,28 +12,28 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import tempfile
-from contextlib import closing, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from typing import Any
 
 from ansible_collections.rspm.ha.plugins.module_utils import _restore_point as point
 from ansible_collections.rspm.ha.plugins.module_utils._account_files.host import find_account, sum_as, take_over
 from ansible_collections.rspm.ha.plugins.module_utils._account_loader import as_account
 from ansible_collections.rspm.ha.plugins.module_utils._database import Database
+from ansible_collections.rspm.ha.plugins.module_utils._database_copy import Tools
+from ansible_collections.rspm.ha.plugins.module_utils._database_copy_host_loader import load_tools
+from ansible_collections.rspm.ha.plugins.module_utils._database_restore import host as database_restore
+from ansible_collections.rspm.ha.plugins.module_utils._database_restore import rules as restore_rules
+from ansible_collections.rspm.ha.plugins.module_utils._database_restore.host_session import Access
 from ansible_collections.rspm.ha.plugins.module_utils._file_loader import make_folder, read_text, write_file
 from ansible_collections.rspm.ha.plugins.module_utils._package import STAGING_FOLDER, staged_name
 from ansible_collections.rspm.ha.plugins.module_utils._package_fetch_loader import place, prepare_folder
 from ansible_collections.rspm.ha.plugins.module_utils._package_loader import load_host, remove, sha256_of
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire import ProtocolError, ServerRefused
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire_loader import (
-    ConnectFailed,
-    Connection,
-    load_issuers,
-    require_session,
-)
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem, raise_any
+from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire_loader import load_issuers
+from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, raise_any
 from ansible_collections.rspm.ha.plugins.module_utils._product import ACCOUNT
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner
 from ansible_collections.rspm.ha.plugins.module_utils._server_config import KEY_PATH
@@ -48,8 +48,6 @@ KNOWN_PATH = "/var/lib/rspm-ha/restore-point-package.json"
 _QUICK = 60.0
 _COPY_TIMEOUT = 1800.0
 _DUMP_TIMEOUT = 6 * 3600.0
-# dropping waits for nobody: no session is left
-_QUERY_TIMEOUT = 600.0
 _SESSION_TIMEOUT = 30.0
 
 
@@ -89,8 +87,8 @@ class Store:
 
     def require_tools(self) -> None:
         """Raise DomainError unless PostgreSQL's tools are on this host."""
-        for tool in ("pg_dump", "pg_restore"):
-            self._do([tool, "--version"])
+        if not self._known_tools():
+            raise DomainError(point.tool_failed(["pg_dump"], 127, ""))
 
     def create(self, now: point.Metadata, run_id: str, from_version: str, to_version: str) -> point.Metadata:
         """Save databases, configuration, key and package; what was there is replaced when all of it is verified."""
@@ -122,9 +120,10 @@ class Store:
         self.require_tools()
         self.verify(now)
         self._prove_no_session(database)
-        self.mark(now, RestoreState.RESTORING)
-        for dump in point.dumps_of(database):
-            self._restore(database, dump, f"{self.path}/{now.folder}/{dump.file}")
+        with self._access(database, now.tools) as access:
+            self.mark(now, RestoreState.RESTORING)
+            for dump in point.dumps_of(database):
+                self._restore(access, dump, f"{self.path}/{now.folder}/{dump.file}", now.rows.get(dump.file, {}))
         if now.key_path not in ("", KEY_PATH):
             self._copy(f"{self.path}/{now.folder}/{point.KEY}", f"{now.key_path}.rspm-ha-new")
             self._do(["mv", "-T", "--", f"{now.key_path}.rspm-ha-new", now.key_path])
@@ -214,14 +213,11 @@ class Store:
             self._copy(f"{STAGING_FOLDER}/{package}", f"{folder}/{package}")
         else:
             package = ""
-        version = 0
-        for dump in point.dumps_of(database):
-            names.append(dump.file)
-            with closing(self._login(database, dump.database)) as connection:
-                version = int(self._query(connection, "SHOW server_version_num").as_dicts()[0]["server_version_num"])
-            only = ["--schema", point.quote_pattern(dump.schema)] if dump.schema else []
-            self._postgres(database, dump.database, ["pg_dump", "-Fc", *only, "--file", f"{folder}/{dump.file}"])
-            self._do(["pg_restore", "--list", f"{folder}/{dump.file}"], timeout=_COPY_TIMEOUT)
+        rows = {}
+        with self._access(database, 0) as access:
+            for dump in point.dumps_of(database):
+                names.append(dump.file)
+                rows[dump.file] = self._save(access, dump, f"{folder}/{dump.file}")
         self._do(["sync", *(f"{folder}/{name}" for name in names), folder], timeout=_COPY_TIMEOUT)
         files = self._sums(folder, names)
         if package:
@@ -230,53 +226,56 @@ class Store:
             raise_any(point.judge_files(saved, files, folder))
         return replace(
             new,
-            server_version=version,
+            server_version=access.version,
             files=files,
             package=package,
             key_path=config.key_path if config.key_hash else "",
+            tools=access.tools.major,
+            rows=rows,
         )
 
-    def _restore(self, database: Database, dump: point.Dump, file: str) -> None:
-        listed = self._do(["pg_restore", "--list", file], timeout=_COPY_TIMEOUT)
-        with closing(self._login(database, dump.database)) as connection:
-            self._query(connection, point.wipe_statement(dump.schema))
-            existing = [row["nspname"] or "" for row in self._query(connection, point.SCHEMAS_QUERY).as_dicts()]
+    def _save(self, access: Access, dump: point.Dump, file: str) -> dict[str, int]:
+        """Dump a database, prove that the dump can be put back, and return the rows of its tables."""
+        only = ["--schema", point.quote_pattern(dump.schema)] if dump.schema else []
+        dumped = database_restore.save(access, dump.database, dump.schema, only, file, self.runner)
+        chosen = restore_rules.choose_entries(dumped.listed, dumped.setting.kept, access.database.user)
         with Candidate(ACCOUNT, self._ids()) as private:
-            chosen = private.put("list", point.restore_list(listed, existing), 0o600)
-            argv = ["pg_restore", "--single-transaction", "--exit-on-error", "--no-owner", "--use-list", chosen]
-            self._postgres(database, dump.database, [*argv, "--dbname", dump.database, file])
+            given = private.put("list", chosen, 0o600)
+            database_restore.end_other_runs(access.database, dump.database)
+            database_restore.rehearse(access, dump.database, dumped, file, given, self.runner)
+        return {name: rows for name, (rows, _digest) in dumped.content.tables.items()}
+
+    def _restore(self, access: Access, dump: point.Dump, file: str, rows: Mapping[str, int]) -> None:
+        database_restore.end_other_runs(access.database, dump.database)
+        listed = database_restore.load_list(access, file, self.runner)
+        kept = database_restore.load_kept(access.database, dump.database)
+        chosen = restore_rules.choose_entries(listed, kept, access.database.user)
+        with Candidate(ACCOUNT, self._ids()) as private:
+            given = private.put("list", chosen, 0o600)
+            database_restore.restore(access, dump.database, dump.schema, file, given, listed, kept, rows)
 
     def _database(self) -> Database:
         if self.database is None:
             raise TypeError("the module's arguments see to it that there is a database")
         return self.database
 
-    def _postgres(self, database: Database, name: str, argv: list[str]) -> None:
-        """Run a tool of PostgreSQL; the password is in a file that only the account reads, gone afterwards."""
+    def _known_tools(self) -> list[Tools]:
+        """Return PostgreSQL's tools on this host, in folders that have psql too."""
+        return [tools for tools in load_tools(self.runner) if os.path.exists(f"{tools.folder}/psql")]
+
+    @contextmanager
+    def _access(self, database: Database, oldest: int) -> Iterator[Access]:
+        """Give the login of PostgreSQL's tools. oldest: of their major versions.
+
+        The password is in a file that only the account reads, gone afterwards.
+        """
+        version = database_restore.load_version(database)
+        host = socket.gethostname()
+        tools = restore_rules.choose_tools(self._known_tools(), version // 10000, oldest, host)
         with Candidate(ACCOUNT, self._ids()) as private:
             secret = private.put("pgpass", point.password_file(database.user, database.password), 0o600)
             environment = point.tool_environment(database, secret, load_issuers())
-            self._do(argv, timeout=_DUMP_TIMEOUT, env={**environment, "PGDATABASE": name})
-
-    def _login(self, database: Database, name: str) -> Connection:
-        connection = require_session(
-            database.host, database.port, name, database.user, database.password, database.sslmode
-        )
-        connection.timeout = _QUERY_TIMEOUT
-        return connection
-
-    def _query(self, connection: Connection, statement: str) -> Any:
-        try:
-            return connection.query(statement)
-        except (ServerRefused, ProtocolError, ConnectFailed) as error:
-            raise DomainError(
-                Problem(
-                    "restore-point",
-                    f"the database did not do what it was asked for ({error})",
-                    "The restore point is not whole, or not restored",
-                    "See the log of the database server, and run the same command again",
-                )
-            ) from error
+            yield Access(tools, database, environment, _DUMP_TIMEOUT, version)
 
     def _prove_no_session(self, database: Database) -> None:
         problems = load_left_sessions(database, _SESSION_TIMEOUT)

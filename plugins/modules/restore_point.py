@@ -16,9 +16,23 @@ description:
     to, and restores them. Runs on one node, as root; the files are written as the service's account.
   - How far it has come is written beside it in one step, so that it outlives this run, and so that a later one knows
     whether the schema may have moved. An older restore point goes when the new one is whole and verified.
-  - Needs C(pg_dump) and C(pg_restore) on the node, at least as new as the database server.
+  - Needs C(pg_dump), C(pg_restore) and C(psql) on the node, of the database server's major version, else newer ones.
   - A restore drops what the role of the nodes owns in the databases (with a schema, in that schema), also what the
-    newer version added, then puts back each database in one transaction. It wants no node's session before and after.
+    newer version added, and puts back what was saved, each database in one transaction of one session, which is
+    committed when all of it is there and every table has the number of rows that was saved. Whatever dies in the
+    middle, the database holds either all that it held before or all that was saved. It wants no node's session before
+    and after. A restore that an earlier run left alone is ended first. Where something of another role would go with
+    what is dropped, nothing is done.
+  - A new restore point is proved before it counts. What the role does not own, and so could not make anew, is refused
+    by name, with the line for the administrator. Then each dump is restored the same way in a transaction that is
+    undone, and compared with the database at the moment of the dump, which may be written to meanwhile - objects with
+    their definitions, owners and rights, and the number of rows.
+  - That rehearsal happens in the live database, since a role should not need C(CREATEDB) or another entry in
+    C(pg_hba.conf) for it. The live schemas are set aside within that transaction, which nobody else sees and for which
+    no table is locked, so that the service goes on. The server needs room for the databases once more until it ends.
+  - Where a schema can't be set aside, as it is not the role's or an extension lives in it, the definitions alone are
+    restored, in the place of the live ones, and the dump is read to its end. For that moment all tables are locked;
+    they are taken at once or not at all, without waiting, and for no longer than 30 seconds.
   - Refuses where a step of an earlier run, whose controller may be gone, is still at work on the node.
 options:
   path:
