@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +18,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._phase_report import (
     plan_lines,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._problem import PLAYBOOK
+from ansible_collections.rspm.ha.plugins.module_utils._tree_plan import state_folder
 
 _BEFORE_STOP = ("", "lock", "begin", "warm", "serve", "drain")
 _BEFORE_SWITCH = (*_BEFORE_STOP, "stop_others", "stop_target", "data", "databases", "switch")
@@ -134,8 +134,8 @@ def left_behind(choices: Mapping[str, Any], left: Mapping[str, Any]) -> list[dic
                 "commands": [f"rm -rf --one-file-system {left['data_path']}"],
             }
         )
-        beside = evidence(choices["data_dir"])
-        kept.append({"what": "the evidence of the copy", "where": choices["target"], "commands": [f"rm -rf {beside}"]})
+        known = state_folder(choices["data_dir"])
+        kept.append({"what": "the evidence of the copy", "where": choices["target"], "commands": [f"rm -rf {known}"]})
     if choices["database"] == "move":
         kept.append(
             {
@@ -186,11 +186,6 @@ def left_behind(choices: Mapping[str, Any], left: Mapping[str, Any]) -> list[dic
     return kept
 
 
-def evidence(data_dir: str) -> str:
-    """Return the folder in which tree_copy keeps what it knows of a copy."""
-    return posixpath.join(posixpath.dirname(data_dir), f".{posixpath.basename(data_dir)}.tree_copy")
-
-
 def _says(result: Mapping[str, Any], record: str, copied: Mapping[str, Any]) -> list[str]:
     """Return how the run ended, and what to type next. record: the state that is written down. copied: of the plan."""
     target, phase = result["target"], result["stopped_in"]
@@ -199,9 +194,9 @@ def _says(result: Mapping[str, Any], record: str, copied: Mapping[str, Any]) -> 
     if result["purpose"] == "abort" and result["outcome"] != "stopped":
         lines = [f"The migration is given up, and the cluster serves as before: {result['outcome']}."]
         if copied.get("data_dir"):
-            beside = evidence(copied["data_dir"])
+            known = state_folder(copied["data_dir"])
             lines.append(
-                f"What was copied stays on {target} for another try. To remove it: rm -rf {copied['data_dir']} {beside}"
+                f"What was copied stays on {target} for another try. To remove it: rm -rf {copied['data_dir']} {known}"
             )
         if copied.get("databases"):
             lines.append(f"So do the databases on {target}. To remove them: sudo -u postgres dropdb, for each of both")

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import pwd
 import shutil
 import time
 from collections.abc import Iterable
@@ -22,7 +21,7 @@ from functools import cached_property
 
 from ansible_collections.rspm.ha.plugins.module_utils import _tree_lanes as lanes
 from ansible_collections.rspm.ha.plugins.module_utils import _tree_plan as plan
-from ansible_collections.rspm.ha.plugins.module_utils._account_loader import as_account
+from ansible_collections.rspm.ha.plugins.module_utils._account_files.host import find_account
 from ansible_collections.rspm.ha.plugins.module_utils._file_loader import make_folder, read_text
 from ansible_collections.rspm.ha.plugins.module_utils._mount import mount_of, parse_mountinfo
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem, raise_any
@@ -30,12 +29,18 @@ from ansible_collections.rspm.ha.plugins.module_utils._product import ACCOUNT
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner
 from ansible_collections.rspm.ha.plugins.module_utils._timeline_loader import Timeline
 from ansible_collections.rspm.ha.plugins.module_utils._tree import Digest, Mismatch, parents, shown, sort_key
+from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.host_place import (
+    load_room,
+    load_target,
+    make_destination,
+    require_apart,
+)
 from ansible_collections.rspm.ha.plugins.module_utils._tree_plan import Room, TargetFacts
 from ansible_collections.rspm.ha.plugins.module_utils._tree_progress import Progress
-from ansible_collections.rspm.ha.plugins.module_utils._tree_rsync_loader import run_all
+from ansible_collections.rspm.ha.plugins.module_utils._tree_rsync_loader import Command, run_all
 from ansible_collections.rspm.ha.plugins.module_utils._tree_state_loader import State
 from ansible_collections.rspm.ha.plugins.module_utils._tree_survey_loader import Result, Trees, Work
-from ansible_collections.rspm.ha.plugins.module_utils._tree_worker_loader import Account, Worker
+from ansible_collections.rspm.ha.plugins.module_utils._tree_worker_loader import Worker
 
 # Seconds without a question after which the one who followed the copy is gone, and for which its end is waited for
 _ABANDONED = 30.0
@@ -77,25 +82,6 @@ class MismatchError(DomainError):
         self.outcome = outcome
 
 
-def load_account() -> Account | None:
-    """Return the account that may read the source, None where there is none or this process can't become it."""
-    if os.geteuid() != 0:
-        return None
-    try:
-        found = pwd.getpwnam(ACCOUNT)
-    except KeyError:
-        return None
-    return Account(ACCOUNT, found.pw_uid, found.pw_gid)
-
-
-def load_room(path: str) -> Room:
-    """Return what is left where the path is, or would be made."""
-    while not os.path.lexists(path):
-        path = os.path.dirname(path)
-    found = os.statvfs(path)
-    return Room(found.f_bavail * found.f_frsize, found.f_favail if found.f_files else None)
-
-
 def mount_alone(runner: Runner, argv: list[str]) -> bool:
     """Mount something that this process and its children alone see, and that goes with them; return whether it is."""
     if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNS) != 0:
@@ -124,7 +110,7 @@ class TreeCopy:
         self.runner, self.timeline, self.host, self.pass_name = runner, timeline, host, pass_name
         self.source, self.destination = os.path.normpath(source), os.path.normpath(destination)
         self.state = State(plan.state_folder(self.destination), host, follower)
-        self._patience, self._account = patience, load_account()
+        self._patience, self._account = patience, find_account(ACCOUNT)
         self._progress, self._stage_begun, self._reported = Progress(pass_name, "compare"), time.monotonic(), 0.0
         # a file server is waited for most of the time, however few processors there are
         self._lanes = max(4, min(8, os.cpu_count() or 4))
@@ -141,6 +127,7 @@ class TreeCopy:
     def run(self) -> Outcome:
         """Do the pass. Raises DomainError where it can't be done or, the last one, does not end in an equal copy."""
         self._judge_places()
+        require_apart(self.host, self.state.folder, self._account)
         self.state.lock(self._patience)
         try:
             # another run may have been at work until now
@@ -186,7 +173,7 @@ class TreeCopy:
 
     def _takes_whole(self, work: Work) -> bool:
         entries = work.totals.entries + work.to_delete
-        return not os.path.isdir(self.destination) or plan.takes_whole_tree(len(work.different), entries, work.linked)
+        return self._target().kind == "absent" or plan.takes_whole_tree(len(work.different), entries, work.linked)
 
     @staticmethod
     def _scope(paths: Iterable[bytes]) -> list[bytes]:
@@ -202,7 +189,9 @@ class TreeCopy:
     def _survey(self, trees: Trees) -> Work:
         self._begin("compare", 0, 0)
         finished_ns = self.state.read_marker()[1]
-        work = trees.survey(os.path.isdir(self.destination), finished_ns)
+        there = self._target()
+        # an empty one may be root's yet, where the account sees nothing
+        work = trees.survey(there.kind == "folder" and not there.empty, finished_ns)
         if work.used:
             raise DomainError(plan.used_problem(self.host, self.destination, work.used))
         return work
@@ -224,13 +213,13 @@ class TreeCopy:
         work = outcome.work
         outcome.sent.clear()
         self._begin("copy", work.to_copy.files, work.to_copy.size)
+        make_destination(self.host, self.destination, self._account)
         with self.timeline.step("copy"):
             if corrupt:
                 self._rsync(trees, outcome, [self._listed(trees, work, 0, corrupt, reread=True)])
             if whole:
                 lists = self._shared_out(work) if outcome.changes == 0 else []
                 if lists:
-                    make_folder(self.destination, 0o700)
                     self._rsync(
                         trees, outcome, [self._listed(trees, work, *each, below=True) for each in enumerate(lists)]
                     )
@@ -239,12 +228,13 @@ class TreeCopy:
                     rest = lanes.left_over(self._scope(different), {path for paths in lists for path in paths})
                     self._rsync(trees, outcome, [self._listed(trees, work, 0, rest)])
                 else:
-                    self._rsync(trees, outcome, [self._argv(trees, work)])
+                    self._rsync(trees, outcome, [Command(self._argv(trees, work))])
             elif different:
                 self._rsync(trees, outcome, [self._listed(trees, work, 0, self._scope(different))])
         with self.timeline.step("sync"):
-            argv = ["sync", "-f", self.destination]
-            (run,) = run_all([argv], self.state.lock_descriptor, lambda _files, _size: self._tick())
+            command = Command(["sync", "-f", self.destination])
+            tick = lambda _files, _size: self._tick()  # noqa: E731 - shorter than a function
+            (run,) = run_all([command], self.state.lock_descriptor, tick, self._account)
             if run.rc:
                 raise DomainError(plan.sync_problem(self.host, run.rc, run.said, self.destination))
 
@@ -261,13 +251,13 @@ class TreeCopy:
         *,
         below: bool = False,
         reread: bool = False,
-    ) -> list[str]:
+    ) -> Command:
         """Write the paths to a file and return the command that copies them."""
         listed = self.state.list_path(number)
         with open(listed, "wb") as file:
             # without it a name that begins with # would be a comment
             file.writelines(b"./" + path + b"\0" for path in paths)
-        return self._argv(trees, work, listed=listed, below=below, reread=reread)
+        return Command(self._argv(trees, work, listed=True, below=below, reread=reread), listed)
 
     @cached_property
     def _digests(self) -> bool:
@@ -275,13 +265,11 @@ class TreeCopy:
         return plan.gives_digests(self.runner(["rsync", "--version"], timeout=_COMMAND_TIMEOUT).stdout)
 
     def _argv(
-        self, trees: Trees, work: Work, *, listed: str = "", below: bool = False, reread: bool = False
+        self, trees: Trees, work: Work, *, listed: bool = False, below: bool = False, reread: bool = False
     ) -> list[str]:
-        words = as_account([]) if self._account else []
         return plan.rsync_argv(
             trees.source,
             self.destination,
-            words,
             digests=self._digests,
             large=work.need.largest >= plan.LARGE_FILE,
             listed=listed,
@@ -289,12 +277,13 @@ class TreeCopy:
             reread=reread,
         )
 
-    def _rsync(self, trees: Trees, outcome: Outcome, commands: list[list[str]]) -> None:
+    def _rsync(self, trees: Trees, outcome: Outcome, commands: list[Command]) -> None:
         files, size, known, begun_ns = outcome.copied_files, outcome.copied_bytes, outcome.work.files, time.time_ns()
         runs = run_all(
             commands,
             self.state.lock_descriptor,
             lambda more_files, more_size: self._report(files + more_files, size + more_size),
+            self._account,
         )
         for run in runs:
             outcome.copied_files += run.files
@@ -324,13 +313,11 @@ class TreeCopy:
             raise DomainError(plan.rsync_missing(self.host))
         with closing(Worker("source", self.host, self._account)) as reader:
             seen = reader.facts(self.source, lambda: None)
-        kind, empty = "absent", True
-        if os.path.lexists(self.destination):
-            kind = "folder" if os.path.isdir(self.destination) else "other"
-            empty = kind == "folder" and not os.listdir(self.destination)
-        there = TargetFacts(os.path.realpath(self.destination), kind, empty, self.state.read_marker()[0])
-        raise_any(plan.judge_places(self.host, self.source, self.destination, seen, there))
+        raise_any(plan.judge_places(self.host, self.source, self.destination, seen, self._target()))
         return seen.real
+
+    def _target(self) -> TargetFacts:
+        return load_target(self.destination, self.state.read_marker()[0])
 
     def _reading_place(self, real: str) -> str:
         """Return where the source is read: for the last pass where nothing stale can be seen of it."""

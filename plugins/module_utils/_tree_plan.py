@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import posixpath
 import re
 import shlex
@@ -16,6 +17,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._mount import MountEntry
 from ansible_collections.rspm.ha.plugins.module_utils._problem import Problem
 from ansible_collections.rspm.ha.plugins.module_utils._tree import Entry, Mismatch
 
+STATE_FOLDER = "/var/lib/rspm-ha/tree_copy"
 _FILE_SYSTEM_BLOCK = 4096
 # Bytes that a slow file server gives in about as long as a person may wait for a sign of progress
 LARGE_FILE = 32 * 1024 * 1024
@@ -32,7 +34,17 @@ _MOUNT_OPTIONS = ("vers", "proto", "sec", "port", "rsize", "wsize", "timeo", "re
 
 
 def state_folder(destination: str) -> str:
-    """Return the folder beside the copy where the lock, the evidence and the progress of the copying are."""
+    """Return the folder of root's with the lock, the evidence and the progress of the copying to a destination.
+
+    Not beside the copy, where the service's account may write.
+    """
+    path = posixpath.normpath(destination)
+    sign = hashlib.sha256(path.encode("utf-8", "surrogateescape")).hexdigest()[:12]
+    return f"{STATE_FOLDER}/{posixpath.basename(path)}-{sign}"
+
+
+def former_state_folder(destination: str) -> str:
+    """Return where versions before 1.0.0 kept that; it is not believed, since the account could have written it."""
     path = posixpath.normpath(destination)
     return posixpath.join(posixpath.dirname(path), f".{posixpath.basename(path)}.tree_copy")
 
@@ -40,21 +52,19 @@ def state_folder(destination: str) -> str:
 def rsync_argv(
     source: str,
     destination: str,
-    account: Sequence[str],
     *,
     digests: bool,
     large: bool = False,
-    listed: str = "",
+    listed: bool = False,
     below: bool = False,
     reread: bool = False,
 ) -> list[str]:
     """Return the command that makes the destination what the source is.
 
-    account: words before a command that has to run as the account that may read the source, empty for none: rsync
-    takes them for a remote shell, so that reading is the account's and writing is root's.
     digests: whether it is to say what it read of each file; see gives_digests.
     large: whether it is to say how far it is within a file, too, which with small files takes more than it tells.
-    listed: file of NUL-terminated paths, "" for the whole tree; a listed path that is not in the source is deleted.
+    listed: whether it gets NUL-terminated paths at its standard input, instead of the whole tree; one of them that is
+    not in the source is deleted.
     below: takes with a listed folder all that is in it.
     reread: copies also what has the right size and time.
     ACLs and extended attributes are not copied: what NFS has of them is not what rsync knows.
@@ -65,17 +75,12 @@ def rsync_argv(
     if large:
         argv.append("--info=progress2")
     argv += ["--checksum-choice=md5", "-8", "--out-format=%i %l %C %n"] if digests else ["--out-format=%i %l"]
-    argv += ["--files-from", listed, "--from0", "--delete-missing-args"] if listed else ["--delete"]
+    argv += ["--files-from=-", "--from0", "--delete-missing-args"] if listed else ["--delete"]
     if below:
         argv.append("-r")
     if reread:
         argv.append("--ignore-times")
-    place = source
-    if account:
-        # rsync adds the host's name and the command
-        argv += ["-e", shlex.join(["sh", "-c", f'shift; exec {shlex.join(account)} "$@"', "sh"])]
-        place = f"source:{source}"
-    return [*argv, "--", f"{place.rstrip('/')}/", f"{destination.rstrip('/')}/"]
+    return [*argv, "--", f"{source.rstrip('/')}/", f"{destination.rstrip('/')}/"]
 
 
 def gives_digests(version_text: str) -> bool:
@@ -248,13 +253,14 @@ class SourceFacts:
 class TargetFacts:
     """What is at the destination. real: without symlinks. kind: "absent", "folder" or "other".
 
-    copy_of: source whose copy it is, "" where it is not ours.
+    copy_of: source whose copy it is, "" where it is not ours. former: what an earlier version knew of it, "" = nothing.
     """
 
     real: str
     kind: str
     empty: bool
     copy_of: str
+    former: str = ""
 
 
 def _within(inner: str, outer: str) -> bool:
@@ -296,12 +302,15 @@ def judge_places(host: str, source: str, destination: str, seen: SourceFacts, th
             Problem(
                 "tree-copy-destination",
                 f"{destination} on {host} is not a folder",
-                "Only a folder can hold the copy",
+                "Only a folder can hold the copy, and a link in the way, which the service's account may have made, "
+                "is not followed",
                 f"Move it away, {again}",
             )
         ]
     if there.kind == "folder" and not there.empty and there.copy_of != source:
         what = f"a copy of {there.copy_of}" if there.copy_of else "not empty and was not made by tree_copy"
+        if there.former and not there.copy_of:
+            what += f", or by an earlier version, whose {there.former} is not believed"
         return [
             Problem(
                 "tree-copy-destination",

@@ -13,8 +13,9 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import IO
+from typing import IO, NamedTuple
 
+from ansible_collections.rspm.ha.plugins.module_utils._account_files.host import Account, become
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import OUT_OF_TIME, end_group, start
 from ansible_collections.rspm.ha.plugins.module_utils._tree_plan import parse_output
 from ansible_collections.rspm.ha.plugins.module_utils._tree_worker_loader import die_with_parent
@@ -59,23 +60,32 @@ class Run:
             self.transferred = found.transferred
 
 
+class Command(NamedTuple):
+    """What is to run. given: file with what it reads at its standard input, "" for nothing."""
+
+    argv: list[str]
+    given: str = ""
+
+
 def run_all(
-    commands: Sequence[list[str]],
+    commands: Sequence[Command],
     lock_descriptor: int,
     report: Callable[[int, int], None],
+    account: Account | None = None,
     silence: float = _SILENCE,
 ) -> list[Run]:
     """Run the commands side by side and return what came of them.
 
     lock_descriptor: they keep it open, so that nobody else starts while one of them is left.
+    account: whose rights they run with, None for those of this process.
     report: called at least twice a second with the files and bytes so far; what it raises ends them all.
     silence: seconds after which one that says nothing is ended.
     """
     runs: list[Run] = []
     with selectors.DefaultSelector() as selector:
         try:
-            for argv in commands:
-                runs.append(Run(_start(argv, lock_descriptor)))
+            for command in commands:
+                runs.append(Run(_start(command, lock_descriptor, account)))
                 process = runs[-1].process
                 for stream in (process.stdout, process.stderr):
                     if stream is not None:
@@ -99,9 +109,14 @@ def run_all(
     return runs
 
 
-def _start(argv: list[str], lock_descriptor: int) -> subprocess.Popen[bytes]:
-    # killed with us: nobody would look after it
-    return start(argv, pass_fds=(lock_descriptor,), preexec_fn=die_with_parent)
+def _start(command: Command, lock_descriptor: int, account: Account | None) -> subprocess.Popen[bytes]:
+    def prepare() -> None:
+        become(account)
+        # killed with us: nobody would look after it; a change of the user makes the kernel forget that
+        die_with_parent()
+
+    with open(command.given or os.devnull, "rb") as given:
+        return start(command.argv, stdin=given, cwd="/", pass_fds=(lock_descriptor,), preexec_fn=prepare)
 
 
 def _give_up(selector: selectors.BaseSelector, run: Run, silence: float) -> None:

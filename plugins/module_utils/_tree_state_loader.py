@@ -2,10 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The folder beside a copy: lock, whose copy it is, the evidence of equal contents, and how far the copying is.
+"""The folder of a copy's state, which only root may write: the lock, whose copy it is, and how far it is.
 
-The evidence ("manifest") is one JSON line for each file, sorted. Each line says only what was true of two files with
-these identities, so one that is missing, stale or half-written costs a second reading and nothing else.
+In it is the evidence of equal contents, too ("manifest"), one JSON line for each file, sorted. Each line says only what
+was true of two files with these identities, so one that is missing, stale or half-written costs a second reading and
+nothing else.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ def read_records(path: str) -> Iterator[Record]:
 
 
 class State:
-    """The folder beside the copy. Only the run that has the lock writes to it.
+    """The folder of the state. Only the run that has the lock writes to it.
 
     follower: id of whoever asks for the progress, which is in "progress.ID", and shows with each change of the time of
     "alive.ID" that it is still there; "" = nobody.
@@ -118,7 +119,8 @@ class State:
         A run that nobody follows any more ends by itself; it is waited for, for up to patience seconds.
         """
         make_folder(self.folder, 0o700)
-        descriptor = os.open(f"{self.folder}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        # rsync, which runs as the account, keeps it open: only to read
+        descriptor = os.open(f"{self.folder}/lock", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         begun, asked = time.monotonic(), self._last_asked()
         while True:
             try:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
+from ansible_collections.rspm.ha.plugins.module_utils._account_files.host import Account
 from ansible_collections.rspm.ha.plugins.module_utils._tree import (
     Digest,
     Entry,
@@ -30,7 +31,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._tree import (
 )
 from ansible_collections.rspm.ha.plugins.module_utils._tree_plan import Need
 from ansible_collections.rspm.ha.plugins.module_utils._tree_state_loader import State, read_records
-from ansible_collections.rspm.ha.plugins.module_utils._tree_worker_loader import BATCH, Account, Worker, close_all
+from ansible_collections.rspm.ha.plugins.module_utils._tree_worker_loader import BATCH, Worker, close_all
 
 _BATCH_FILES = 256
 _BATCH_SIZE = 64 * 1024 * 1024
@@ -107,12 +108,12 @@ class Trees:
     ) -> None:
         """Start the processes. places: folders of source and copy. lanes: files read at a time on each side."""
         self.source, self.target = places
-        self._state, self._report, self._done = state, report, (0, 0)
+        self._state, self._report, self._done, self._account = state, report, (0, 0), account
         self._workers: list[Worker] = []
         try:
             for _number in range(lanes + 1):
                 # the copy is on a disk, which answers at once: threads would only wait for each other
-                self._workers += [Worker("source", host, account, parallel=True), Worker("copy", host, None)]
+                self._workers += [Worker("source", host, account, parallel=True), Worker("copy", host, account)]
         except BaseException:
             self.close()
             raise
@@ -134,7 +135,7 @@ class Trees:
         work, links, cover = Work(), HardLinks(), b""
         self._done = (0, 0)
         targets: Iterator[Entry] = self._walkers[1].walk(self.target, self.tick) if target_there else iter(())
-        sources = self._walkers[0].walk(self.source, self.tick)
+        sources = self._owned(self._walkers[0].walk(self.source, self.tick))
         for pair in join(sources, targets, read_records(self._state.manifest)):
             source, target = pair.source, pair.target
             if finished_ns and not work.used and written_since(pair, finished_ns):
@@ -184,6 +185,19 @@ class Trees:
         for begin in range(0, len(scope), BATCH):
             yield from self._walkers[side].look(root, list(scope[begin : begin + BATCH]), self.tick)
 
+    def _owned(self, entries: Iterator[Entry]) -> Iterator[Entry]:
+        """Return the source's entries with the owner and group that the account's copy of them has."""
+        account = self._account
+        if account is None:
+            return entries
+        groups = {account.gid, *account.groups}
+        return (
+            entry
+            if entry.uid == account.uid and entry.gid in groups
+            else entry._replace(uid=account.uid, gid=entry.gid if entry.gid in groups else account.gid)
+            for entry in entries
+        )
+
     def compare(self, scope: Sequence[bytes] | None, sent: Mapping[bytes, Digest]) -> Result:
         """Compare both trees with their contents, reading what is not proved. scope: sorted paths, None for all.
 
@@ -194,6 +208,7 @@ class Trees:
             targets = self._walkers[1].walk(self.target, self.tick)
         else:
             sources, targets = self._looked(0, scope), self._looked(1, scope)
+        sources = self._owned(sources)
         result, links = Result(), HardLinks()
         self._done = (0, 0)
         lanes = self._lanes.qsize()

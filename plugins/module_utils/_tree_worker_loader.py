@@ -21,9 +21,9 @@ import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from ansible_collections.rspm.ha.plugins.module_utils._account_files.host import Account, become
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
 from ansible_collections.rspm.ha.plugins.module_utils._tree import Digest, Entry, Identity
 from ansible_collections.rspm.ha.plugins.module_utils._tree_plan import SourceFacts
@@ -58,15 +58,6 @@ _Made = TypeVar("_Made")
 def die_with_parent() -> None:
     """Make the kernel end this process when the one that started it ends; for after a fork."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-
-
-@dataclass(frozen=True)
-class Account:
-    """Whose rights a worker takes on."""
-
-    name: str
-    uid: int
-    gid: int
 
 
 def _encode(text: str) -> bytes:
@@ -225,10 +216,7 @@ def _serve(channel: socket.socket, account: Account | None, *, parallel: bool) -
     os.setsid()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
-    if account is not None:
-        os.initgroups(account.name, account.gid)
-        os.setresgid(account.gid, account.gid, account.gid)
-        os.setresuid(account.uid, account.uid, account.uid)
+    become(account)
     die_with_parent()
     pool = ThreadPoolExecutor(_THREADS) if parallel else None
     with channel.makefile("rwb") as file:

@@ -22,11 +22,13 @@ description:
     then, so that the source is read once. It is said as MD5, which finds damage; it is no protection from a forger.
   - What a pass has proved equal is not read again by the next one, as long as size, mtime, ctime and inode of both
     files stay what they were. So the last pass reads little, however much there is.
-  - An NFS server may not let root read. So the source is read as the account C(rstudio-pm), where there is one; the
-    copy is written as root. The last pass mounts NFS once more for itself, so that it sees nothing that is out of date.
-  - Lock and evidence are in a folder beside the copy (C(/var/lib/rstudio-pm/.data.tree_copy) for
-    C(/var/lib/rstudio-pm/data)), which may be removed when the copy is in use. A run that is cut off, also by a power
-    cut, leaves nothing that the next one can't go on from.
+  - Source and copy are read, and the copy is written, as the account C(rstudio-pm), where there is one. An NFS server
+    may not let root read, and root writes nothing where the account could put a link. So the copy is the account's,
+    also what in the source belongs to others, with a group that the account is in. The last pass mounts NFS once more
+    for itself, so that it sees nothing that is out of date.
+  - Lock and evidence are in a folder below C(/var/lib/rspm-ha/tree_copy), which may be removed when the copy is in
+    use. What an earlier version kept beside the copy is not believed. A run that is cut off, also by a power cut,
+    leaves nothing that the next one can't go on from.
   - Shows at least every five seconds how far it is. A copy that nobody follows any more, because the playbook was
     ended, ends by itself after half a minute.
 requirements:
@@ -177,6 +179,8 @@ problem:
   sample: {"check": "tree-copy-space", "found": "node1 lacks 3400000 bytes for ...", "why": "...", "fix": "..."}
 """
 
+import os
+import shlex
 import socket
 from typing import Any
 
@@ -187,6 +191,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import modu
 from ansible_collections.rspm.ha.plugins.module_utils._timeline_loader import Timeline
 from ansible_collections.rspm.ha.plugins.module_utils._tree import Mismatch
 from ansible_collections.rspm.ha.plugins.module_utils._tree_copy_loader import MismatchError, Outcome, TreeCopy
+from ansible_collections.rspm.ha.plugins.module_utils._tree_plan import former_state_folder
 
 SHOWN = 20
 
@@ -237,6 +242,9 @@ def run(module: AnsibleModule, timeline: Timeline) -> dict[str, Any]:
         given["follower"],
     )
     outcome = copy.observe() if module.check_mode else copy.run()
+    former = former_state_folder(copy.destination)
+    if os.path.lexists(former):
+        module.warn(f"{former} of an earlier version is used no more; to remove it: rm -r {shlex.quote(former)}")
     for found in outcome.corrupt[:SHOWN]:
         module.warn(f"{found.path} in {given['destination']} {found.what}; it was copied again")
     return {**result_of(outcome, module.check_mode), "timeline": timeline.steps}

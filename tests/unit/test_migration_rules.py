@@ -47,6 +47,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._migration_record_loader i
 from ansible_collections.rspm.ha.plugins.module_utils._migration_report import estimate, left_behind, outline, report
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import CompletedCommand
+from ansible_collections.rspm.ha.plugins.module_utils._tree_plan import state_folder
 
 MOVE = Options("a")
 NODE = NodeObservation(
@@ -326,4 +327,4 @@ def test_a_migration_that_was_given_up_says_what_it_left_on_the_node() -> None:
     done = report({**run, **empty, "began": "", "at": ""})
     says = " ".join(done["says"])
     assert done["left"] == []
-    assert "rm -rf /var/x/data /var/x/.data.tree_copy" in says and "dropdb" in says
+    assert f"rm -rf /var/x/data {state_folder('/var/x/data')}" in says and "dropdb" in says

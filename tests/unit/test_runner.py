@@ -23,7 +23,7 @@ import pytest
 from ansible_collections.rspm.ha.plugins.module_utils import _runner_loader
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import OUT_OF_TIME, CompletedCommand, Runner
-from ansible_collections.rspm.ha.plugins.module_utils._tree_rsync_loader import Run, run_all
+from ansible_collections.rspm.ha.plugins.module_utils._tree_rsync_loader import Command, Run, run_all
 from ansible_collections.rspm.ha.plugins.module_utils._tree_worker_loader import Worker
 from ansible_collections.rspm.ha.plugins.modules import lb_member
 
@@ -127,7 +127,7 @@ def test_the_command_of_a_load_balancer_is_not_stopped_by_the_terminal(log: Log)
 def copies(commands: list[list[str]], silence: float = 30) -> list[Run]:
     """Run commands as rsync is run."""
     with open(os.devnull, "rb") as lock:
-        return run_all(commands, lock.fileno(), lambda _files, _size: None, silence)
+        return run_all([Command(argv) for argv in commands], lock.fileno(), lambda _files, _size: None, silence=silence)
 
 
 def test_a_copy_is_not_stopped_by_the_terminal() -> None:
@@ -229,5 +229,5 @@ def test_a_copy_that_is_given_up_takes_what_it_started_with_it(tmp_path: Path) -
             raise KeyError
 
     with open(os.devnull, "rb") as lock, pytest.raises(KeyError):
-        run_all([["sh", "-c", f"sleep 32 & echo $! > {kept}; wait"]], lock.fileno(), report)
+        run_all([Command(["sh", "-c", f"sleep 32 & echo $! > {kept}; wait"])], lock.fileno(), report)
     assert gone(int(kept.read_text(encoding="utf-8")))

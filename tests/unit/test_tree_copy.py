@@ -16,15 +16,28 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.rspm.ha.plugins.module_utils import (
-    _account_loader,
     _tree,
     _tree_copy_loader,
     _tree_lanes,
     _tree_plan,
     _tree_worker_loader,
 )
+from ansible_collections.rspm.ha.plugins.module_utils._account_files.host import find_account
 from ansible_collections.rspm.ha.plugins.module_utils._tree_copy_loader import TreeCopy
-from tests.unit.tree_copies import as_root, assert_equal, copier, copy, fails, needs_rsync, place, runner, seen, write
+from ansible_collections.rspm.ha.plugins.module_utils._tree_rsync_loader import Command
+from tests.unit.tree_copies import (
+    as_root,
+    assert_equal,
+    copier,
+    copy,
+    fails,
+    needs_rsync,
+    place,
+    runner,
+    seen,
+    state,
+    write,
+)
 
 __all__ = ["place"]
 pytestmark = needs_rsync
@@ -125,7 +138,7 @@ def test_a_corrupt_byte_that_stays_fails_the_last_pass(place: Path, monkeypatch:
 def test_each_difference_is_mended(place: Path, change: str) -> None:
     copy(place, "last")
     # as if it was never finished
-    (place / ".copy.tree_copy/copy-of").write_text('{"source": "%s", "finished_ns": 0}' % (place / "source"))
+    (state(place) / "copy-of").write_text('{"source": "%s", "finished_ns": 0}' % (place / "source"))
     there = place / "copy"
     if change == "mode":
         (there / "a").chmod(0o700)
@@ -168,11 +181,11 @@ def test_how_far_it_is_within_a_large_file_is_shown(
     place: Path, monkeypatch: pytest.MonkeyPatch, size: int, shown: bool
 ) -> None:
     write(os.fsencode(place / "source/large"), os.urandom(size))
-    started: list[list[str]] = []
+    started: list[Command] = []
     begin = _tree_copy_loader.run_all
     monkeypatch.setattr(_tree_copy_loader, "run_all", lambda *a: started.extend(a[0]) or begin(*a))
     copy(place, "warm")
-    assert [("--info=progress2" in argv) for argv in started if argv[0] == "rsync"] == [shown]
+    assert [("--info=progress2" in each.argv) for each in started if each.argv[0] == "rsync"] == [shown]
     assert_equal(place)
 
 
@@ -215,7 +228,7 @@ def test_a_killed_run_is_gone_on_from(place: Path) -> None:
 
 def test_half_a_line_of_evidence_is_none(place: Path) -> None:
     copy(place, "warm")
-    manifest = place / ".copy.tree_copy/manifest"
+    manifest = state(place) / "manifest"
     whole = manifest.read_bytes()
     for text in (whole[: len(whole) // 2], b"\0" * 100, whole.replace(b'"', b"", 1), b"[1,2,3,4]\n"):
         manifest.write_bytes(text)
@@ -225,10 +238,9 @@ def test_half_a_line_of_evidence_is_none(place: Path) -> None:
 
 @as_root
 def test_the_source_is_read_by_the_account(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (_tree_copy_loader, _account_loader):
-        monkeypatch.setattr(module, "ACCOUNT", "nobody")
-    account = _tree_copy_loader.load_account()
-    assert isinstance(account, _tree_worker_loader.Account)
+    monkeypatch.setattr(_tree_copy_loader, "ACCOUNT", "nobody")
+    account = find_account("nobody")
+    assert account is not None
     runner(["chown", "-hR", f"{account.uid}:{account.gid}", str(place / "source")])
     runner(["chmod", "-R", "go=", str(place / "source")])
     (place / "copy").mkdir(mode=0o700)

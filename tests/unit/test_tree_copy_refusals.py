@@ -17,7 +17,7 @@ from ansible_collections.rspm.ha.plugins.module_utils import _tree_copy_loader, 
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._timeline_loader import Timeline
 from ansible_collections.rspm.ha.plugins.module_utils._tree_copy_loader import TreeCopy
-from tests.unit.tree_copies import as_root, assert_equal, copier, copy, fails, needs_rsync, place, runner, seen
+from tests.unit.tree_copies import as_root, assert_equal, copier, copy, fails, needs_rsync, place, runner, seen, state
 
 __all__ = ["place"]
 pytestmark = needs_rsync
@@ -37,7 +37,7 @@ def test_a_run_that_somebody_follows_is_not_waited_for(place: Path) -> None:
     pid = os.fork()
     if pid == 0:
         time.sleep(0.5)
-        os.utime(place / ".copy.tree_copy/alive.one")
+        os.utime(state(place) / "alive.one")
         os._exit(0)
     begun = time.monotonic()
     assert "[tree-copy-lock]" in fails(place, patience=20, follower="two")
@@ -49,7 +49,7 @@ def test_a_run_that_somebody_follows_is_not_waited_for(place: Path) -> None:
 def test_a_run_that_nobody_follows_ends(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_tree_copy_loader, "_ABANDONED", -1.0)
     assert "[tree-copy-abandoned]" in fails(place, follower="one")
-    assert sorted(os.listdir(place / ".copy.tree_copy")) == ["lock"]
+    assert sorted(os.listdir(state(place))) == ["lock"]
     monkeypatch.undo()
     copy(place, "last")
 
@@ -58,7 +58,7 @@ def test_a_foreign_folder_is_left_alone(place: Path) -> None:
     (place / "copy").mkdir()
     (place / "copy/theirs").write_text("x")
     assert "is not empty and was not made by tree_copy" in fails(place, "warm")
-    assert os.listdir(place / "copy") == ["theirs"] and not (place / ".copy.tree_copy").exists()
+    assert os.listdir(place / "copy") == ["theirs"] and not (state(place)).exists()
 
 
 def test_an_empty_source_never_empties_the_copy(place: Path) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import re
-import shlex
 from dataclasses import replace
 
 import pytest
@@ -170,16 +169,14 @@ def test_a_copy_that_lives_on_is_seen() -> None:
 
 
 def test_the_call_of_rsync() -> None:
-    argv = plan.rsync_argv("/mnt/a b", "/var/b", ["runuser", "-u", "pm", "--"], digests=True)
-    assert "--delete" in argv and argv[-2:] == ["source:/mnt/a b/", "/var/b/"]
-    assert set(plan.rsync_argv("/mnt/a", "/var/b", [], digests=True, large=True)) - set(argv) >= {"--info=progress2"}
-    shell = shlex.split(argv[argv.index("-e") + 1])
-    assert shell == ["sh", "-c", 'shift; exec runuser -u pm -- "$@"', "sh"]
-    listed = plan.rsync_argv("/mnt/a", "/var/b", [], digests=False, listed="/x", reread=True)
-    assert "--delete" not in listed and "-e" not in listed and listed[-2:] == ["/mnt/a/", "/var/b/"]
+    argv = plan.rsync_argv("/mnt/a b", "/var/b", digests=True)
+    assert "--delete" in argv and argv[-2:] == ["/mnt/a b/", "/var/b/"]
+    assert set(plan.rsync_argv("/mnt/a", "/var/b", digests=True, large=True)) - set(argv) >= {"--info=progress2"}
+    listed = plan.rsync_argv("/mnt/a", "/var/b", digests=False, listed=True, reread=True)
+    assert "--delete" not in listed and listed[-2:] == ["/mnt/a/", "/var/b/"]
     assert {"--checksum-choice=md5", "-8", "--out-format=%i %l %C %n"} <= set(argv)
     assert "--out-format=%i %l" in listed and "--checksum-choice=md5" not in listed
-    assert {"--files-from", "--from0", "--delete-missing-args", "--ignore-times"} <= set(listed)
+    assert {"--files-from=-", "--from0", "--delete-missing-args", "--ignore-times"} <= set(listed)
 
 
 def test_rsync_looks_at_all_where_much_differs_or_names_belong_together() -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.rspm.ha.plugins.module_utils import _tree
+from ansible_collections.rspm.ha.plugins.module_utils import _tree, _tree_plan
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import CompletedCommand
 from ansible_collections.rspm.ha.plugins.module_utils._timeline_loader import Timeline
@@ -39,6 +39,7 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(_tree, "SOURCE_SETTLE_NS", 0)
     monkeypatch.setattr(_tree, "TARGET_SETTLE_NS", 0)
     folder = Path(tempfile.mkdtemp(prefix="tree 'copy-"))
+    monkeypatch.setattr(_tree_plan, "STATE_FOLDER", f"{folder}/root")
     folder.chmod(0o755)
     make_tree(os.fsencode(folder / "source"))
     yield folder
@@ -72,6 +73,11 @@ def make_tree(root: bytes) -> None:
         file.truncate(1 << 23)
     os.mkfifo(root + b"/pipe")
     os.utime(root + b"/empty", (1, 1))
+
+
+def state(place: Path) -> Path:
+    """Return the folder of the copy's state."""
+    return Path(_tree_plan.state_folder(str(place / "copy")))
 
 
 def write(path: bytes, text: bytes, mtime: float | None = None) -> None:

@@ -29,11 +29,12 @@ _LINKS = 40
 
 @dataclass(frozen=True)
 class Account:
-    """Whose rights a process takes on."""
+    """Whose rights a process takes on. groups: all that it is in."""
 
     name: str
     uid: int
     gid: int
+    groups: tuple[int, ...]
 
 
 def find_account(name: str) -> Account | None:
@@ -44,13 +45,13 @@ def find_account(name: str) -> Account | None:
         found = pwd.getpwnam(name)
     except KeyError:
         return None
-    return Account(name, found.pw_uid, found.pw_gid)
+    return Account(name, found.pw_uid, found.pw_gid, tuple(os.getgrouplist(name, found.pw_gid)))
 
 
 def become(account: Account | None) -> None:
     """Take on the account's rights for good; for after a fork."""
     if account is not None:
-        os.initgroups(account.name, account.gid)
+        os.setgroups(account.groups)
         os.setresgid(account.gid, account.gid, account.gid)
         os.setresuid(account.uid, account.uid, account.uid)
 
@@ -169,25 +170,23 @@ def swappable(path: str, account: Account | None) -> str:
 
     "" for none. account: None looks for what everybody may write.
     """
-    groups: set[int] = set()
-    if account is not None:
-        groups = set(os.getgrouplist(account.name, account.gid))
     for way in (os.path.abspath(path), os.path.realpath(path)):
         parts = way.split("/")
         for number in range(1, len(parts) + 1):
             place = "/".join(parts[:number]) or "/"
             with suppress(FileNotFoundError, NotADirectoryError):
                 found = os.lstat(place)
-                if not stat.S_ISLNK(found.st_mode) and _writes(found, account, groups):
+                if not stat.S_ISLNK(found.st_mode) and _writes(found, account):
                     return place
     return ""
 
 
-def _writes(found: os.stat_result, account: Account | None, groups: set[int]) -> bool:
+def _writes(found: os.stat_result, account: Account | None) -> bool:
     if account is not None and found.st_uid == account.uid != 0:
         return True
+    groups = set(account.groups) - {0} if account else set()
     # in a sticky folder nobody moves what belongs to another
     sticky = stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX
     return not sticky and bool(
-        found.st_mode & stat.S_IWOTH or (found.st_mode & stat.S_IWGRP and found.st_gid in groups - {0})
+        found.st_mode & stat.S_IWOTH or (found.st_mode & stat.S_IWGRP and found.st_gid in groups)
     )
