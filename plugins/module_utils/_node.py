@@ -92,9 +92,15 @@ class NodeState:
         return restart_reasons(self.package, self.unit, self.api, self.config)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the state for a module result, with what follows from it."""
+        """Return the state for a module result, with what follows from it.
+
+        Without the sums of what a start reads: they are fast ones, by which a password in a file could be guessed.
+        """
+        state = asdict(self)
+        for name in ("files", "started_with"):
+            del state["config"][name]
         return {
-            **asdict(self),
+            **state,
             "running": self.running,
             "running_version": self.running_version,
             "masked": self.masked,

@@ -20,7 +20,8 @@ from ansible_collections.rspm.ha.plugins.module_utils._package_loader import (
     remove,
     require_apart,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, merged, raise_any
+from ansible_collections.rspm.ha.plugins.module_utils._package_signature.host import check_signature
+from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem, merged, raise_any
 from ansible_collections.rspm.ha.plugins.module_utils._version import package_url, parse_version, same_version
 
 
@@ -28,7 +29,8 @@ from ansible_collections.rspm.ha.plugins.module_utils._version import package_ur
 class StageRequest:
     """What is to be staged. source: "repository", "url" or "file". url: "" for the vendor's. checksum: "sha256:...".
 
-    path: for "file", where the copy lies on this host.
+    path: for "file", where the copy lies on this host. key: address or path of the key that has signed an rpm of a
+    repository, "" for those that the host trusts.
     """
 
     version: str
@@ -37,6 +39,7 @@ class StageRequest:
     checksum: str
     path: str
     folder: str = package.STAGING_FOLDER
+    key: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,15 @@ def _verified(tool: PackageTool, request: StageRequest, target: str, checksum: s
     if not os.path.isfile(target):
         return None
     file = tool.inspect(target)
-    return None if package.judge_file(file, request.version, tool.host.machine, checksum) else file
+    return None if _judge(tool, request, file, checksum) else file
+
+
+def _judge(tool: PackageTool, request: StageRequest, file: package.PackageFile, checksum: str) -> list[Problem]:
+    """Return why the file is not the wanted one, or not certainly from whom it should be."""
+    problems = package.judge_file(file, request.version, tool.host.machine, checksum)
+    # apt has checked what it fetched; a sum says more than a signature
+    signed = request.source == "repository" and tool.family != package.DEBIAN and not checksum
+    return problems or (check_signature(tool.runner, file.path, request.key) if signed else [])
 
 
 def _obtain(tool: PackageTool, request: StageRequest, target: str, checksum: str) -> package.PackageFile:
@@ -152,7 +163,7 @@ def _fetch(tool: PackageTool, request: StageRequest, workshop: str) -> str:
 def _checked(tool: PackageTool, request: StageRequest, path: str, checksum: str) -> package.PackageFile:
     """Return what the file says of itself; a file that is not the wanted one is removed."""
     file = tool.inspect(path)
-    problems = package.judge_file(file, request.version, tool.host.machine, checksum)
+    problems = _judge(tool, request, file, checksum)
     if problems:
         remove(path)
         raise DomainError(merged(problems))

@@ -104,6 +104,11 @@ def command_failed(argv: list[str], done: CompletedCommand) -> DomainError:
 
 def module_runner(module: AnsibleModule) -> Runner:
     """Return the Runner that starts commands itself; what was ended for its time is in the host's log too."""
+    return command_runner(module.log)
+
+
+def command_runner(log: Callable[[str], None]) -> Runner:
+    """Return the Runner that tells log of what was ended for its time."""
 
     def run(
         argv: list[str],
@@ -115,7 +120,7 @@ def module_runner(module: AnsibleModule) -> Runner:
     ) -> CompletedCommand:
         given = (input or "").encode("utf-8", "surrogateescape")
         # timeout takes 0 for no limit at all
-        done = _run(argv, max(timeout, 0.1), given, env, module.log)
+        done = _run(argv, max(timeout, 0.1), given, env, log)
         if check and done.rc != 0:
             raise command_failed(argv, done)
         return done

@@ -52,6 +52,8 @@ options:
     description:
       - Program and arguments that do the same on another load balancer. C({node}) and C({state}) are replaced by
         O(node) and O(state). It runs without a shell, waits by itself, and exits with 0 when the state is reached.
+      - What is in the arguments is left out of every message, since it may be secret. Give the task C(no_log) too, so
+        that Ansible shows none of them.
     type: list
     elements: str
   timeout:
@@ -174,8 +176,9 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.rspm.ha.plugins.module_utils import _haproxy as haproxy
 from ansible_collections.rspm.ha.plugins.module_utils._haproxy_loader import Runtime, write_if_different
+from ansible_collections.rspm.ha.plugins.module_utils._load_balancer import command_rules
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
-from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import module_runner
+from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import command_runner
 
 
 def raise_first(problems: list[Problem]) -> None:
@@ -189,7 +192,11 @@ def run_command(module: AnsibleModule, command: list[str], node: str, state: str
     if module.check_mode:
         return {"changed": True, "waited": 0.0}
     begin = time.monotonic()
-    done = module_runner(module)(haproxy.fill(command, node, state), check=True, timeout=timeout)
+    # no argument of it is told, not even in the host's log: it may be a token
+    argv = haproxy.fill(command, node, state)
+    done = command_runner(lambda _text: None)(argv, timeout=timeout)
+    if done.rc:
+        raise DomainError(command_rules.failed(command, node, state, done.rc, done.stderr or done.stdout))
     return {"changed": True, "waited": round(time.monotonic() - begin, 2), "stdout": done.stdout}
 
 

@@ -16,6 +16,8 @@ description:
     while the service is stopped.
   - The file is verified before it is put into place. That is its checksum where one is given, its name, the version
     inside of it, its architecture, the free space for its installation, and a dry run of the package manager.
+  - What comes from a repository is signed. apt checks that itself. An rpm is checked with C(rpmkeys) against O(key),
+    unless a checksum is given.
   - Does nothing where the wanted version is installed.
   - Refuses where a step of an earlier run, whose controller may be gone, is still at work on the node.
 options:
@@ -37,6 +39,12 @@ options:
     default: ""
   checksum:
     description: V(sha256:) and 64 hexadecimal digits. Required for O(source=url).
+    type: str
+    default: ""
+  key:
+    description:
+      - Address, or path on the node, of the key that an rpm from a repository has to be signed with, and of no other.
+      - Empty means any key that the host trusts (C(rpm --import)).
     type: str
     default: ""
   path:
@@ -131,6 +139,7 @@ def main() -> None:
             "source": {"type": "str", "choices": ["repository", "url", "file"], "default": "url"},
             "url": {"type": "str", "default": ""},
             "checksum": {"type": "str", "default": ""},
+            "key": {"type": "str", "default": "", "no_log": False},
             "path": {"type": "path"},
             "folder": {"type": "path", "default": "/var/cache/rspm-ha"},
             "lock_timeout": {"type": "int", "default": 300},
@@ -145,6 +154,7 @@ def main() -> None:
         checksum=module.params["checksum"],
         path=module.params["path"] or "",
         folder=module.params["folder"],
+        key=module.params["key"],
     )
     try:
         with nullcontext() if module.check_mode else node_work("staging of the package"):

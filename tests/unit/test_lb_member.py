@@ -353,8 +353,10 @@ def test_a_teams_own_command_is_run_and_not_in_check_mode(tmp_path: Path) -> Non
     assert seen.read_text() == "n1 drain\n"
 
 
-def test_a_teams_own_command_that_fails() -> None:
-    result = run({"node": "n1", "state": "drain", "command": ["sh", "-c", "echo no such pool >&2; exit 3"]})
+def test_a_teams_own_command_that_fails(tmp_path: Path) -> None:
+    script = tmp_path / "member"
+    script.write_text("echo no such pool >&2; exit 3")
+    result = run({"node": "n1", "state": "drain", "command": ["sh", str(script)]})
     assert result["failed"] is True
     assert "no such pool" in result["msg"]
 

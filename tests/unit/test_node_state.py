@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from ansible_collections.rspm.ha.plugins.module_utils._node import Clock, Mount, NodeState, parse_free, parse_listening
 from ansible_collections.rspm.ha.plugins.module_utils._package import PackageState
 from ansible_collections.rspm.ha.plugins.module_utils._process import is_server
+from ansible_collections.rspm.ha.plugins.module_utils._server_unit import config_hash
 from ansible_collections.rspm.ha.plugins.module_utils._service import ApiState, ConfigState, UnitState
 
 FILES = {"/etc/rstudio-pm/rstudio-pm.gcfg": "aa"}
@@ -64,6 +66,17 @@ def test_a_process_outside_of_the_unit_is_seen() -> None:
 )
 def test_masked_by_any_means(changes: dict[str, str], masked: bool) -> None:
     assert dataclasses.replace(NODE, unit=dataclasses.replace(NODE.unit, **changes)).masked is masked
+
+
+def test_no_fast_sum_of_what_holds_a_password_is_shown() -> None:
+    text = "[Database]\nPassword = spring\n"
+    sums = {"/etc/rstudio-pm/rstudio-pm.gcfg": hashlib.sha256(text.encode()).hexdigest()}
+    config = dataclasses.replace(NODE.config, config_hash=config_hash(text), files=sums, started_with=sums)
+    shown = json.dumps(dataclasses.replace(NODE, config=config).to_dict())
+    assert config_hash(text) in shown
+    for name in sorted(hashlib.algorithms_guaranteed):
+        if not name.startswith("shake"):
+            assert hashlib.new(name, text.encode()).hexdigest() not in shown
 
 
 def test_to_dict_is_json_and_has_what_follows() -> None:

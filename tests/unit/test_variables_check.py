@@ -30,7 +30,12 @@ GROUPS = {
     "rspm_nfs_server": ["infra"],
     "rspm_load_balancer": ["lb"],
 }
-TYPED = {"rspm_version": "2026.04.0", "rspm_address": "https://pm", "rspm_database_password": "canary"}
+TYPED = {
+    "rspm_version": "2026.04.0",
+    "rspm_address": "https://pm",
+    "rspm_database_password": "canary",
+    "rspm_package_source": "repository",
+}
 
 
 def values(**typed: Any) -> dict[str, dict[str, Given]]:
@@ -110,6 +115,16 @@ def test_one_mistake_is_told_alone(name: str, value: object, where: str, says: s
     assert {row[0] for row in rows} == {name}
     assert any(says in row[2] and row[1] == where for row in rows), rows
     assert "canary" not in str(rows)
+
+
+@pytest.mark.parametrize("verb", ["site", "preflight", "upgrade"])
+def test_what_comes_from_an_address_needs_its_sum(verb: str) -> None:
+    rows = told(verb, rspm_package_source="url")
+    assert [row[:2] for row in rows] == [("rspm_package_checksum", "n1, n2")]
+    assert "is empty. Set it to sha256:" in rows[0][2]
+    assert told(verb, rspm_package_source="url", rspm_package_checksum="sha256:" + "0" * 64) == []
+    for verb_without in ("rollback", "status"):
+        assert told(verb_without, rspm_package_source="url") == []
 
 
 def test_the_nfs_server_is_needed_by_nfs_alone() -> None:

@@ -85,6 +85,7 @@ def test_the_groups_that_a_team_may_leave_out_may_be_absent_where_a_mismatch_is_
         "rspm_storage_kind": "existing",
     }
     unreachable.update(rspm_version="2026.04.0", rspm_address="https://pm", rspm_database_password=CANARY)
+    unreachable.update(rspm_package_source="repository")
     (tmp_path / "inventory").write_text(json.dumps({"rspm_nodes": {"hosts": {"n1": unreachable}}}))
     output = World(tmp_path, world.command).run("rspm.ha.site", {}, ANSIBLE_HOST_PATTERN_MISMATCH="error")
     assert "Connection refused" in output

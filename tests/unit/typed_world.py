@@ -103,15 +103,21 @@ def make_world(core: str, folder: Path) -> World:
     }
     hosts = {group: {"hosts": dict.fromkeys(names, unreachable)} for group, names in groups.items()}
     (folder / "inventory" / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": hosts}}))
-    secrets = {
-        name: {_key(name): f"{CANARY}-{name}"} if SPEC[name]["type"] == "dict" else f"{CANARY}-{name}"
-        for name in SECRETS
+    shapes: dict[str, Any] = {
+        "dict": lambda name: {_key(name): f"{CANARY}-{name}"},
+        "list": lambda name: ["/bin/false", f"{CANARY}-{name}"],
     }
+    secrets = {name: shapes.get(SPEC[name]["type"], lambda name: f"{CANARY}-{name}")(name) for name in SECRETS}
     vault = VaultLib([(DEFAULT_VAULT_ID_MATCH, VaultSecret(VAULT_PASSWORD.encode()))])
     inside = yaml.safe_dump({f"vault_{name}": value for name, value in secrets.items()})
     (everyone / "vault.yml").write_bytes(vault.encrypt(inside))
     typed: dict[str, Any] = {name: f"{{{{ vault_{name} }}}}" for name in SECRETS}
-    typed.update(rspm_version="2026.04.0", rspm_address="https://pm.example.org", rspm_migration_target="n1")
+    typed.update(
+        rspm_package_source="repository",
+        rspm_version="2026.04.0",
+        rspm_address="https://pm.example.org",
+        rspm_migration_target="n1",
+    )
     (everyone / "main.yml").write_text(yaml.safe_dump(typed))
     return World(folder, command)
 

@@ -141,6 +141,10 @@ def option_faults(arguments: Mapping[str, object]) -> Iterator[Fault]:
 
 def _needs(verb: str, name: str, host: str, groups: Mapping[str, Sequence[str]], values: Mapping[str, Given]) -> bool:
     """Return whether a variable has to have a value on a host."""
+    if name == "rspm_package_checksum":
+        # what is fetched from an address is signed by nobody: deb files never are
+        installs = "rspm_version" in VERBS[verb].needed and host in groups.get(NODES, ())
+        return installs and values.get("rspm_package_source", Given("url")).value == "url"
     if name not in VERBS[verb].needed:
         return False
     kind = values.get("rspm_storage_kind", Given("nfs")).value
@@ -199,6 +203,8 @@ _HOW = {
     "rspm_database_password": "Set it in a vault: openssl rand -hex 24 makes one",
     "rspm_database_host": "Put a host into the group rspm_database, or set it",
     "rspm_nfs_server": "Put a host into the group rspm_nfs_server, set it, or set rspm_storage_kind",
+    "rspm_package_checksum": "Set it to sha256: and the sum of the package at rspm_package_url, as the vendor or your "
+    "own mirror publishes it",
     "rspm_migration_target": "Set it to the name of the node that stays",
 }
 
