@@ -188,10 +188,16 @@ def cache_settings(options: Sequence[str]) -> CacheSettings:
     return CacheSettings(lookupcache=lookup, **times)
 
 
-def nfs_options(version: str, cache: str) -> list[str]:
+def security_of(options: Sequence[str]) -> str:
+    """Return how a mount or an export proves and protects requests, from its options; AUTH_SYS where none says it."""
+    return _value(options, "sec") or "sys"
+
+
+def nfs_options(version: str, cache: str, security: str = "sys") -> list[str]:
     """Return the options of the mount in /etc/fstab.
 
-    version: "3", "4", "4.1" or "4.2". cache: "lookupcache=pos", "actimeo=N" or "acdirmax=N".
+    version: "3", "4", "4.1" or "4.2". cache: "lookupcache=pos", "actimeo=N" or "acdirmax=N". security: as sec has it;
+    "sys" is left to the two sides, as it always was.
     The last four are for the boot: the machine comes up without the mount and goes on trying for as long as it takes,
     while what needs the mount waits for it; systemd.mount(5) does the same for bg, but mount(8) would then report a
     mount that isn't there.
@@ -200,7 +206,8 @@ def nfs_options(version: str, cache: str) -> list[str]:
     # see CacheSettings.negative_lookup_seconds
     caching = [f"acdirmin={value}", cache] if name == "acdirmax" else [cache]
     boot = ["_netdev", "nofail", "x-systemd.mount-timeout=infinity", "retry=10000"]
-    return ["rw", "hard", f"vers={version}", *caching, *boot]
+    secured = [] if security == "sys" else [f"sec={security}"]
+    return ["rw", "hard", f"vers={version}", *secured, *caching, *boot]
 
 
 def kernel_options(options: Sequence[str]) -> list[str]:

@@ -23,6 +23,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._mount import (
     mount_of,
     nfs_options,
     option_differences,
+    security_of,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
 
@@ -103,6 +104,7 @@ def storage_request(
     options: Sequence[str],
     uid: int,
     gid: int,
+    security: str = "sys",
 ) -> StorageRequest:
     """Return what is asked for, or raise DomainError for what can't be meant."""
     for name, value in (("path", path), ("data directory", data_dir)):
@@ -144,7 +146,16 @@ def storage_request(
                 "Use lookupcache=pos, actimeo=N or acdirmax=N with N of at most 5",
             )
         )
-    wanted = tuple(options) or tuple(nfs_options(nfs_version, cache))
+    if options and security_of(options) != security:
+        raise DomainError(
+            Problem(
+                "storage-security",
+                f"rspm_nfs_options means sec={security_of(options)}, and rspm_nfs_security is {security}",
+                "What the export and the mount do has to be one thing, or the nodes are refused",
+                f"Set rspm_nfs_security to {security_of(options)}, or write sec={security} into rspm_nfs_options",
+            )
+        )
+    wanted = tuple(options) or tuple(nfs_options(nfs_version, cache, security))
     problem = judge_visibility(wanted, "The mount options asked for")
     if problem:
         raise DomainError(problem)

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ansible_collections.rspm.ha.plugins.module_utils._mount import security_of
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
 
 # exports(5) calls each of these a default or a choice; the server spells all of them out in its table
@@ -27,7 +28,12 @@ class Export:
     options: frozenset[str]
 
 
-def render_exports(path: str, clients: Sequence[str]) -> str:
+def export_options(security: str) -> tuple[str, ...]:
+    """Return the options of our exports. security: as sec has it; "sys" is the server's default."""
+    return EXPORT_OPTIONS if security == "sys" else (*EXPORT_OPTIONS, f"sec={security}")
+
+
+def render_exports(path: str, clients: Sequence[str], security: str = "sys") -> str:
     """Return the file for /etc/exports.d, or raise DomainError for what can't be written in it."""
     bad = [client for client in clients if not _CLIENT.fullmatch(client)]
     if not re.fullmatch(r"(/[^/\s\"#]+)+", path) or posixpath.normpath(path) != path:
@@ -37,7 +43,7 @@ def render_exports(path: str, clients: Sequence[str]) -> str:
     elif bad:
         found, fix = f"The client {bad[0]!r} is no name or address", "Correct nfs_server_clients"
     else:
-        options = ",".join(EXPORT_OPTIONS)
+        options = ",".join(export_options(security))
         line = " ".join([path, *(f"{client}({options})" for client in clients)])
         return f"# Made by the collection rspm.ha; changes are overwritten.\n{line}\n"
     raise DomainError(Problem("export", found, "Only the nodes may reach the data directory", fix))
@@ -115,8 +121,31 @@ def judge_root(path: str, version: str, live: Sequence[Export]) -> list[Problem]
     ]
 
 
+def judge_security(path: str, clients: Sequence[str], security: str, live: Sequence[Export]) -> list[Problem]:
+    """Return the problem of an export whose security would change under the nodes that have it mounted."""
+    found = {export.client: security_of(sorted(export.options)) for export in live if export.path == path}
+    other = {client: found[client] for client in clients if found.get(client, security) != security}
+    if not other:
+        return []
+    take = "; ".join(" ".join(["exportfs", "-u", _target(path, client)]) for client in other)
+    return [
+        Problem(
+            check="export-security",
+            found=f"{path} is exported with {', '.join(f'sec={old} to {client}' for client, old in other.items())}, "
+            f"and rspm_nfs_security is {security}",
+            why="A node that has it mounted would be refused in the middle of its work",
+            fix=f"On each node: systemctl stop rstudio-pm; umount the storage. On this host: {take}. Then run "
+            "rspm.ha.site again",
+        )
+    ]
+
+
 def export_commands(
-    path: str, clients: Sequence[str], ours: Mapping[str, Sequence[str]], live: Sequence[Export]
+    path: str,
+    clients: Sequence[str],
+    ours: Mapping[str, Sequence[str]],
+    live: Sequence[Export],
+    security: str = "sys",
 ) -> list[list[str]]:
     """Return the calls of exportfs that bring our exports into force, and touch nobody else's.
 
@@ -129,7 +158,7 @@ def export_commands(
     calls = [["exportfs", "-u", _target(*entry)] for entry in named if entry in found and entry not in wanted]
     for client in clients:
         if not set(EXPORT_OPTIONS) <= found.get((path, client), frozenset()):
-            calls.append(["exportfs", "-o", ",".join(EXPORT_OPTIONS), _target(path, client)])
+            calls.append(["exportfs", "-o", ",".join(export_options(security)), _target(path, client)])
     return calls
 
 

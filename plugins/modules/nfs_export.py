@@ -46,6 +46,14 @@ options:
     description: Version of NFS that the nodes use. All but V(3) look from a root that another export may have set.
     type: str
     default: "4.2"
+  security:
+    description:
+      - How the nodes have to prove and protect their requests (C(sec) in exports(5)). V(sys) is in clear, and believes
+        the ids that a client names. V(krb5p) encrypts. What Kerberos needs on the machines has to be there.
+      - It is not changed while the folder is exported with another one, since nodes may have it mounted.
+    type: str
+    choices: [sys, krb5, krb5i, krb5p]
+    default: sys
   exports_path:
     description: Where the exports are written to.
     type: path
@@ -124,6 +132,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._storage_export import (
     export_differences,
     judge_folder,
     judge_root,
+    judge_security,
     other_clients,
     parse_exports,
     render_exports,
@@ -160,6 +169,7 @@ def find_problems(params: dict[str, Any]) -> list[Problem]:
     others = other_clients(path, [*ours, *params["clients"]], live)
     owner = loader.read_folder(path).uid
     problems = judge_folder(path, owner, names, params["uid"], loader.read_exporting(path, own), others)
+    problems += judge_security(path, params["clients"], params["security"], live)
     return problems + judge_root(path, params["nfs_version"], live)
 
 
@@ -168,7 +178,7 @@ def bring_up(module: AnsibleModule, run: Runner) -> dict[str, Any]:
     params = module.params
     raise_any(find_problems(params))
     path, clients = params["path"], params["clients"]
-    wanted = render_exports(path, clients)
+    wanted = render_exports(path, clients, params["security"])
     folder = loader.FolderState(params["uid"], params["gid"], 0o750)
     folder_before, text_before = loader.read_folder(path), loader.read_text(params["exports_path"])
     enabled, active = loader.read_unit(run, params["service"])
@@ -179,7 +189,8 @@ def bring_up(module: AnsibleModule, run: Runner) -> dict[str, Any]:
             loader.make_folder(path, folder)
         if active:
             # Before the file, which tells the next run what was ours, should this one be cut off.
-            for command in export_commands(path, clients, parse_exports(text_before), loader.read_exports()):
+            ours, live = parse_exports(text_before), loader.read_exports()
+            for command in export_commands(path, clients, ours, live, params["security"]):
                 run(command, check=True)
         if text_before != wanted:
             write_text(module, params["exports_path"], wanted)
@@ -241,6 +252,7 @@ def main() -> None:
             "uid": {"type": "int", "required": True},
             "gid": {"type": "int", "required": True},
             "nfs_version": {"type": "str", "default": "4.2"},
+            "security": {"type": "str", "choices": ["sys", "krb5", "krb5i", "krb5p"], "default": "sys"},
             "exports_path": {"type": "path", "default": "/etc/exports.d/rspm.exports"},
             "service": {"type": "str", "default": "nfs-server"},
             "timeout": {"type": "int", "default": 60},

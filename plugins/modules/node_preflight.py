@@ -94,6 +94,11 @@ options:
         description: Version of NFS.
         type: str
         default: "4.2"
+      security:
+        description: How requests are proved and protected on their way.
+        type: str
+        choices: [sys, krb5, krb5i, krb5p]
+        default: sys
       cache:
         description: How the client is kept from overlooking new files.
         type: str
@@ -269,6 +274,7 @@ STORAGE = {
     "server": {"type": "str", "default": ""},
     "export": {"type": "str", "default": ""},
     "nfs_version": {"type": "str", "default": "4.2"},
+    "security": {"type": "str", "choices": ["sys", "krb5", "krb5i", "krb5p"], "default": "sys"},
     "cache": {"type": "str", "default": "lookupcache=pos"},
     "options": {"type": "list", "elements": "str", "default": []},
 }

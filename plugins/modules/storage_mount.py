@@ -58,13 +58,18 @@ options:
     choices: ["3", "4", "4.1", "4.2"]
     default: "4.2"
   cache:
-    description:
-      - How the client is kept from overlooking new files. V(lookupcache=pos), or V(actimeo=N) or V(acdirmax=N) with N
-        of at most 5.
+    description: How new files are not overlooked. V(lookupcache=pos), or V(actimeo=N) or V(acdirmax=N) with N up to 5.
     type: str
     default: lookupcache=pos
+  security:
+    description:
+      - How requests are proved and protected on their way (C(sec) in nfs(5)). V(sys) is in clear, V(krb5p) encrypts.
+        What Kerberos needs has to be there. With O(options) it has to be what those say.
+    type: str
+    choices: [sys, krb5, krb5i, krb5p]
+    default: sys
   options:
-    description: All mount options, in place of the ones that follow from O(nfs_version) and O(cache).
+    description: All mount options, in place of the ones that follow from O(nfs_version), O(cache) and O(security).
     type: list
     elements: str
     default: []
@@ -77,14 +82,12 @@ options:
     type: int
     required: true
   timeout:
-    description:
-      - Seconds that a mount, and each look at the storage, may take. An NFS server that was just started keeps its
-        clients waiting for up to 90.
+    description: Seconds for a mount, and each look at the storage. A server just started lets clients wait up to 90.
     type: int
     default: 120
 attributes:
   check_mode:
-    description: Nothing is mounted, made or written to, also not for a trial; what a real run would do is predicted.
+    description: Nothing is mounted, made or written to, also not for a trial; what a run would do is predicted.
     support: full
   diff_mode:
     description: Shows the options in force before and after.
@@ -365,6 +368,7 @@ def main() -> None:
             "export": {"type": "str", "default": ""},
             "nfs_version": {"type": "str", "choices": ["3", "4", "4.1", "4.2"], "default": "4.2"},
             "cache": {"type": "str", "default": "lookupcache=pos"},
+            "security": {"type": "str", "choices": ["sys", "krb5", "krb5i", "krb5p"], "default": "sys"},
             "options": {"type": "list", "elements": "str", "default": []},
             "uid": {"type": "int", "required": True},
             "gid": {"type": "int", "required": True},
@@ -372,7 +376,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    names = ("kind", "path", "data_dir", "server", "export", "nfs_version", "cache", "options", "uid", "gid")
+    others = ("state", "timeout")
     try:
         if module.params["state"] == "absent":
             params = module.params
@@ -380,7 +384,7 @@ def main() -> None:
             if result["detached"]:
                 module.warn(detached_text(params["path"], result["detached"]))
             module.exit_json(**result)
-        request = storage_request(**{name: module.params[name] for name in names})
+        request = storage_request(**{name: value for name, value in module.params.items() if name not in others})
         storage = Storage(module, request, module_runner(module))
         if module.params["state"] == "ready":
             storage.check_ready()

@@ -20,6 +20,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._mount import (
     nfs_options,
     option_differences,
     parse_mountinfo,
+    security_of,
     shared_mount_point,
 )
 
@@ -107,6 +108,16 @@ def test_our_options_keep_new_files_visible_and_survive_a_boot(version: str, cac
     assert cache_settings(options).negative_lookup_seconds <= 5
     assert {"hard", "_netdev", "nofail", "x-systemd.mount-timeout=infinity", "retry=10000"} <= set(options)
     assert f"vers={version}" in options and cache in options
+
+
+@pytest.mark.parametrize("security", ["krb5", "krb5i", "krb5p"])
+def test_what_protects_requests_is_asked_for_and_compared(security: str) -> None:
+    options = nfs_options("4.2", "lookupcache=pos", security)
+    assert f"sec={security}" in kernel_options(options)
+    live = [option for option in options if option != f"sec={security}"]
+    assert [each.name for each in option_differences(options, [*live, "sec=sys"])] == ["sec"]
+    assert option_differences(options, [*live, f"sec={security}"]) == []
+    assert security_of(options) == security and security_of(live) == "sys"
 
 
 def test_what_only_userspace_reads_is_not_given_to_the_kernel() -> None:

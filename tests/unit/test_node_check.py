@@ -43,6 +43,7 @@ PARAMS: dict[str, Any] = {
         "export": "/srv/rstudio-pm",
         "nfs_version": "4.2",
         "cache": "lookupcache=pos",
+        "security": "sys",
         "options": [],
     },
     "storage_managed": False,

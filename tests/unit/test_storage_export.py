@@ -26,6 +26,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._storage_export import (
     export_differences,
     judge_folder,
     judge_root,
+    judge_security,
     other_clients,
     parse_etab,
     parse_exports,
@@ -330,3 +331,21 @@ def test_nothing_is_changed_where_the_folder_is_somebody_elses(server: Server, w
 def test_nothing_is_in_the_way_of_a_fresh_server(server: Server) -> None:
     assert server.call(["10.0.0.1"], state="checked")["problems"] == []
     assert not server.export.exists()
+
+
+def test_an_export_protects_requests_as_asked_for() -> None:
+    text = render_exports("/srv/x", ["a", "b"], "krb5p")
+    assert text.endswith(
+        "/srv/x a(rw,sync,no_subtree_check,root_squash,sec=krb5p) b(rw,sync,no_subtree_check,root_squash,sec=krb5p)\n"
+    )
+    assert export_commands("/srv/x", ["a"], {}, [], "krb5p") == [
+        ["exportfs", "-o", "rw,sync,no_subtree_check,root_squash,sec=krb5p", "a:/srv/x"]
+    ]
+
+
+def test_the_security_of_what_nodes_have_mounted_is_not_changed() -> None:
+    live = parse_etab("/srv/x\ta(rw,sync,wdelay,root_squash,no_subtree_check,sec=sys,rw,secure)\n")
+    assert judge_security("/srv/x", ["a", "b"], "sys", live) == []
+    assert judge_security("/srv/x", ["a", "b"], "krb5p", []) == []
+    problem = judge_security("/srv/x", ["a", "b"], "krb5p", live)[0]
+    assert "sec=sys to a" in problem.found and "exportfs -u a:/srv/x" in problem.fix

@@ -61,6 +61,7 @@ class World:
             "export": "/srv/rstudio-pm",
             "nfs_version": "4.2",
             "cache": "lookupcache=pos",
+            "security": "sys",
             "options": [],
         }
         params = {

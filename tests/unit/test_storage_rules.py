@@ -222,3 +222,21 @@ def test_the_ports_depend_on_the_version(monkeypatch: pytest.MonkeyPatch) -> Non
 @given(st.lists(st.sampled_from(["rw", "vers=4.2", "_netdev", "x-systemd.automount", "retry=1", "actimeo=5"])))
 def test_the_trial_has_all_that_the_kernel_is_told(options: list[str]) -> None:
     assert set(kernel_options(options)) == set(options) & {"rw", "vers=4.2", "actimeo=5"}
+
+
+@pytest.mark.parametrize(
+    ("security", "options", "good"),
+    [
+        ("krb5p", [], True),
+        ("krb5p", ["sec=krb5p", "lookupcache=pos"], True),
+        ("sys", ["lookupcache=pos"], True),
+        ("krb5p", ["lookupcache=pos"], False),
+        ("sys", ["sec=krb5p", "lookupcache=pos"], False),
+    ],
+)
+def test_the_mount_protects_requests_as_the_export_does(security: str, options: list[str], good: bool) -> None:
+    if good:
+        assert ("sec=krb5p" in asked(security=security, options=options).options) is (security == "krb5p")
+    else:
+        with pytest.raises(DomainError, match="rspm_nfs_security"):
+            asked(security=security, options=options)

@@ -161,6 +161,7 @@ class NodeCheck:
         request = storage_request(
             *(given["kind"], given["path"], self.params["data_dir"], given["server"], given["export"]),
             *(given["nfs_version"], given["cache"], given["options"], self.params["uid"], self.params["gid"]),
+            security=given["security"],
         )
         timeout = self.params["timeout"]
         mounts = _storage_loader.read_mounts(request.path, timeout)
