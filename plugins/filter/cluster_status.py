@@ -32,6 +32,11 @@ options:
     description: Why a node could not be asked, by its name.
     type: dict
     default: {}
+  left:
+    description: Why the inventory is not the cluster's any more, RV(rspm.ha.left_behind#filter:_value) of one node.
+    type: list
+    elements: dict
+    default: []
 author:
   - rspm.ha authors (@rspm-ha)
 """
@@ -53,7 +58,7 @@ _value:
   sample: {"healthy": true, "versions": ["2026.08.0"], "lock": "", "problems": []}
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -66,9 +71,10 @@ def cluster_status(
     restore_point: Mapping[str, Any] = MappingProxyType({}),
     held: Mapping[str, str] = MappingProxyType({}),
     reasons: Mapping[str, str] = MappingProxyType({}),
+    left: Sequence[Mapping[str, str]] = (),
 ) -> dict[str, Any]:
     """Return the summary with its table."""
-    summary = summarise(nodes, lock, restore_point, held, reasons)
+    summary = summarise(nodes, lock, restore_point, held, reasons, left)
     return {**summary, "table": table(summary)}
 
 

@@ -22,6 +22,8 @@ from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import Lock
 
 # what may follow a run whose holder is gone, beside the same verb: the way back from an upgrade
 _SUCCESSORS = {("upgrade", "rollback")}
+# which leaves nothing that it would have to finish itself
+_ANYBODYS = "site"
 
 
 @dataclass(frozen=True)
@@ -87,18 +89,18 @@ def may_take(current: LockRecord | None, request: Request, now: str, over: bool 
     if request.keeps and (current is None or (current.holder, current.run_id) != (request.holder, request.keeps)):
         lost = "free" if current is None else describe(current)
         return Decision(LockView.HELD, None, f"no longer this run's: it was broken or taken over, and is now {lost}")
+    fresh = LockRecord(
+        request.run_id,
+        request.holder,
+        request.operator,
+        request.verb,
+        request.target,
+        now,
+        now,
+        request.phase,
+        request.node,
+    )
     if current is None:
-        fresh = LockRecord(
-            request.run_id,
-            request.holder,
-            request.operator,
-            request.verb,
-            request.target,
-            now,
-            now,
-            request.phase,
-            request.node,
-        )
         return Decision(LockView.FREE, fresh, "free")
     says = describe(current)
     same_work = (current.verb, current.target) == (request.verb, request.target)
@@ -107,6 +109,7 @@ def may_take(current: LockRecord | None, request: Request, now: str, over: bool 
         renewed = replace(current, phase=request.phase, updated=now, node=request.node) if moved else None
         return Decision(LockView.OURS, renewed, says)
     follows = same_work or ((current.verb, request.verb) in _SUCCESSORS and current.target == request.target)
+    follows = follows or current.verb == _ANYBODYS
     gone = request.gone == current.holder if request.gone else over
     if follows and gone:
         taken = replace(
@@ -119,7 +122,7 @@ def may_take(current: LockRecord | None, request: Request, now: str, over: bool 
             phase=request.phase or current.phase,
             node=request.node,
         )
-        return Decision(LockView.TAKEABLE, taken, says)
+        return Decision(LockView.TAKEABLE, taken if current.verb != _ANYBODYS or same_work else fresh, says)
     return Decision(LockView.HELD, None, says)
 
 

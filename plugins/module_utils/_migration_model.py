@@ -182,11 +182,12 @@ class NodeObservation:
 
 @dataclass(frozen=True)
 class Record:
-    """What is written down of a migration. options: None where there is none."""
+    """What is written down of a migration. options: None where there is none. inventory: for afterwards, whose too."""
 
     state: RecordState = RecordState.ABSENT
     options: Options | None = None
     run_id: str = ""
+    inventory: str = ""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is written down of a migration to one node, beside the shared data and, in the end, on the node itself."""
+"""What is written down of a migration to one node, beside the shared data and, from the switch on, on each node."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainErro
 
 FILE = "migration.json"
 LOCAL_PATH = "/var/lib/rspm-ha/migration.json"
-"""On the node that stays: what was finished is known there when the shared storage is gone."""
+"""On each node: what was switched is known there when the shared storage is gone."""
+
+OUT = "retired"
 
 _ORDER = [RecordState.ABSENT, RecordState.BEGUN, RecordState.SWITCHED, RecordState.FINISHED]
 
@@ -26,6 +28,9 @@ class Written:
     """The record as it lies in a file. Times: UTC, YYYY-mm-ddTHH:MM:SSZ, "" for not yet.
 
     load_balancer: keep or route. data, database: keep or move. data_dir: with data moved.
+    old_data_dir, old_database: data directory and host of the databases before. inventory, operator: the folder that
+    the inventory for afterwards is written to, and on whose controller; "" until the others are retired.
+    here: "retired" in the file of a node that is out for good.
     """
 
     state: str
@@ -38,6 +43,11 @@ class Written:
     begun: str
     switched: str = ""
     finished: str = ""
+    old_data_dir: str = ""
+    old_database: str = ""
+    inventory: str = ""
+    operator: str = ""
+    here: str = ""
 
     def to_dict(self) -> dict[str, str]:
         """Return it as plain data."""
@@ -48,7 +58,9 @@ def parse(text: str, path: str) -> Written:
     """Return the record of a text. Raises DomainError for anything that render did not write."""
     try:
         data = json.loads(text)
-        found = Written(**{field.name: str(data[field.name]) for field in fields(Written)})
+        # an older one has no more than it had
+        known = {field.name: field.default for field in fields(Written) if isinstance(field.default, str)}
+        found = Written(**{field.name: str({**known, **data}[field.name]) for field in fields(Written)})
         RecordState(found.state)
     except (ValueError, KeyError, TypeError) as error:
         raise DomainError(
@@ -75,8 +87,9 @@ def further(one: Written | None, other: Written | None) -> Written | None:
 
 
 def advance(now: Written | None, state: RecordState, new: Written, time: str) -> Written | None:
-    """Return what is to be written so that the state is this one, None for no record. new: of a first BEGUN.
+    """Return what is to be written so that the state is this one, None for no record.
 
+    new: of a first BEGUN; of FINISHED, where the inventory for afterwards is.
     Raises DomainError for a step that is none: what is switched is never given up, and nothing is left out.
     """
     current = RecordState(now.state) if now else RecordState.ABSENT
@@ -89,7 +102,7 @@ def advance(now: Written | None, state: RecordState, new: Written, time: str) ->
     if now is not None and (current, state) == (RecordState.BEGUN, RecordState.SWITCHED):
         return replace(now, state=state.value, switched=time)
     if now is not None and (current, state) == (RecordState.SWITCHED, RecordState.FINISHED):
-        return replace(now, state=state.value, finished=time)
+        return replace(now, state=state.value, finished=time, inventory=new.inventory, operator=new.operator)
     raise DomainError(
         Problem(
             check="migration-record",
@@ -98,6 +111,11 @@ def advance(now: Written | None, state: RecordState, new: Written, time: str) ->
             fix="Run the same command again, which looks anew",
         )
     )
+
+
+def retire(now: Written, inventory: str, operator: str) -> Written:
+    """Return what is written on a node that is out for good, which may be the only one that is left to tell."""
+    return replace(now, inventory=inventory, operator=operator, here=OUT)
 
 
 def to_record(found: Mapping[str, str]) -> Record:
@@ -111,4 +129,5 @@ def to_record(found: Mapping[str, str]) -> Record:
         route=found["load_balancer"] == "route",
         data_dir=found["data_dir"],
     )
-    return Record(RecordState(found["state"]), choices, found["run_id"])
+    where = f"{found['inventory']} (by {found['operator']})" if found.get("inventory") else ""
+    return Record(RecordState(found["state"]), choices, found["run_id"], where)

@@ -21,10 +21,11 @@ _TIMEOUT = 60.0
 
 @dataclass(frozen=True)
 class Store:
-    """The record in a folder of the shared storage, and this host's own."""
+    """The record in a folder of the shared storage, which answers within timeout seconds, and this host's own."""
 
     runner: Runner
     folder: str
+    timeout: float = _TIMEOUT
 
     @property
     def path(self) -> str:
@@ -33,7 +34,7 @@ class Store:
 
     def read_shared(self) -> Written | None:
         """Return the shared record, None where there is none. Raises DomainError where nobody can tell."""
-        shown = self.runner(as_account(["cat", self.path]), timeout=_TIMEOUT)
+        shown = self.runner(as_account(["cat", self.path]), timeout=self.timeout)
         if shown.rc == 0:
             return parse(shown.stdout, self.path)
         if "No such file" in shown.stderr:
@@ -71,7 +72,7 @@ class Store:
         self._do(["sync", self.folder])
 
     def _do(self, argv: list[str], text: str = "") -> None:
-        done = self.runner(as_account(argv), input=text or None, timeout=_TIMEOUT)
+        done = self.runner(as_account(argv), input=text or None, timeout=self.timeout)
         if done.rc != 0:
             raise DomainError(
                 Problem(

@@ -47,6 +47,11 @@ def command(options: Options) -> str:
     return " ".join(words)
 
 
+def give_up_command() -> str:
+    """Return what is typed to start the old cluster again."""
+    return _ABORT
+
+
 def refuse_migration(seen: Observations, options: Options) -> list[Problem]:
     """Return every reason why the migration must not begin or go on now; none = it may."""
     problems = _refuse_choices(seen, options) + _refuse_record(seen, options)
@@ -69,7 +74,9 @@ def refuse_abort(seen: Observations) -> list[Problem]:
                 check="migration-switched",
                 found=f"the migration to {target} has been switched to its new home",
                 why="The node may have served and stored packages there since, which the old cluster would not have",
-                fix=forward if seen.record.state is RecordState.SWITCHED else "Nothing is left to give up",
+                fix=forward
+                if seen.record.state is RecordState.SWITCHED
+                else f"Nothing is left to give up; {_afterwards(seen)}",
             )
         ]
     return _refuse_nodes(seen) + _lock_problems(seen)
@@ -142,16 +149,22 @@ def _refuse_record(seen: Observations, options: Options) -> list[Problem]:
     was = seen.record.options
     if was is None or _choices(was) == _choices(options):
         return []
-    begun = seen.record.state is RecordState.BEGUN
+    begun, finished = seen.record.state is RecordState.BEGUN, seen.record.state is RecordState.FINISHED
+    go_on = f"Go on with it: {command(was)}" + (f"; or give it up: {_ABORT}" if begun else "")
     return [
         Problem(
             check="migration-choices",
             found="a migration with other choices "
-            + ("has begun" if begun else "is done" if seen.record.state is RecordState.FINISHED else "is under way"),
+            + ("has begun" if begun else "is done" if finished else "is under way"),
             why="What one has copied and switched is not what the other needs",
-            fix=f"Go on with it: {command(was)}" + (f"; or give it up: {_ABORT}" if begun else ""),
+            fix=f"Nothing is left to do; {_afterwards(seen)}" if finished else go_on,
         )
     ]
+
+
+def _afterwards(seen: Observations) -> str:
+    where = seen.record.inventory or "single-node-inventory, where its command was typed"
+    return f"use the inventory that the migration wrote: {where}"
 
 
 def _loose_nodes(seen: Observations) -> list[Problem]:

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -129,16 +129,18 @@ def summarise(
     restore_point: Mapping[str, Any],
     held: Mapping[str, str],
     reasons: Mapping[str, str] = MappingProxyType({}),
+    left: Sequence[Mapping[str, str]] = (),
 ) -> dict[str, Any]:
     """Return the cluster's state.
 
     nodes: NodeState.to_dict() of each node, {} for one that could not be asked.
     lock: what the lock says, "" where nobody could ask.
     restore_point: the module's result, {} where it could not be asked. held: the lock, {} while it is free.
-    reasons: by name, why a node could not be asked.
+    reasons: by name, why a node could not be asked. left: problems of an inventory that a migration has left behind.
     """
     reached = {name: node for name, node in nodes.items() if node}
-    problems = [
+    problems = [Problem(**each) for each in left]
+    problems += [
         Problem(
             "unreachable",
             f"{name} can't be reached" + (f": {reasons[name]}" if reasons.get(name) else ""),

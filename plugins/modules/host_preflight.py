@@ -47,6 +47,39 @@ options:
     description: Seconds to wait for a package manager that is at work.
     type: int
     default: 300
+  left:
+    description: Of a node, the storage on which earlier runs may have left something, RV(left).
+    type: dict
+    suboptions:
+      folder:
+        description: The collection's own folder on the storage.
+        type: str
+        required: true
+      storage_path:
+        description: Where the storage is mounted.
+        type: str
+        required: true
+      data_dir:
+        description: The data directory.
+        type: str
+        required: true
+      database:
+        description: Host of the databases.
+        type: str
+        required: true
+      kind:
+        description: What the storage is.
+        type: str
+        choices: [nfs, existing, local]
+        required: true
+      uid:
+        description: Numeric id of the service's user.
+        type: int
+        required: true
+      gid:
+        description: Numeric id of the service's group.
+        type: int
+        required: true
 attributes:
   check_mode:
     description: Changes nothing.
@@ -78,6 +111,14 @@ looked:
   returned: always
   type: bool
   sample: true
+left:
+  description:
+    - What earlier runs have left. C(record), C(own) and C(blocked_for) as M(rspm.ha.migration_record) tells them;
+      C(lock), which is empty while nobody is known to hold it; C(over), whether its lease is; C(ready), whether the
+      storage is there; C(says), why not all could be read; the others as given.
+  returned: with O(left), where the host could be looked at
+  type: dict
+  sample: {"record": {}, "own": "", "blocked_for": "", "lock": {}, "ready": true}
 problems:
   description: What is in the way; empty where nothing is.
   returned: success
@@ -87,22 +128,39 @@ problems:
 """
 
 import os
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.rspm.ha.plugins.module_utils._host_check.host import HOST_OPTIONS, HostCheck, load_account
 from ansible_collections.rspm.ha.plugins.module_utils._host_check.rules import judge_root
+from ansible_collections.rspm.ha.plugins.module_utils._migrated.host import load_left
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import module_runner
+
+LEFT: dict[str, dict[str, Any]] = {
+    "folder": {"type": "str", "required": True},
+    "storage_path": {"type": "str", "required": True},
+    "data_dir": {"type": "str", "required": True},
+    "database": {"type": "str", "required": True},
+    "kind": {"type": "str", "choices": ["nfs", "existing", "local"], "required": True},
+    "uid": {"type": "int", "required": True},
+    "gid": {"type": "int", "required": True},
+}
 
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(argument_spec=HOST_OPTIONS, supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec={**HOST_OPTIONS, "left": {"type": "dict", "options": LEFT}}, supports_check_mode=True
+    )
+    runner, left = module_runner(module), {}
     # Without root nothing else can be known.
     problems = judge_root(os.geteuid(), load_account())
     if not problems:
-        problems = HostCheck(module.params, module_runner(module)).problems()
-    module.exit_json(changed=False, problems=[problem.to_dict() for problem in problems])
+        if module.params["left"]:
+            left["left"] = load_left(runner, module.params["left"])
+        problems = HostCheck(module.params, runner).problems()
+    module.exit_json(changed=False, problems=[problem.to_dict() for problem in problems], **left)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ short_description: How far a migration to one node has come
 version_added: 1.0.0
 description:
   - Reads and writes what is written down of a migration, in one step that outlives a power cut. It lies on the shared
-    storage, outside of the data directory, and from the switch on also on the node that stays
+    storage, outside of the data directory, and from the switch on also on each node
     (C(/var/lib/rspm-ha/migration.json)), where it is found when the shared storage is gone.
   - A state can only follow the one before it, so that what was switched is never given up.
 options:
@@ -32,8 +32,9 @@ options:
       - V(switched) notes that from here on the node may write to its new home.
       - V(finished) notes that nothing is left to do.
       - V(absent) removes what V(begun) wrote.
+      - V(retired) writes O(record) on this host alone, which is out for good.
     type: str
-    choices: [observed, begun, switched, finished, absent]
+    choices: [observed, begun, switched, finished, absent, retired]
     default: observed
   run_id:
     description: Id of the run, RV(rspm.ha.cluster_lock#module:lock.run_id). For O(state=begun).
@@ -62,6 +63,28 @@ options:
     type: str
     choices: [keep, move]
     default: keep
+  old_data_dir:
+    description: The data directory of the cluster. For O(state=begun).
+    type: str
+    default: ""
+  old_database:
+    description: Host of the databases of the cluster. For O(state=begun).
+    type: str
+    default: ""
+  inventory:
+    description:
+      - Folder on the controller that the inventory for afterwards is written to. For O(state=finished) and
+        O(state=retired).
+    type: str
+    default: ""
+  operator:
+    description: Who runs this, and on which machine. For O(state=finished) and O(state=retired).
+    type: str
+    default: ""
+  record:
+    description: What the node that stays has, RV(record). For O(state=retired).
+    type: dict
+    default: {}
 attributes:
   check_mode:
     description: Reports what would be written.
@@ -105,6 +128,22 @@ record:
     begun: "2026-11-24T05:50:01Z"
     switched: ""
     finished: ""
+    old_data_dir: /mnt/rstudio-pm/data
+    old_database: db1.example.org
+    inventory: ""
+    operator: ""
+    here: ""
+own:
+  description: >-
+    V(stays) or V(retired) by the record that this host itself has, empty where it has none.
+  returned: with O(state=observed)
+  type: str
+  sample: retired
+blocked_for:
+  description: Why the collection keeps the server from starting here, empty where it does not.
+  returned: with O(state=observed), and failure
+  type: str
+  sample: migrated
 mounted:
   description: Whether something is mounted at O(storage_path).
   returned: success
@@ -122,22 +161,14 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.rspm.ha.plugins.module_utils._file_loader import read_text
+from ansible_collections.rspm.ha.plugins.module_utils._migrated.host import load_own, read
 from ansible_collections.rspm.ha.plugins.module_utils._migration_model import RecordState
-from ansible_collections.rspm.ha.plugins.module_utils._migration_record import Written, advance, further
+from ansible_collections.rspm.ha.plugins.module_utils._migration_record import OUT, Written, advance, retire
 from ansible_collections.rspm.ha.plugins.module_utils._migration_record_loader import Store, is_mounted
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import module_runner
-
-
-def read(store: Store) -> Written | None:
-    """Return the record. What this host has itself counts also where the shared storage is gone."""
-    own = store.read_own()
-    try:
-        return further(store.read_shared(), own)
-    except DomainError:
-        if own is None:
-            raise
-        return own
+from ansible_collections.rspm.ha.plugins.module_utils._service import BLOCK_PATH, blocked_for
 
 
 def write(store: Store, wanted: Written | None) -> None:
@@ -150,15 +181,37 @@ def write(store: Store, wanted: Written | None) -> None:
         store.write_own(wanted)
 
 
+def put_out(store: Store, given: dict[str, Any], write_it: bool) -> dict[str, Any]:
+    """Write the record on this host alone."""
+    # a check has switched nothing
+    wanted = retire(Written(**given["record"]), given["inventory"], given["operator"]) if given["record"] else None
+    now = store.read_own()
+    if wanted is not None and wanted != now and write_it:
+        store.write_own(wanted)
+    return {
+        "changed": wanted != now,
+        "record": wanted.to_dict() if wanted else {},
+        "diff": {
+            "before": f"migration: {now.here or now.state if now else 'absent'}\n",
+            "after": f"migration: {OUT}\n",
+        },
+    }
+
+
 def run(module: AnsibleModule) -> dict[str, Any]:
     """Do the work and return the result."""
     given = module.params
     store = Store(module_runner(module), given["path"])
+    if given["state"] == OUT:
+        return put_out(store, given, not module.check_mode)
     mounted, now = is_mounted(given["storage_path"]), read(store)
     before = now.state if now else RecordState.ABSENT.value
     if given["state"] == "observed":
-        return {"changed": False, "record": now.to_dict() if now else {}, "mounted": mounted}
-    names = ("run_id", "target", "load_balancer", "data", "data_dir", "database")
+        return {"changed": False, "record": now.to_dict() if now else {}, "mounted": mounted, **load_own(store)}
+    names = (
+        *("run_id", "target", "load_balancer", "data", "data_dir", "database"),
+        *("old_data_dir", "old_database", "inventory", "operator"),
+    )
     new = Written(state="", begun="", **{name: given[name] for name in names})
     wanted = advance(now, RecordState(given["state"]), new, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
     if wanted != now and not module.check_mode:
@@ -181,7 +234,7 @@ def main() -> None:
             "storage_path": {"type": "path", "required": True},
             "state": {
                 "type": "str",
-                "choices": ["observed", "begun", "switched", "finished", "absent"],
+                "choices": ["observed", "begun", "switched", "finished", "absent", "retired"],
                 "default": "observed",
             },
             "run_id": {"type": "str", "default": ""},
@@ -190,13 +243,19 @@ def main() -> None:
             "data": keep,
             "data_dir": {"type": "str", "default": ""},
             "database": keep,
+            "old_data_dir": {"type": "str", "default": ""},
+            "old_database": {"type": "str", "default": ""},
+            "inventory": {"type": "str", "default": ""},
+            "operator": {"type": "str", "default": ""},
+            "record": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
     )
     try:
         module.exit_json(**run(module))
     except DomainError as error:
-        module.fail_json(msg=str(error), problem=error.problem.to_dict())
+        purpose = blocked_for(read_text(BLOCK_PATH) or "")
+        module.fail_json(msg=str(error), problem=error.problem.to_dict(), blocked_for=purpose)
 
 
 if __name__ == "__main__":

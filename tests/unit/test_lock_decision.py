@@ -150,3 +150,16 @@ def test_a_holder_is_gone_only_where_its_own_kernel_says_so(kernel: str, started
 def test_a_holder_without_process_is_never_gone_from_elsewhere(holder: str) -> None:
     assert holder_pid(holder) == 0
     assert not is_gone(holder, "here:ns", None)
+
+
+@pytest.mark.parametrize("verb", ["upgrade", "rollback", "migrate_to_single_node", "site"])
+def test_what_a_site_that_is_gone_held_is_anybodys(verb: str) -> None:
+    site = replace(ANNA, verb="site", target="")
+    wanted = replace(BEN, verb=verb, target="" if verb == "site" else BEN.target)
+    assert may_take(site, wanted, NOW).view is LockView.HELD
+    taken = may_take(site, replace(wanted, gone=ANNA.holder), NOW)
+    assert taken.view is LockView.TAKEABLE and taken.record is not None
+    # it is the new work's, and may be renewed for that
+    assert (taken.record.verb, taken.record.target) == (verb, wanted.target)
+    assert may_take(taken.record, replace(wanted, keeps=taken.record.run_id), NOW).view is LockView.OURS
+    assert may_take(ANNA, replace(BEN, verb="site", target="", gone=ANNA.holder), NOW).view is LockView.HELD

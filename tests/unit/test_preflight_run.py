@@ -34,15 +34,19 @@ VARIABLES: dict[str, Any] = {
     "rspm_nfs_server": "127.0.0.1",
     "rspm_package_checksum": "sha256:" + "0" * 64,
     "rspm_package_lock_timeout": 0,
+    # as preflight leaves it on the nodes
+    "preflight_host": {"left": {"folder": "/nowhere", "uid": 0, "gid": 0, "ready": False, "lock": {}}},
 }
 
 
-def play(folder: Path, playbook: Path, groups: dict[str, dict[str, Any]]) -> subprocess.CompletedProcess[str]:
+def play(
+    folder: Path, playbook: Path, groups: dict[str, dict[str, Any]], *args: str
+) -> subprocess.CompletedProcess[str]:
     """Run a playbook against groups of hosts."""
     inventory = {"all": {"vars": VARIABLES, "children": {name: {"hosts": hosts} for name, hosts in groups.items()}}}
     (folder / "hosts.yml").write_text(yaml.safe_dump(inventory))
     return subprocess.run(
-        [Path(sys.executable).with_name("ansible-playbook"), "-i", folder / "hosts.yml", playbook],
+        [Path(sys.executable).with_name("ansible-playbook"), "-i", folder / "hosts.yml", *args, playbook],
         capture_output=True,
         text=True,
         timeout=120,

@@ -58,6 +58,28 @@ def test_a_second_run_changes_nothing_and_costs_little(lab: Lab) -> None:
         assert 10 < run.tasks_of(node) <= 50, f"{node}: {run.tasks_of(node)} tasks"
 
 
+def test_site_and_upgrade_exclude_each_other(lab: Lab) -> None:
+    """Whoever comes second is told who is at work; at the end nobody is."""
+    folder = "/srv/rstudio-pm/.rspm-ha/lock"
+    count = f"ls {folder} | grep -c json; ls {folder} | grep -c released"
+
+    def is_held() -> bool:
+        taken, released = lab.ssh("infra", count, check=False).split()
+        return int(taken) > int(released)
+
+    assert not is_held()
+    with support.start(support.person().argv("site")) as process:
+        support.wait_for("the lock", is_held, 300, 1)
+        refused = support.run_playbook("upgrade", rspm_version="2026.08.0")
+        told = support.run_playbook("preflight")
+        output, _none = process.communicate(timeout=900)
+    assert process.returncode == 0, output[-3000:]
+    assert refused.code != 0 and "for site, phase '" in refused.messages(), refused.messages()
+    # a slow machine may have come to the end of site by then
+    assert told.code == 0 or "for site, phase '" in told.messages(), told.messages()
+    assert not is_held()
+
+
 def test_status_says_that_all_is_well_and_changes_nothing(lab: Lab) -> None:
     before = support.fingerprint()
     with tenants.unnoticed(lab):

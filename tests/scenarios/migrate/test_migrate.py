@@ -57,6 +57,9 @@ def test_the_whole_story(cluster: Lab) -> None:
         done = migrate(**chosen(MOVED))
     assert clients.answered > 50
     assert done.run.code == 0, done.run.output[-4000:]
+    with tenants.unnoticed(cluster):
+        _the_old_inventory_is_refused(cluster, done)
+        _one_that_is_out_refuses_it_too(cluster, done)
     has_it_all(cluster, MOVED, before)
     _is_configured(cluster, MOVED)
     lab_module.power_off(cluster, ["node2"])
@@ -78,12 +81,37 @@ def test_one_node_has_it_all_and_the_others_are_out(cluster: Lab, choice: Choice
     assert done.report["outcome"] == "done"
     assert clients.answered > 50
     print(json.dumps(done.report["outage"]))
+    _the_old_inventory_is_refused(cluster, done)
     has_it_all(cluster, choice, before)
     _is_configured(cluster, choice)
     for node in OTHERS:
         is_out(cluster, node, choice)
     _the_new_inventory_changes_nothing(done)
     _another_run_changes_nothing(choice, done)
+
+
+def _the_old_inventory_is_refused(lab: Lab, done: Migration) -> None:
+    """Assert that what is typed with the old inventory says where the new one is, and changes nothing anywhere."""
+    before, theirs = support.fingerprint(), tenants.walk(lab)
+    for verb, variables in (("site", {}), ("upgrade", {"rspm_version": "2026.08.0"}), ("rollback", {})):
+        refused = run_playbook(verb, **variables)
+        said = refused.messages()
+        assert refused.code != 0 and "[migration-finished] The cluster became the single node node1" in said, said
+        assert f"-i {done.inventory} (by " in said
+        assert refused.changed() == []
+    told = run_playbook("status")
+    assert told.code != 0 and "[migration-finished]" in told.output
+    assert support.differences(before, support.fingerprint()) == []
+    assert tenants.walk(lab) == theirs
+
+
+def _one_that_is_out_refuses_it_too(lab: Lab, done: Migration) -> None:
+    number = lab.spec(TARGET).number
+    lab.network.set_link(number, False)
+    refused = run_playbook("site")
+    lab.network.set_link(number, True)
+    assert refused.code != 0 and "[migration-switched]" in refused.messages(), refused.messages()
+    assert f"-i {done.inventory} (by " in refused.messages() and refused.changed() == []
 
 
 def _is_configured(lab: Lab, choice: Choice) -> None:
