@@ -24,7 +24,7 @@ EXAMPLES = r"""
   ansible.builtin.debug:
     msg: "{{ plan | rspm.ha.upgrade_outline }}"
   vars:
-    plan: {first: "", from_version: "", to_version: 2026.08.0, phases: []}
+    plan: {first: "", from_version: "", to_version: 2026.08.0, gives_up: "", phases: []}
 """
 
 RETURN = r"""

@@ -20,7 +20,8 @@ options:
         C(package_sources) and C(staged) (RV(rspm.ha.package_stage#module:path) of this run). C(balancers), a list
         of RV(rspm.ha.lb_member#module:members); C(balancer_command); C(database), the name of its host;
         C(allow_unlicensed); C(lock) and C(restore_point), the results of M(rspm.ha.cluster_lock) and
-        M(rspm.ha.restore_point).
+        M(rspm.ha.restore_point); C(saved), that of what a way back has saved before it; C(space), that of the restore
+        point asked together with the databases, empty where nobody asked; C(now), seconds since 1970.
     type: dict
     required: true
   purpose:
@@ -41,6 +42,10 @@ options:
     type: str
     choices: [first_serves_until_its_turn, stop_all_first]
     default: first_serves_until_its_turn
+  rollback_to:
+    description: When the restore point was made that a finished upgrade may be given up for.
+    type: str
+    default: ""
   phase:
     description: The phase that is about to begin, where a run looks anew.
     type: str
@@ -63,12 +68,14 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - The first node, the versions, the phases with their steps by host, and the problems that are in the way, as text.
+    - The first node, the versions, the phases with their steps by host, a sentence on the writes that going back gives
+      up, and the problems that are in the way, as text.
   type: dict
   sample:
     first: node1
     from_version: 2026.04.0
     to_version: 2026.08.0
+    gives_up: ""
     phases: [{"name": "lock", "steps": {"": "take_lock"}}]
     problems: []
 """
@@ -87,11 +94,12 @@ def upgrade_plan(
     target: str = "",
     first: str = "",
     mode: str = Mode.FIRST_SERVES.value,
+    rollback_to: str = "",
     phase: str = "",
     expected: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Return the plan as plain data, with the problems that are in its way."""
-    seen, options = observe(found), Options(Mode(mode), first)
+    seen, options = observe(found), Options(Mode(mode), first, rollback_to)
     outcome = plan_rollback(seen, options) if purpose == "rollback" else plan_upgrade(seen, target, options)
     if isinstance(outcome, Refusal):
         return {**Plan().to_dict(), "problems": [str(problem) for problem in outcome.problems]}

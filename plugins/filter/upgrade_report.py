@@ -27,14 +27,17 @@ EXAMPLES = r"""
     run:
       purpose: upgrade
       outcome: nothing to do
-      plan: {first: "", from_version: "", to_version: 2026.08.0, phases: []}
+      plan: {first: "", from_version: "", to_version: 2026.08.0, gives_up: "", phases: []}
       began: "2026-11-24T05:50:01Z"
       before: {}
       after: {}
       done: []
       failures: {}
       at: ""
+      steps: {}
       seen: {}
+      point: {}
+      saved: ""
 """
 
 RETURN = r"""

@@ -30,7 +30,8 @@ class Metadata:
     """What is written beside the restore point.
 
     from_version, to_version: of the upgrade that it was made for; run_id: of the run that made it. created: UTC in ISO
-    8601. server_version: of PostgreSQL, e.g. 150004. folder: name of the folder with the files. files: SHA-256 by name.
+    8601. restored: when a restore of it began last, "" for never. server_version: of PostgreSQL, e.g. 150004. folder:
+    name of the folder with the files. files: SHA-256 by name.
     package: name of the package file in it, "" where the node had none staged. key_path: where the key lay, "" where
     there was none. tools: major version of PostgreSQL's tools that wrote the dumps. rows: by table, by the dump's file.
     """
@@ -47,6 +48,7 @@ class Metadata:
     key_path: str = ""
     tools: int = 0
     rows: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    restored: str = ""
 
 
 ABSENT = Metadata(RestoreState.ABSENT, "", "", "", "", "")
@@ -266,6 +268,20 @@ def restore_list(listed: str, existing: Iterable[str]) -> str:
         return match.group("schema") is not None and not match.group("schema").startswith(tuple(known))
 
     return "\n".join(line for line in listed.splitlines() if wanted(line)) + "\n"
+
+
+def judge_removal(now: RestoreState, path: str) -> list[Problem]:
+    """Return why a restore point may not be removed."""
+    if now is not RestoreState.RESTORING:
+        return []
+    return [
+        Problem(
+            "restore-point",
+            f"a restore of {path} has begun and is not finished",
+            "Until then the databases are of no version, and nothing else leads out of that",
+            f"Run {PLAYBOOK}.rollback, which finishes it",
+        )
+    ]
 
 
 def judge_files(expected: Mapping[str, str], found: Mapping[str, str], path: str) -> list[Problem]:

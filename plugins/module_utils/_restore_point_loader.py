@@ -51,6 +51,10 @@ _DUMP_TIMEOUT = 6 * 3600.0
 _SESSION_TIMEOUT = 30.0
 
 
+def _moment(now: datetime) -> str:
+    return f"{now:%Y-%m-%dT%H:%M:%SZ}"
+
+
 @dataclass(frozen=True)
 class Store:
     """The restore point at path; database: what is saved, with the role that the nodes use."""
@@ -94,7 +98,7 @@ class Store:
         """Save databases, configuration, key and package; what was there is replaced when all of it is verified."""
         self.require_tools()
         moment = datetime.now(timezone.utc)
-        created = f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+        created = _moment(moment)
         folder = f"{run_id}-{moment:%Y%m%dT%H%M%S%f}"
         new = point.Metadata(RestoreState.INCOMPLETE, run_id, from_version, to_version, created, folder)
         self._do(["mkdir", "-p", "-m", "0750", self.path])
@@ -114,6 +118,13 @@ class Store:
         self._remove_others(folder)
         return replace(new, state=RestoreState.COMPLETE)
 
+    def remove(self, now: point.Metadata, *, check_mode: bool) -> point.Metadata:
+        """Remove all of it; raises DomainError where nothing else leads out of a restore that has begun."""
+        raise_any(point.judge_removal(now.state, self.path))
+        if now.state is not RestoreState.ABSENT and not check_mode:
+            self._do(["rm", "-rf", "--", self.path], timeout=_COPY_TIMEOUT)
+        return point.ABSENT
+
     def restore(self, now: point.Metadata) -> point.Metadata:
         """Put databases and the shared key back, with no session of any node before and after."""
         database = self._database()
@@ -121,7 +132,7 @@ class Store:
         self.verify(now)
         self._prove_no_session(database)
         with self._access(database, now.tools) as access:
-            self.mark(now, RestoreState.RESTORING)
+            now = self.write(replace(now, state=RestoreState.RESTORING, restored=_moment(datetime.now(timezone.utc))))
             for dump in point.dumps_of(database):
                 self._restore(access, dump, f"{self.path}/{now.folder}/{dump.file}", now.rows.get(dump.file, {}))
         if now.key_path not in ("", KEY_PATH):

@@ -39,6 +39,7 @@ UNIT_PROPERTIES = (
     "NeedDaemonReload",
     "ConditionResult",
     "ExecMainStartTimestampMonotonic",
+    "ExecMainExitTimestampMonotonic",
     "ControlGroup",
     "Job",
 )
@@ -56,6 +57,7 @@ class UnitState:
     restarts: automatic restarts since the last start by hand. blocked_for: why the collection keeps the unit from
     starting ("install", "upgrade"), "" where it does not. condition_failed: the last start was skipped by a condition.
     job: whether systemd has something to do with it still, so that the rest is of before.
+    stopped_at: the end of its last process since the boot, in seconds since the epoch; 0 where none ended or one runs.
     """
 
     load_state: str
@@ -70,6 +72,7 @@ class UnitState:
     control_group: str
     blocked_for: str
     job: bool = False
+    stopped_at: float = 0.0
 
     @property
     def masked(self) -> bool:
@@ -164,7 +167,7 @@ def parse_unit(text: str, block_text: str, wall_minus_monotonic: float) -> UnitS
     """
     values = dict(line.partition("=")[::2] for line in text.splitlines() if "=" in line)
     pid = int(values.get("MainPID") or 0)
-    started = int(values.get("ExecMainStartTimestampMonotonic") or 0) / 1e6
+    started, ended = (int(values.get(f"ExecMain{end}TimestampMonotonic") or 0) / 1e6 for end in ("Start", "Exit"))
     return UnitState(
         load_state=values.get("LoadState", "not-found"),
         file_state=values.get("UnitFileState", ""),
@@ -178,6 +181,7 @@ def parse_unit(text: str, block_text: str, wall_minus_monotonic: float) -> UnitS
         control_group=values.get("ControlGroup", ""),
         blocked_for=blocked_for(block_text),
         job=int(values.get("Job") or 0) != 0,
+        stopped_at=round(ended + wall_minus_monotonic, 1) if ended and not pid else 0.0,
     )
 
 

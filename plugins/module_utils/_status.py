@@ -96,7 +96,10 @@ def _judge_node(name: str, node: Mapping[str, Any], held: Mapping[str, str]) -> 
 
 def _judge_upgrade(reached: Mapping[str, Any], restore_point: Mapping[str, Any]) -> list[Problem]:
     """Return what an upgrade, or the way back from one, has left half-done on the nodes that could be reached."""
-    nothing: dict[str, Any] = {"sessions": {}, "asked_versions": {}, "package_sources": {}, "staged": {}, "lock": {}}
+    nothing: dict[str, Any] = {
+        **{each: {} for each in ("sessions", "asked_versions", "package_sources", "staged", "lock", "saved", "space")},
+        "now": 0,
+    }
     seen = observe(
         {
             **nothing,

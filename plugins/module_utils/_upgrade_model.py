@@ -91,6 +91,8 @@ class Action(Enum):
     CREATE_RESTORE_POINT = "create_restore_point"
     """Cluster: databases, configuration, key and old package are saved and verified; an older one is replaced at the
     very end."""
+    SAVE_PRESENT = "save_present"
+    """Cluster: the same of what the newer version wrote, apart from the restore point, which stays."""
     LB_DRAIN = "lb_drain"
     """Node: the load balancer sends it nothing new, and what was running has ended or run out of time."""
     STOP_AND_MASK = "stop_and_mask"
@@ -128,9 +130,12 @@ class PhaseName(Enum):
     LOCK = "lock"
     STAGE = "stage"
     RESTORE_POINT = "restore_point"
+    SAVE = "save"
     DRAIN = "drain"
     STOP = "stop"
     PROVE = "prove"
+    FINAL_RESTORE_POINT = "final_restore_point"
+    FINAL_SAVE = "final_save"
     COMMIT = "commit"
     RESTORE = "restore"
     INSTALL = "install"
@@ -151,9 +156,10 @@ class NodeObservation:
     process: a process of the service is there, whatever its unit says.
     running_version: what that process is: by its API, else by its executable when that is still the installed file;
         "" where neither tells (starting) or there is no process.
-    masked, enabled: of the unit.
+    stopped_at: when the last process ended, in seconds since the epoch; 0 where that isn't known.
+    masked, enabled: of the unit. blocked: masked by this collection itself.
     staged: the file of the version that this run installs (a rollback: the previous one) is there and checked.
-    held, healthy: of the package; of the service by its health address.
+    held, healthy: of the package; of the service by its health address. answer: what that address said, in words.
     busy: a step of an earlier run is still at work on the node.
     sessions: of this node in the databases.
     asked_version, package_source: what the inventory asks for on this node ("" = not compared).
@@ -166,11 +172,14 @@ class NodeObservation:
     installed_version: str = ""
     process: bool = False
     running_version: str = ""
+    stopped_at: float = 0
     masked: bool = False
+    blocked: bool = False
     enabled: bool = True
     staged: bool = False
     held: bool = True
     healthy: bool = False
+    answer: str = "nothing"
     busy: bool = False
     sessions: int = 0
     balancer: Balancer = Balancer.UNMANAGED
@@ -213,12 +222,30 @@ class DatabaseObservation:
 
 @dataclass(frozen=True)
 class RestorePoint:
-    """The restore point: from which version to which, made by which run (the lock's run id)."""
+    """The restore point: from which version to which, by which run (the lock's run id) and when (UTC, ISO 8601).
+
+    restored: when a restore of it began last, "" for never.
+    """
 
     state: RestoreState = RestoreState.ABSENT
     from_version: str = ""
     to_version: str = ""
     run_id: str = ""
+    created: str = ""
+    restored: str = ""
+
+
+@dataclass(frozen=True)
+class Space:
+    """What the shared storage has, and what one dump of the databases needs at most with the package, in bytes.
+
+    says: why it isn't known.
+    """
+
+    path: str = ""
+    free: int = 0
+    dump: int = 0
+    says: str = ""
 
 
 @dataclass(frozen=True)
@@ -232,20 +259,32 @@ class LockObservation:
 
 @dataclass(frozen=True)
 class Observations:
-    """Everything that a plan is made from; nodes in the order of the inventory."""
+    """Everything that a plan is made from; nodes in the order of the inventory.
+
+    saved: what a way back has saved of the present before it. space: None where nobody asked. now: seconds since the
+    epoch.
+    """
 
     nodes: tuple[NodeObservation, ...]
     database: DatabaseObservation = DatabaseObservation()
     lock: LockObservation = LockObservation()
     restore_point: RestorePoint = RestorePoint()
+    saved: RestorePoint = RestorePoint()
+    space: Space | None = None
+    now: float = 0
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a team may choose: when the first node stops, and which goes first ("" = the one that serves)."""
+    """What a team may choose.
+
+    mode, first: when the first node stops, and which goes first ("" = the one that serves). rollback_to: when the
+    restore point was made that a finished upgrade may be given up for, "" for none.
+    """
 
     mode: Mode = Mode.FIRST_SERVES
     first: str = ""
+    rollback_to: str = ""
 
 
 DEFAULT_OPTIONS = Options()
@@ -276,12 +315,16 @@ def to_data(phases: Iterable[Phase[NameT, ActionT]]) -> list[dict[str, object]]:
 
 @dataclass(frozen=True)
 class Plan:
-    """The phases that remain, in order; none where nothing is to be done. first: the node that goes first, or ""."""
+    """The phases that remain, in order; none where nothing is to be done.
+
+    first: the node that goes first, or "". gives_up: a sentence on what going back loses, "" where it loses nothing.
+    """
 
     phases: tuple[Phase[PhaseName, Action], ...] = ()
     first: str = ""
     from_version: str = ""
     to_version: str = ""
+    gives_up: str = ""
 
     def to_dict(self) -> dict[str, object]:
         """Return the plan as plain data for a module result."""
@@ -289,6 +332,7 @@ class Plan:
             "first": self.first,
             "from_version": self.from_version,
             "to_version": self.to_version,
+            "gives_up": self.gives_up,
             "phases": to_data(self.phases),
         }
 

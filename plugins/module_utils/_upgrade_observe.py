@@ -24,6 +24,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import (
     Observations,
     RestorePoint,
     RestoreState,
+    Space,
 )
 
 _MOVED = (RestoreState.IN_USE, RestoreState.RESTORING, RestoreState.RESTORED)
@@ -42,6 +43,8 @@ def observe(found: Mapping[str, Any]) -> Observations:
       balancer_command: whether the team's own command does that instead.
       database: name of the host. allow_unlicensed: whether 402 is healthy.
       lock, restore_point: the modules' results; {}, or that of a skipped task, where they could not be asked.
+      saved: the result for what a way back saves before it; space: the result of the first, asked with the databases.
+      now: seconds since the epoch.
     """
     lock, point = observe_lock(found["lock"]), _restore_point(found["restore_point"])
     sessions = observe_sessions(found["sessions"])
@@ -55,6 +58,9 @@ def observe(found: Mapping[str, Any]) -> Observations:
             NodeObservation(
                 **observe_node(name, found, sessions, interrupted),
                 running_version=info["running_version"],
+                stopped_at=info["unit"]["stopped_at"],
+                blocked=bool(info["unit"]["blocked_for"]),
+                answer=_answer(info["api"]),
                 held=info["package"]["held"],
                 staged=bool(found["staged"].get(name)),
                 asked_version=found["asked_versions"].get(name, ""),
@@ -66,7 +72,22 @@ def observe(found: Mapping[str, Any]) -> Observations:
         database=_database(found["database"], sessions),
         lock=lock,
         restore_point=point,
+        saved=_restore_point(found["saved"]),
+        space=_space(found["space"]),
+        now=found["now"],
     )
+
+
+def _answer(api: Mapping[str, Any]) -> str:
+    if not api["health_code"]:
+        return f"nothing ({api['error']})" if api["error"] else "nothing"
+    return f"{api['health_code']}{', while it is still starting' if api['starting'] else ''}"
+
+
+def _space(result: Mapping[str, Any]) -> Space | None:
+    if result.get("space"):
+        return Space(**result["space"])
+    return Space(says=result["msg"]) if "msg" in result else None
 
 
 def _database(name: str, sessions: Sessions) -> DatabaseObservation:
@@ -78,7 +99,14 @@ def _database(name: str, sessions: Sessions) -> DatabaseObservation:
 def _restore_point(result: Mapping[str, Any]) -> RestorePoint:
     if "state" not in result:
         return RestorePoint()
-    return RestorePoint(RestoreState(result["state"]), result["from_version"], result["to_version"], result["run_id"])
+    return RestorePoint(
+        RestoreState(result["state"]),
+        result["from_version"],
+        result["to_version"],
+        result["run_id"],
+        result["created"],
+        result["restored"],
+    )
 
 
 def judge_drift(phase: str, planned: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]) -> list[Problem]:

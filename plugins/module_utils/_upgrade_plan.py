@@ -12,6 +12,9 @@ What the order rests on (tests/unit/test_upgrade_search.py looks through all sta
 2. A node of another version than the one that runs stays masked until its own package is changed.
 3. A restore point that is IN_USE is never made anew, and the older version starts only after RESTORED is written, with
    every node of the newer version masked.
+4. What was written since an upgrade was finished is given up only by name, and is saved twice: before anything stops,
+   which shows that it can be, and after the proof that all are stopped, which loses nothing. So is the restore point
+   where all nodes stop first.
 Sources: the vendor's guide ("Updating HA Nodes"): stop all, upgrade one, it moves the schema, then the rest.
 """
 
@@ -36,6 +39,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import (
     Plan,
     Refusal,
     RestoreState,
+    Space,
     Step,
     once,
     phase,
@@ -44,8 +48,10 @@ from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import (
 from ansible_collections.rspm.ha.plugins.module_utils._upgrade_refusal import (
     continues_run,
     refuse_rollback,
+    refuse_space,
     refuse_upgrade,
 )
+from ansible_collections.rspm.ha.plugins.module_utils._way_back.rules import given_up, is_finished, is_saved
 
 _Nodes = list[NodeObservation]
 _Phase = Optional[Phase[PhaseName, Action]]
@@ -67,7 +73,15 @@ def plan_upgrade(seen: Observations, target: str, options: Options = DEFAULT_OPT
     phases = _before_first(seen, target, options, behind, started, first)
     phases += _first_and_rest(seen, target, behind, started, first)
     origin = seen.restore_point.from_version if continues_run(seen, target) else _origin(behind)
-    return _finish(seen, phases, first, origin, target)
+    return _with_space(seen, _finish(seen, phases, first, origin, target))
+
+
+def _with_space(seen: Observations, plan: Plan) -> Outcome:
+    """Return the plan, or the refusal where the shared storage has no room for what it saves."""
+    saves = {Action.CREATE_RESTORE_POINT, Action.SAVE_PRESENT}
+    times = sum(step.action in saves for phase in plan.phases for step in phase.steps)
+    problems = refuse_space(seen.space or Space(), times) if times and seen.space else []
+    return Refusal(tuple(problems)) if problems else plan
 
 
 def _origin(behind: _Nodes) -> str:
@@ -111,6 +125,7 @@ def _before_first(
         # the schema may have moved: what is old stops before anything else, without waiting for its connections
         return [stopping, staging, proving]
     point = seen.restore_point
+    last = options.mode is Mode.STOP_ALL
     ours = (
         point.state is RestoreState.COMPLETE
         and same(point.from_version, _origin(behind))
@@ -120,13 +135,16 @@ def _before_first(
         # who served since an earlier run was interrupted has written what that restore point does not hold
         and not any(node.process for node in seen.nodes)
     )
+    saving = once(PhaseName.RESTORE_POINT, Action.CREATE_RESTORE_POINT)
     serving = [node for node in to_stop if node.process and node.balancer is Balancer.READY]
     return [
         staging,
-        None if ours else once(PhaseName.RESTORE_POINT, Action.CREATE_RESTORE_POINT),
+        # where all is stopped and masked already, the last one is enough
+        None if ours or (last and not to_stop) else saving,
         phase(PhaseName.DRAIN, Action.LB_DRAIN, serving),
         stopping,
         proving,
+        once(PhaseName.FINAL_RESTORE_POINT, Action.CREATE_RESTORE_POINT) if last else None,
         once(PhaseName.COMMIT, Action.MARK_RESTORE_POINT_IN_USE),
     ]
 
@@ -185,7 +203,8 @@ def plan_rollback(seen: Observations, options: Options = DEFAULT_OPTIONS) -> Out
         installing, phases = [], []
     first = _first_back(seen, options, previous)
     phases += _start_previous(seen, previous, running, first, installing)
-    return _finish(seen, phases, first, point.to_version, previous)
+    plan = _finish(seen, phases, first, point.to_version, previous, given_up(seen) if restore else "")
+    return _with_space(seen, plan)
 
 
 def _needs_restore(seen: Observations, changed: _Nodes) -> bool:
@@ -208,11 +227,14 @@ def _before_restore(seen: Observations, previous: str, changed: _Nodes) -> _Phas
     mixed = any(node in changed for node in live) and any(node not in changed for node in live)
     draining = phase(PhaseName.DRAIN, Action.LB_DRAIN, [node for node in live if node.balancer is Balancer.READY])
     marking = once(PhaseName.COMMIT, Action.MARK_RESTORE_POINT_IN_USE)
+    finished = is_finished(seen)
+    saving = once(PhaseName.SAVE, Action.SAVE_PRESENT) if finished else None
     return [
         # what shows that the schema has moved ends with the stop, so it is written down before
         marking if seen.restore_point.state in (RestoreState.COMPLETE, RestoreState.RESTORED) else None,
-        *([stopping, staging] if mixed else [staging, draining, stopping]),
+        *([stopping, staging] if mixed else [staging, saving, draining, stopping]),
         once(PhaseName.PROVE, Action.PROVE_STOPPED),
+        once(PhaseName.FINAL_SAVE, Action.SAVE_PRESENT) if finished or is_saved(seen) else None,
         once(PhaseName.RESTORE, Action.RESTORE),
         phase(PhaseName.INSTALL, Action.INSTALL_PREVIOUS, list(seen.nodes)),
     ]
@@ -260,7 +282,9 @@ def _hold(nodes: Iterable[NodeObservation], installed: _Nodes) -> _Phase:
     return phase(PhaseName.HOLD, Action.HOLD, [node for node in nodes if node in installed or not node.held])
 
 
-def _finish(seen: Observations, phases: _Phases, first: NodeObservation, origin: str, target: str) -> Plan:
+def _finish(
+    seen: Observations, phases: _Phases, first: NodeObservation, origin: str, target: str, gives_up: str = ""
+) -> Plan:
     """Return the plan with the lock around its phases; no work and no lock left over is no plan."""
     work = [each for each in phases if each is not None]
     if not work and seen.lock.view is LockView.FREE:
@@ -268,4 +292,4 @@ def _finish(seen: Observations, phases: _Phases, first: NodeObservation, origin:
     if seen.lock.view is not LockView.OURS:
         work.insert(0, once(PhaseName.LOCK, Action.TAKE_LOCK))
     work.append(once(PhaseName.UNLOCK, Action.RELEASE_LOCK))
-    return Plan(tuple(work), first.name, origin, target)
+    return Plan(tuple(work), first.name, origin, target, gives_up)

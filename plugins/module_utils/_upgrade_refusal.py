@@ -25,10 +25,16 @@ from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import (
     Options,
     Package,
     RestoreState,
+    Space,
     is_newer,
     same,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._version import judge_versions, parse_version
+from ansible_collections.rspm.ha.plugins.module_utils._way_back.rules import duration, is_finished, seconds_of
+
+MIB = 1024 * 1024
+# What the nodes write to the shared storage while the run lasts.
+_LIVE_DATA = 512 * MIB
 
 
 def _upgrade(version: str) -> str:
@@ -54,7 +60,7 @@ def refuse_upgrade(seen: Observations, target: str, options: Options) -> list[Pr
     problems += judge_versions({node.name: node.asked_version for node in seen.nodes if node.asked_version})
     problems += _differing_sources(seen.nodes)
     problems += _downgrade(seen, target)
-    return problems or half_done(seen, target) or _refuse_versions(seen, target)
+    return problems or half_done(seen, target) or _refuse_versions(seen, target) or _refuse_unhealthy(seen, target)
 
 
 def refuse_rollback(seen: Observations, options: Options) -> list[Problem]:
@@ -73,6 +79,9 @@ def refuse_rollback(seen: Observations, options: Options) -> list[Problem]:
                 + _upgrade(seen.nodes[0].installed_version or "<the version that is installed>"),
             )
         ]
+    asked = options.rollback_to
+    if (is_finished(seen) and asked != point.created) or asked not in ("", point.created):
+        return [_finished(seen, asked)]
     strange = [
         node
         for node in seen.nodes
@@ -88,6 +97,78 @@ def refuse_rollback(seen: Observations, options: Options) -> list[Problem]:
             f"{point.from_version}, and {AGAIN}",
         )
         for node in strange
+    ]
+
+
+def _finished(seen: Observations, asked: str) -> Problem:
+    """Return the problem of a finished upgrade that is not, or not rightly, named to be given up."""
+    point = seen.restore_point
+    age = duration(seen.now - seconds_of(point.created))
+    typed = f", and rspm_rollback_to is {asked}" if asked else ""
+    if not is_finished(seen):
+        return Problem(
+            check="rollback-to",
+            found=f"the restore point is of {point.created}, {age} old{typed}",
+            why="It is not the one that was meant",
+            fix=f"Type {PLAYBOOK}.rollback -e rspm_rollback_to={point.created}, if that is to be gone back to",
+        )
+    return Problem(
+        check="rollback-to",
+        found=f"{_names(seen.nodes)} have come to {point.to_version}, in an upgrade that is finished, and the restore "
+        f"point is of {point.created}, {age} old{typed}",
+        why=f"Going back to {point.from_version} loses everything that was published, downloaded and changed in these "
+        f"{age}",
+        fix=f"If that is meant: {PLAYBOOK}.rollback -e rspm_rollback_to={point.created}. It first saves what is there "
+        "now, until the next upgrade, and says where",
+    )
+
+
+def refuse_space(space: Space, times: int) -> list[Problem]:
+    """Return why the shared storage can't take what a run saves so many times; none = it can.
+
+    One that is made anew is whole before the older one goes.
+    """
+    why = "A full disk would stop the run in the middle, and the nodes that write there"
+    if space.says:
+        return [
+            Problem(
+                check="restore-point-space",
+                found=f"how much the restore point needs is not known: {space.says}",
+                why=why,
+                fix=f"Repair what it says, and {AGAIN}",
+            )
+        ]
+    needed = space.dump * times + _LIVE_DATA
+    if space.free >= needed:
+        return []
+    return [
+        Problem(
+            check="restore-point-space",
+            found=f"{space.path} has {space.free // MIB} MiB free, and {needed // MIB} MiB are needed: "
+            f"{times} x {-(-space.dump // MIB)} MiB for the dumps of the databases with the package, and "
+            f"{_LIVE_DATA // MIB} MiB for what the nodes write meanwhile",
+            why=why,
+            fix=f"Make room on the shared storage, or enlarge it, and {AGAIN}",
+        )
+    ]
+
+
+def _refuse_unhealthy(seen: Observations, target: str) -> list[Problem]:
+    """Return the problem of a cluster that is to be upgraded, and of which no node that runs is healthy."""
+    running = [node for node in seen.nodes if node.process]
+    to_do = any(not node.has(target) or node.runs_other_than(target) for node in seen.nodes)
+    if continues_run(seen, target) or not to_do or not running or any(node.healthy for node in running):
+        return []
+    return [
+        Problem(
+            check="cluster-health",
+            found="no node is healthy: at the address for health checks "
+            + ", ".join(f"{node.name} answers {node.answer}" for node in running),
+            why="Whether an upgrade went well could not be told, and nothing shows that going back would help",
+            fix="See why, on a node: journalctl -u rstudio-pm -n 50 (402 is the licence; where that is meant, set "
+            f"rspm_allow_unlicensed), repair it, and {AGAIN}; if the newer version is the repair, first, on each node: "
+            "systemctl stop rstudio-pm",
+        )
     ]
 
 

@@ -115,6 +115,10 @@ node:
           description: When it started, in seconds since 1970, 0 where there is none.
           type: float
           sample: 1795550000.1
+        stopped_at:
+          description: When its last process since the boot ended, in seconds since 1970, 0 where none did or one runs.
+          type: float
+          sample: 0
         restarts:
           description: Automatic restarts since the last start by hand.
           type: int

@@ -41,7 +41,8 @@ options:
     required: true
   state:
     description:
-      - V(observed) only tells what is there.
+      - V(observed) only tells what is there; with O(database) also which space a dump needs.
+      - V(absent) removes what was saved, unless a restore of it has begun and is not finished.
       - V(created) saves. One that this run has made and taken into use is left alone, whatever was done since. Refused
         where the one that is there belongs to another upgrade, or to a restore, that is not finished.
       - V(in_use) notes that from here on the schema may move.
@@ -53,7 +54,7 @@ options:
       - V(configured) puts back this node's configuration, and the key where each node has its own copy. For stopped
         nodes.
     type: str
-    choices: [observed, created, known, in_use, restored, staged, configured]
+    choices: [observed, absent, created, known, in_use, restored, staged, configured]
     default: observed
   run_id:
     description: Id of the run that makes it, RV(rspm.ha.cluster_lock#module:lock.run_id). For O(state=created).
@@ -71,7 +72,9 @@ options:
     description: Its SHA-256, RV(package_sha256) of the node that saved it. For O(state=known).
     type: str
   database:
-    description: The databases, with the role that the nodes use. For O(state=created) and O(state=restored).
+    description:
+      - The databases, with the role that the nodes use. For O(state=created) and O(state=restored), and where
+        O(state=observed) is to ask for the space.
     type: dict
     suboptions:
       host:
@@ -184,6 +187,21 @@ created:
   returned: success
   type: str
   sample: "2026-11-24T05:50:01Z"
+folder:
+  description: Folder with its files; empty where there is none.
+  returned: success
+  type: str
+  sample: /mnt/rstudio-pm/.rspm-ha/restore-point/4f1c2a9be07d-20261124T055001000000
+space:
+  description: What the storage has, and what a dump of the databases needs at most with the package, in bytes.
+  returned: with O(state=observed) and O(database)
+  type: dict
+  sample: {"path": "/mnt/rstudio-pm/.rspm-ha", "free": 5368709120, "dump": 367001600, "says": ""}
+restored:
+  description: When a restore of it began last, in UTC; empty for never.
+  returned: success
+  type: str
+  sample: ""
 files:
   description: SHA-256 of each file that it holds.
   returned: success
@@ -217,7 +235,7 @@ problem:
 """
 
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -226,6 +244,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._database import REQUIRED_
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, merged, raise_any
 from ansible_collections.rspm.ha.plugins.module_utils._restore_point import Metadata, judge_move, must_create
 from ansible_collections.rspm.ha.plugins.module_utils._restore_point_loader import Store
+from ansible_collections.rspm.ha.plugins.module_utils._restore_space.host import load_space
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import module_runner
 from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import RestoreState
 from ansible_collections.rspm.ha.plugins.module_utils._work_loader import node_work
@@ -258,6 +277,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     store = Store(module_runner(module), module.params["path"], Database(**given) if given else None)
     now = store.read()
     after, package, changed, configured = now, now.package, False, []
+    space: dict[str, Any] = {}
     if wanted in ("staged", "configured"):
         problems = judge_move(now.state, RestoreState.RESTORED)
         raise_any(problems)
@@ -269,6 +289,10 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         changed = store.keep_sum(
             module.params["package"], module.params["sha256"].lower(), check_mode=module.check_mode
         )
+    elif wanted == "absent":
+        after = store.remove(now, check_mode=module.check_mode)
+    elif wanted == "observed" and store.database:
+        space = asdict(load_space(store.runner, store.path, store.database))
     elif wanted != "observed":
         after = move(module, store, now)
         package = after.package
@@ -280,6 +304,9 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         "from_version": after.from_version,
         "to_version": after.to_version,
         "created": after.created,
+        "restored": after.restored,
+        "folder": f"{store.path}/{after.folder}" if after.folder else "",
+        **({"space": space} if space else {}),
         "files": dict(after.files),
         "package": package,
         "package_sha256": store.package_sum(package) if wanted == "created" else "",
@@ -298,7 +325,7 @@ def main() -> None:
             "path": {"type": "path", "required": True},
             "state": {
                 "type": "str",
-                "choices": ["observed", "created", "known", "in_use", "restored", "staged", "configured"],
+                "choices": ["observed", "absent", "created", "known", "in_use", "restored", "staged", "configured"],
                 "default": "observed",
             },
             "run_id": {"type": "str"},

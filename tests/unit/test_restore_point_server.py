@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -231,3 +232,42 @@ def test_the_module_goes_through_all_states_and_is_idempotent(server: Server, no
     assert run("in_use") == (True, "in_use")
     later = {"run_id": "r3", "from_version": "2026.08.0", "to_version": "2026.08.1"}
     assert run("created", **later) == (True, "complete")
+
+
+def test_the_module_tells_the_space_that_a_dump_needs_and_removes_what_it_saved(server: Server, node: Path) -> None:
+    database = {"host": "127.0.0.1", "port": server.port, "name": "main", "usage_name": "usage", "user": "pm"}
+    common: dict[str, Any] = {"path": f"{node}/shared/.rspm-ha/before-rollback"}
+    login = {"database": {**database, "password": SECRET, "sslmode": "disable"}}
+    before = run_module({**common, **login})["space"]
+    # not made yet, so its folder is not there either
+    assert common["path"].startswith(before["path"]) and os.path.isdir(before["path"])
+    assert before["free"] == shutil.disk_usage(before["path"]).free
+    assert "space" not in run_module(common)
+    for name, rows in (
+        ("main", "SET ROLE pm; INSERT INTO package (name) SELECT repeat(md5(g::text), 30)"),
+        ("usage", ""),
+    ):
+        more = rows or "SET ROLE pm; INSERT INTO download (name) SELECT repeat(md5(g::text), 30)"
+        server.sql(f"{more} FROM generate_series(1, 5000) g", name)
+    versions = {"run_id": "r1", "from_version": "2026.08.0", "to_version": "2026.04.0"}
+    made = run_module({**common, **login, **versions, "state": "created"})
+    needed = run_module({**common, **login})["space"]["dump"]
+    saved = sum(os.path.getsize(f"{made['folder']}/{name}") for name in made["files"])
+    assert needed - before["dump"] > 2 * 5000 * 30 * 32 and needed > saved
+    assert run_module({**common, "state": "absent", "_ansible_check_mode": True})["changed"]
+    assert os.path.isdir(made["folder"])
+    done = run_module({**common, "state": "absent"})
+    assert (done["changed"], done["state"], done["folder"]) == (True, "absent", "")
+    assert not os.path.exists(common["path"])
+    assert not run_module({**common, "state": "absent"})["changed"]
+
+
+def test_one_whose_restore_has_begun_stays_and_tells_since_when(server: Server, node: Path) -> None:
+    store = store_of(server, node)
+    made = create(store)
+    assert made.restored == ""
+    assert store.restore(made).restored >= made.created
+    store.mark(store.read(), RestoreState.RESTORING)
+    with pytest.raises(DomainError, match="rollback, which finishes it"):
+        store.remove(store.read(), check_mode=False)
+    assert os.path.isdir(store.path)

@@ -12,8 +12,14 @@ from ansible_collections.rspm.ha.plugins.module_utils._status import summarise, 
 
 NODE: dict[str, Any] = {
     "package": {"version": "2026.08.0", "held": True, "status": "installed"},
-    "unit": {"load_state": "loaded", "active_state": "active", "file_state": "enabled", "blocked_for": ""},
-    "api": {"health_code": 200, "starting": False, "version": "2026.08.0"},
+    "unit": {
+        "load_state": "loaded",
+        "active_state": "active",
+        "file_state": "enabled",
+        "blocked_for": "",
+        "stopped_at": 0,
+    },
+    "api": {"health_code": 200, "starting": False, "version": "2026.08.0", "error": ""},
     "config": {"config_hash": "a" * 64, "key_hash": "b" * 64, "data_dir": "/mnt/rstudio-pm/data"},
     "mount": {"source": "nfs:/srv"},
     "clock": {"offset": 0.001},
@@ -25,7 +31,7 @@ NODE: dict[str, Any] = {
     "restart_reasons": [],
 }
 
-ABSENT = {"state": "absent", "from_version": "", "to_version": "", "run_id": ""}
+ABSENT = {"state": "absent", "from_version": "", "to_version": "", "run_id": "", "created": "", "restored": ""}
 
 
 def cluster(**changes: Any) -> dict[str, Any]:
@@ -85,7 +91,13 @@ def test_why_a_node_can_not_be_asked_is_told() -> None:
 
 def point(state: str) -> dict[str, Any]:
     """Return a restore point of an upgrade to the version that NODE has."""
-    made = {"from_version": "2026.04.0", "to_version": "2026.08.0", "run_id": "r", "created": "2026-11-24T05:50:01Z"}
+    made = {
+        "from_version": "2026.04.0",
+        "to_version": "2026.08.0",
+        "run_id": "r",
+        "created": "2026-11-24T05:50:01Z",
+        "restored": "",
+    }
     return {"state": state, **made}
 
 

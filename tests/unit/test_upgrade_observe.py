@@ -35,8 +35,8 @@ def info(version: str = OLD, **changed: Any) -> dict[str, Any]:
         "running": True,
         "running_version": version,
         "masked": False,
-        "unit": {"file_state": "enabled"},
-        "api": {"health_code": 200, "starting": False},
+        "unit": {"file_state": "enabled", "blocked_for": "", "stopped_at": 0},
+        "api": {"health_code": 200, "starting": False, "error": ""},
         "busy": "",
         **changed,
     }
@@ -59,7 +59,17 @@ def found(**nodes: dict[str, Any]) -> dict[str, Any]:
         "database": "db1",
         "allow_unlicensed": False,
         "lock": {"view": "free", "lock": {}, "says": "free"},
-        "restore_point": {"state": "absent", "from_version": "", "to_version": "", "run_id": ""},
+        "restore_point": {
+            "state": "absent",
+            "from_version": "",
+            "to_version": "",
+            "run_id": "",
+            "created": "",
+            "restored": "",
+        },
+        "saved": {},
+        "space": {},
+        "now": 0,
     }
 
 
@@ -137,12 +147,19 @@ def test_a_command_can_not_tell_so_what_a_dead_run_drained_is_brought_back() -> 
     assert observe(given).nodes[0].balancer is Balancer.READY
     given["lock"] = {"view": "takeable", "lock": {"run_id": "r"}, "says": "x"}
     assert observe(given).nodes[0].balancer is Balancer.READY
-    given["restore_point"] = {"state": "in_use", "from_version": OLD, "to_version": NEW, "run_id": "r"}
+    given["restore_point"] = {
+        "state": "in_use",
+        "from_version": OLD,
+        "to_version": NEW,
+        "run_id": "r",
+        "created": "",
+        "restored": "",
+    }
     assert observe(given).nodes[0].balancer is Balancer.DRAIN
 
 
 def test_402_is_healthy_only_where_that_is_allowed() -> None:
-    given = found(node1=info(api={"health_code": 402, "starting": False}))
+    given = found(node1=info(api={"health_code": 402, "starting": False, "error": ""}))
     assert not observe(given).nodes[0].healthy
     given["allow_unlicensed"] = True
     assert observe(given).nodes[0].healthy
@@ -159,10 +176,18 @@ def test_the_filter_plans_refuses_and_goes_back() -> None:
 
 def in_the_middle() -> dict[str, Any]:
     """Return what is found just before the rest follows the first node."""
-    stopped = info(running=False, running_version="", masked=True, api={"health_code": 0, "starting": False})
+    api = {"health_code": 0, "starting": False, "error": "refused"}
+    stopped = info(running=False, running_version="", masked=True, api=api)
     given = found(node1=info(NEW), node2=stopped, node3=stopped)
     given["lock"] = {"view": "ours", "lock": {"run_id": "r"}, "says": "x"}
-    given["restore_point"] = {"state": "in_use", "from_version": OLD, "to_version": NEW, "run_id": "r"}
+    given["restore_point"] = {
+        "state": "in_use",
+        "from_version": OLD,
+        "to_version": NEW,
+        "run_id": "r",
+        "created": "",
+        "restored": "",
+    }
     return given
 
 

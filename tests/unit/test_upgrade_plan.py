@@ -23,7 +23,6 @@ from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import (
     NodeObservation,
     Observations,
     Options,
-    Outcome,
     Package,
     PhaseName,
     Plan,
@@ -32,23 +31,10 @@ from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import (
     RestoreState,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._upgrade_plan import plan_rollback, plan_upgrade
-from tests.unit.upgrade_clusters import NEW, OLD, OURS, cluster, secured, serving
+from tests.unit.upgrade_clusters import NEW, OLD, OURS, cluster, secured, serving, told
 
 OLDER, NEWER = "2025.09.2-10", "2026.08.0"
 FREE = LockObservation()
-
-
-def told(outcome: Outcome) -> list[str]:
-    """Return a plan as lines: "phase: action host, host"."""
-    assert isinstance(outcome, Plan), outcome
-    lines = []
-    for phase in outcome.phases:
-        by_action: dict[str, list[str]] = {}
-        for step in phase.steps:
-            by_action.setdefault(step.action.value, []).append(step.host)
-        does = "; ".join(" ".join([action, *filter(None, hosts)]) for action, hosts in by_action.items())
-        lines.append(f"{phase.name.value}: {does}")
-    return lines
 
 
 def test_a_healthy_cluster_is_upgraded_in_the_order_of_the_guide() -> None:
@@ -76,6 +62,18 @@ def test_the_team_may_choose_the_first_node_and_stop_all_at_once() -> None:
     lines = told(plan_upgrade(cluster(serving("a"), serving("b")), NEW, Options(Mode.STOP_ALL, "b")))
     assert "stop: stop_and_mask a b" in lines
     assert "first: upgrade_first b" in lines
+
+
+def test_where_all_stop_first_the_restore_point_is_made_anew_when_that_is_proved() -> None:
+    lines = told(plan_upgrade(cluster(serving("a"), serving("b")), NEW, Options(Mode.STOP_ALL)))
+    assert [line.split(":")[0] for line in lines[2:9]] == [
+        *("restore_point", "drain", "stop", "prove", "final_restore_point", "commit", "first")
+    ]
+    # one that was made before the stop doesn't hold what was written until then
+    seen = cluster(secured("a"), secured("b"), point=(RestoreState.COMPLETE, "run1"), lock=OURS)
+    lines = told(plan_upgrade(seen, NEW, Options(Mode.STOP_ALL)))
+    assert lines[:3] == ["prove: prove_stopped", "final_restore_point: create_restore_point", lines[2]]
+    assert lines[2].startswith("commit")
 
 
 def test_a_cluster_that_is_there_needs_nothing() -> None:

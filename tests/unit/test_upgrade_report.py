@@ -16,6 +16,7 @@ PLAN = {
     "first": "a",
     "from_version": "2026.04.0",
     "to_version": "2026.08.0",
+    "gives_up": "",
     "phases": [
         {"name": "lock", "steps": {"": "take_lock"}},
         {"name": "stop", "steps": {"b": "stop_and_mask", "c": "stop_and_mask"}},
@@ -64,7 +65,10 @@ def run(**changed: Any) -> dict[str, Any]:
         ],
         "failures": {},
         "at": "first",
+        "steps": {},
         "seen": SEEN,
+        "point": {},
+        "saved": "",
         **changed,
     }
 
@@ -139,3 +143,46 @@ def test_a_run_that_stopped_says_where_why_and_what_to_type(purpose: str, phase:
     assert says[1] == "b: the disk is full"
     assert any(said in line for line in says)
     assert f"rspm.ha.{purpose}" in says[2]
+
+
+def price(**changed: Any) -> str:
+    """Return what the last line but one, or the line on the way back, says of what is lost."""
+    return "\n".join(report(run(**changed))["says"])
+
+
+POINT = {"state": "in_use", "created": "2026-11-24T07:50:30Z"}
+
+
+def test_an_upgrade_says_how_many_minutes_the_way_back_gives_up() -> None:
+    # a stopped at 08:00:04.75, ten minutes after the restore point was begun
+    said = price(point=POINT)
+    assert (
+        "The way back to 2026.04.0: ansible-playbook -i <inventory> rspm.ha.rollback -e "
+        "rspm_rollback_to=2026-11-24T07:50:30Z (what was written since the restore point is lost: made at "
+        "2026-11-24T07:50:30Z, the last node stopped at 2026-11-24T08:00:04Z, 10 minutes of writes, and from now on "
+        "what is written since)."
+    ) in said
+
+
+def test_one_that_stopped_all_first_gives_up_nothing_that_was_written_before() -> None:
+    said = price(point={**POINT, "created": "2026-11-24T08:00:10Z"}, outcome="stopped", at="first")
+    assert "(the restore point was made at 2026-11-24T08:00:10Z, when all nodes had stopped: only what the" in said
+
+
+def test_one_that_stopped_in_the_first_nodes_call_counts_that_call() -> None:
+    steps = {"a": [{"step": "stop", "at": "2026-11-24T08:10:00Z", "seconds": 1.0}]}
+    said = price(point=POINT, outcome="stopped", at="first", steps=steps)
+    assert "the last node stopped at 2026-11-24T08:10:01Z, 20 minutes of writes)" in said
+    assert "since the restore point of 2026-11-24T07:50:30Z is lost)" in price(
+        point=POINT, outcome="stopped", at="first", done=[]
+    )
+
+
+def test_a_rollback_says_what_it_gave_up_and_where_that_is_saved() -> None:
+    plan = {**PLAN, "gives_up": "Gives up what was written, 3 days"}
+    said = report(run(purpose="rollback", plan=plan, saved="/mnt/x"))["says"]
+    assert said[1:] == [
+        "Gives up what was written, 3 days.",
+        "What was there before it is saved until the next upgrade: /mnt/x.",
+    ]
+    assert outline(plan)[1] == "Gives up what was written, 3 days."

@@ -12,7 +12,7 @@ from typing import Any, Callable
 
 import pytest
 
-from ansible_collections.rspm.ha.plugins.module_utils import _upgrade_plan
+from ansible_collections.rspm.ha.plugins.module_utils import _upgrade_plan, _upgrade_refusal
 from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import (
     Action,
     Balancer,
@@ -32,8 +32,9 @@ from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import (
     once,
 )
 from tests.unit.upgrade_search import Planner, Search, real_rollback, real_upgrade, search
-from tests.unit.upgrade_world import NAMES, Breach, Node, T, World, advance, begin, observe
+from tests.unit.upgrade_world import MADE, NAMES, Breach, Node, T, World, advance, begin, observe
 
+GIVE_UP = Options(rollback_to=MADE)
 SEARCHES = {
     "one node": Search(nodes=1, hands=1, details=True),
     "two nodes, two started by hand": Search(nodes=2, hands=2),
@@ -41,6 +42,10 @@ SEARCHES = {
     "three nodes, one started by hand": Search(nodes=3, hands=1),
     "three nodes, with load balancer, hold and broken locks": Search(nodes=3, hands=0, rollback=False, details=True),
     "three nodes, all stopped first": Search(nodes=3, hands=0, options=Options(Mode.STOP_ALL)),
+    "two nodes, a finished upgrade is given up by name": Search(nodes=2, hands=1, options=GIVE_UP),
+    "three nodes, a finished upgrade is given up by name, with broken locks": Search(
+        nodes=3, hands=0, details=True, options=GIVE_UP
+    ),
     "three nodes, the last one goes first, no symmetry": Search(
         nodes=3, hands=0, symmetric=False, options=Options(first="c")
     ),
@@ -90,7 +95,10 @@ def test_users_are_without_service_only_where_the_mode_says_so(mode: Mode) -> No
         current, run = next(iter(advance(current, run)))
     expected = {
         Mode.FIRST_SERVES: [PhaseName.FIRST],
-        Mode.STOP_ALL: [PhaseName.DRAIN, PhaseName.STOP, PhaseName.PROVE, PhaseName.COMMIT, PhaseName.FIRST],
+        Mode.STOP_ALL: [
+            *(PhaseName.DRAIN, PhaseName.STOP, PhaseName.PROVE, PhaseName.FINAL_RESTORE_POINT),
+            *(PhaseName.COMMIT, PhaseName.FIRST),
+        ],
     }[mode]
     # the first node is drained where all are stopped, so it is back only with the balancer's own phase
     assert [name for name in without if name is not PhaseName.FIRST_BACK] == expected
@@ -222,6 +230,14 @@ def _forgets_where_it_is(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(_upgrade_plan, "continues_run", lambda seen, target: False)
 
 
+def _says_nothing(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(_upgrade_refusal, "is_finished", lambda seen: False)
+
+
+def _forgets_what_it_saved(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(_upgrade_plan, "is_saved", lambda seen: False)
+
+
 def _observation(name: str, value: object) -> Patch:
     return lambda patch: patch.setattr(NodeObservation, name, value)
 
@@ -266,6 +282,20 @@ FAULTS = {
     "half a restore is not repeated": _inside(_never_restores(RestoreState.RESTORING), hands=0),
     "a restore is trusted although a newer node ran since": _inside(_never_restores(RestoreState.RESTORED)),
     "a new need of a restore isn't written down": _rollback(_without(PhaseName.COMMIT), hands=1),
+    "all stop, and the restore point of before will do": _upgrade(
+        _without(PhaseName.FINAL_RESTORE_POINT), options=Options(Mode.STOP_ALL)
+    ),
+    "all stop, and the restore point is made before that is proved": _upgrade(
+        _after(PhaseName.STOP, PhaseName.FINAL_RESTORE_POINT), options=Options(Mode.STOP_ALL)
+    ),
+    "a finished upgrade is given up without a word": _inside(_says_nothing, hands=0),
+    "what is there is not saved before a finished upgrade is given up": _rollback(
+        _without(PhaseName.FINAL_SAVE), options=GIVE_UP
+    ),
+    "a way back that was cut off forgets what is there": _inside(_forgets_what_it_saved, hands=0, options=GIVE_UP),
+    "what is there is saved after the restore": _rollback(
+        _after(PhaseName.FINAL_SAVE, PhaseName.RESTORE), options=GIVE_UP
+    ),
 }
 
 

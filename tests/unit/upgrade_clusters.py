@@ -15,6 +15,8 @@ from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import (
     LockView,
     NodeObservation,
     Observations,
+    Outcome,
+    Plan,
     RestorePoint,
     RestoreState,
 )
@@ -43,7 +45,32 @@ def secured(name: str, version: str = OLD, **changes: Any) -> NodeObservation:
     return replace(node, **changes)
 
 
+MADE = "2026-11-01T08:00:00Z"
+NOW = 1793520000.0 + 23 * 86400
+"""23 days later."""
+
+
+def finished(**changes: Any) -> Observations:
+    """Return a cluster whose upgrade was finished weeks ago."""
+    return cluster(
+        *(serving(name, NEW) for name in "abc"), **{"point": (RestoreState.IN_USE, "run0"), "now": NOW, **changes}
+    )
+
+
 def cluster(*nodes: NodeObservation, point: tuple[RestoreState, str] | None = None, **changes: Any) -> Observations:
     """Return observations of nodes, with a restore point of an upgrade from OLD to NEW."""
-    where = RestorePoint(point[0], OLD, NEW, point[1]) if point else RestorePoint()
+    where = RestorePoint(point[0], OLD, NEW, point[1], MADE) if point else RestorePoint()
     return replace(Observations(nodes=nodes, restore_point=where), **changes)
+
+
+def told(outcome: Outcome) -> list[str]:
+    """Return a plan as lines: "phase: action host, host"."""
+    assert isinstance(outcome, Plan), outcome
+    lines = []
+    for phase in outcome.phases:
+        by_action: dict[str, list[str]] = {}
+        for step in phase.steps:
+            by_action.setdefault(step.action.value, []).append(step.host)
+        does = "; ".join(" ".join([action, *filter(None, hosts)]) for action, hosts in by_action.items())
+        lines.append(f"{phase.name.value}: {does}")
+    return lines

@@ -14,6 +14,7 @@ from typing import Callable, Optional
 from ansible_collections.rspm.ha.plugins.module_utils import _upgrade_plan
 from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import (
     DEFAULT_OPTIONS,
+    Mode,
     Observations,
     Options,
     Outcome,
@@ -44,7 +45,7 @@ State = tuple[World, Optional[Run], int]
 
 Planner = Callable[[Observations, Options], Outcome]
 
-MAY_REFUSE = {"unfinished-rollback", "restore-point"}
+MAY_REFUSE = {"unfinished-rollback", "restore-point", "rollback-to"}
 """The only refusals in a world where everything is reachable and nobody else holds the lock."""
 
 
@@ -113,7 +114,8 @@ def search(what: Search) -> Found:
     Liveness: from every world, once nothing goes wrong any more, the same command ends where it should.
     """
     node = Node() if what.details else Node(in_balancer=None, held=None)
-    start: State = (World((node,) * what.nodes), None, what.hands)
+    exact = False if what.options.mode is Mode.STOP_ALL else None
+    start: State = (World((node,) * what.nodes, exact=exact), None, what.hands)
     before: dict[State, tuple[State, str] | None] = {start: None}
     queue = deque([start])
     idle: set[World] = set()
@@ -150,6 +152,9 @@ def _next(what: Search, world: World, run: Run | None, hands: int) -> Iterator[t
             outcome = what.plan(world, goal)
             if isinstance(outcome, Plan):
                 begun, begun_run = begin(world, outcome, goal)
+                agreed = what.options.rollback_to or world.saved
+                if goal == A and world.worth and not agreed and outcome.phases:
+                    raise Breach("a finished upgrade is given up without a word")
                 yield f"run towards {goal}", begun, begun_run, hands
         if world.lock and what.details:
             yield "unlock", unlock(world), None, hands

@@ -30,9 +30,11 @@ from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import (
     RestorePoint,
     RestoreState,
 )
+from ansible_collections.rspm.ha.plugins.module_utils._way_back.rules import seconds_of
 
 OLD, NEW = "2025.12.0-14", "2026.04.0"
 NAMES = ("a", "b", "c", "d")
+MADE, SAVED, RESTORED_AT = "2026-11-24T08:00:00Z", "2026-11-27T08:00:00Z", "2026-11-27T08:05:00Z"
 
 NONE, A, T = 0, 1, 2
 """No version, the older, the newer."""
@@ -69,7 +71,12 @@ class Node(NamedTuple):
 
 
 class World(NamedTuple):
-    """What lasts. point_is_ours: the restore point was made under the lock that is there."""
+    """What lasts.
+
+    point_is_ours: the restore point was made under the lock that is there. exact: nobody has written since it was made
+    (None = not looked at). worth: an upgrade has come to its end, so that people rely on what was written since. saved:
+    1 = what is there was saved before a way back, 2 = and nobody has written since. sealed: a restore began since then.
+    """
 
     nodes: tuple[Node, ...]
     schema: int = A
@@ -77,6 +84,10 @@ class World(NamedTuple):
     point_is_ours: bool = False
     lock: int = NONE
     schema_by_hand: int = 0
+    exact: bool | None = None
+    worth: bool = False
+    saved: int = 0
+    sealed: bool = False
 
 
 class Breach(Exception):
@@ -91,6 +102,7 @@ PROGRAMS: dict[Action, tuple[str, ...]] = {
     Action.TAKE_LOCK: ("lock",),
     Action.STAGE: ("stage",),
     Action.CREATE_RESTORE_POINT: ("begin_point", "complete_point"),
+    Action.SAVE_PRESENT: ("save",),
     Action.LB_DRAIN: ("drain",),
     Action.STOP_AND_MASK: ("mask", "stop"),
     Action.PROVE_STOPPED: ("prove",),
@@ -170,7 +182,7 @@ def _operate(world: World, run: Run, operation: str, number: int) -> tuple[World
     if node.masked and not node.process:
         node = node._replace(by_hand=0)
     if node.process != world.nodes[number].process:
-        world = _migrate(world, node.process)
+        world = _written(_migrate(world, node.process), node.process)
     world = world._replace(nodes=(*world.nodes[:number], node, *world.nodes[number + 1 :]))
     ats = (*run.ats[:number], run.ats[number] + 1, *run.ats[number + 1 :])
     return world, run._replace(ats=ats)
@@ -183,20 +195,36 @@ def _migrate(world: World, started: int) -> World:
     return world
 
 
+def _written(world: World, started: int) -> World:
+    """Return the world after a process of a version may have written."""
+    if not started:
+        return world
+    return world._replace(exact=world.exact and False, saved=min(world.saved, 1))
+
+
 def _on_cluster(world: World, run: Run, operation: str) -> World:
     going = [number for number, node in enumerate(world.nodes) if node.process]
     if operation == "lock":
         # a take-over keeps the run id
         return world._replace(lock=OURS, point_is_ours=world.point_is_ours and world.lock == LEFT)
     if operation == "release":
-        return world._replace(lock=NONE, point_is_ours=False)
+        done = run.goal == T and all(node.package == T for node in world.nodes)
+        return world._replace(lock=NONE, point_is_ours=False, worth=world.worth or done)
     if operation == "begin_point":
         return world._replace(point=INCOMPLETE) if world.point == ABSENT else world
     if operation == "complete_point":
         if world.point in (IN_USE, RESTORING) or (world.schema != A and not world.schema_by_hand):
             raise Breach("a restore point is made when the schema may have moved")
-        return world._replace(point=COMPLETE, point_is_ours=True)
+        # the new one is whole before what a way back has saved goes
+        exact = world.exact if world.exact is None else not going
+        return world._replace(point=COMPLETE, point_is_ours=True, exact=exact, saved=0, sealed=False)
+    if operation == "save":
+        if world.schema != T or world.point != IN_USE:
+            raise Breach("what is saved before a way back is not what people have worked with")
+        return world._replace(saved=1 if going else 2, sealed=False)
     if operation == "mark":
+        if run.goal == T and world.exact is False:
+            raise Breach("nodes have written what the restore point does not hold, although all were to stop first")
         return world._replace(point=IN_USE)
     if operation == "prove":
         if any(_UPGRADE_FIRST not in run.columns[number] for number in going):
@@ -207,7 +235,9 @@ def _on_cluster(world: World, run: Run, operation: str) -> World:
     if operation == "restoring":
         if world.point not in (COMPLETE, IN_USE, RESTORING, RESTORED):
             raise Breach("a restore without a restore point")
-        return world._replace(point=RESTORING, schema=HALF)
+        if world.worth and world.saved != 2:
+            raise Breach("what was written since a finished upgrade is lost")
+        return world._replace(point=RESTORING, schema=HALF, worth=False, sealed=True)
     assert operation == "restored"
     return world._replace(point=RESTORED, schema=A, schema_by_hand=0)
 
@@ -290,7 +320,7 @@ def cut_power(world: World, number: int) -> World:
     if version == HALF:
         version = T if world.schema == T else A
     world = world._replace(nodes=(*world.nodes[:number], node._replace(process=version), *world.nodes[number + 1 :]))
-    return _migrate(world, version)
+    return _written(_migrate(world, version), version)
 
 
 def start_by_hand(world: World, number: int) -> World | None:
@@ -300,6 +330,7 @@ def start_by_hand(world: World, number: int) -> World | None:
         return None
     node = node._replace(masked=False, process=node.package, by_hand=2)
     moved = node.process == T and world.schema != T
+    world = _written(world, node.process)
     return world._replace(
         nodes=(*world.nodes[:number], node, *world.nodes[number + 1 :]),
         schema=T if moved else world.schema,
@@ -336,15 +367,13 @@ def check(world: World) -> None:
 def observe(world: World) -> Observations:
     """Return what a run would see."""
     view = (LockView.FREE, LockView.TAKEABLE, LockView.OURS)[world.lock]
+    made = (OLD, NEW, "run" if world.point_is_ours else "earlier", MADE, RESTORED_AT if world.sealed else "")
     return Observations(
         nodes=tuple(_seen(node, number) for number, node in enumerate(world.nodes)),
         lock=LockObservation(view, "run" if world.lock else ""),
-        restore_point=RestorePoint(
-            _STATES[world.point],
-            OLD if world.point else "",
-            NEW if world.point else "",
-            "run" if world.point_is_ours else "earlier",
-        ),
+        restore_point=RestorePoint(_STATES[world.point], *made) if world.point else RestorePoint(),
+        saved=RestorePoint(RestoreState.COMPLETE, NEW, OLD, "run", SAVED) if world.saved else RestorePoint(),
+        now=seconds_of(SAVED) + 600,
     )
 
 
@@ -361,6 +390,7 @@ def _seen(node: Node, number: int) -> NodeObservation:
             process=bool(node.process),
             running_version={NONE: "", A: OLD, T: NEW}[node.process],
             masked=node.masked,
+            blocked=node.masked,
             staged=node.staged,
             held=node.held is not False,
             healthy=bool(node.process),

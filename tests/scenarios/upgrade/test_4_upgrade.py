@@ -129,3 +129,35 @@ def test_the_same_again_changes_nothing(step: Step, lab: Lab, tmp_path: Path) ->
     assert report["outcome"] == "nothing to do"
     assert report["says"] == [f"Nothing was to be done: every node has and runs {step.target}."]
     assert "Nothing was to be done" in run.output
+
+
+class TestAWayBackFromWhatIsFinished:
+    """Weeks later somebody types rollback."""
+
+    def test_it_is_refused_without_the_word(self, step: Step, lab: Lab) -> None:
+        assert f"rspm.ha.rollback -e rspm_rollback_to={step.report['restore_point']}" in " ".join(step.report["says"])
+        before = support.fingerprint()
+        run = support.run_playbook("rollback")
+        assert run.code != 0 and run.changed() == []
+        said = run.messages()
+        assert f"[rollback-to] {', '.join(NODES)} have come to {step.target}, in an upgrade that is finished" in said, (
+            said
+        )
+        assert f"rspm.ha.rollback -e rspm_rollback_to={step.report['restore_point']}" in said
+        assert support.differences(before, support.fingerprint()) == []
+
+    def test_with_it_what_is_there_is_saved_first(self, step: Step, lab: Lab, tmp_path: Path) -> None:
+        support.publish(lab, "of_the_newer", "node2")
+        report_file = str(tmp_path / "report.json")
+        run = support.run_playbook(
+            "rollback", rspm_rollback_to=step.report["restore_point"], rspm_report_file=report_file
+        )
+        assert run.code == 0, run.output[-6000:]
+        assert set(support.versions(lab).values()) == {step.origin}
+        assert "of-the-newer" not in story.listed(lab, "node1")
+        report = support.read_json(tmp_path / "report.json")
+        assert {"save", "final_save"} <= {phase["name"] for phase in report["phases"]}
+        saved = report["saved"]
+        assert f"What was there before it is saved until the next upgrade: {saved}." in run.output
+        rows = lab.ssh("node1", f"pg_restore --data-only --table packages --file - {saved}/main.dump")
+        assert "of_the_newer" in rows or "of-the-newer" in rows
