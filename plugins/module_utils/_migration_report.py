@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -196,7 +197,8 @@ def _says(result: Mapping[str, Any], record: str, copied: Mapping[str, Any]) -> 
         if copied.get("data_dir"):
             known = state_folder(copied["data_dir"])
             lines.append(
-                f"What was copied stays on {target} for another try. To remove it: rm -rf {copied['data_dir']} {known}"
+                f"What was copied stays on {target} for another try. To remove it: rm -rf "
+                f"{shlex.quote(copied['data_dir'])} {shlex.quote(known)}"
             )
         if copied.get("databases"):
             lines.append(f"So do the databases on {target}. To remove them: sudo -u postgres dropdb, for each of both")

@@ -44,7 +44,7 @@ def load_file(path: str) -> OnDisk:
     content = read_text(path)
     if content is None:
         return OnDisk(None)
-    found = os.stat(path)
+    found = os.lstat(path)
     return OnDisk(content, stat.S_IMODE(found.st_mode), _user(found.st_uid), _group(found.st_gid))
 
 

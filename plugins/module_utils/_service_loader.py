@@ -13,6 +13,7 @@ import socket
 import ssl
 import time
 
+from ansible_collections.rspm.ha.plugins.module_utils._account_files.host import open_unfollowed
 from ansible_collections.rspm.ha.plugins.module_utils._account_loader import as_account
 from ansible_collections.rspm.ha.plugins.module_utils._file_loader import (
     make_folder,
@@ -125,7 +126,7 @@ def load_document() -> Document:
 def _sha256_of(path: str) -> str | None:
     """Return the hash of a local file, None where there is none."""
     try:
-        with open(path, "rb") as file:
+        with open(open_unfollowed(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
             return hashlib.sha256(file.read()).hexdigest()
     except OSError:
         return None

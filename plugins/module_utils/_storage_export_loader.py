@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ansible_collections.rspm.ha.plugins.module_utils._file_loader import make_parents
+from ansible_collections.rspm.ha.plugins.module_utils._file_loader import give_folder, make_parents
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner
 from ansible_collections.rspm.ha.plugins.module_utils._storage_export import Export, parse_etab, parse_exports
 
@@ -51,8 +51,7 @@ def list_names(path: str) -> list[str]:
 def make_folder(path: str, wanted: FolderState) -> None:
     """Make path, and give it owner and mode."""
     make_parents(f"{path}/")
-    os.chown(path, wanted.uid, wanted.gid)
-    os.chmod(path, wanted.mode)
+    give_folder(path, wanted.uid, wanted.gid, wanted.mode)
 
 
 def read_text(path: str) -> str:

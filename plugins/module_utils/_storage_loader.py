@@ -24,7 +24,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Callable
 
-from ansible_collections.rspm.ha.plugins.module_utils._file_loader import make_folder, read_text, write_file
+from ansible_collections.rspm.ha.plugins.module_utils._file_loader import (
+    give_folder,
+    make_folder,
+    read_text,
+    write_file,
+)
 from ansible_collections.rspm.ha.plugins.module_utils._mount import (
     MountEntry,
     kernel_options,
@@ -120,10 +125,10 @@ class _Steps:
         self.root, self.place, self.device = root, place, device
         self.result: dict[str, Any] = {"step": "enter", "error": "", "where": root}
 
-    def open_folder(self, make: Callable[[str, int], None] | None = None) -> int:
+    def open_folder(self, make: Callable[[str, int], None] | None = None, *, follow: bool = False) -> int:
         """Return the deepest folder on the way that exists, all of it with make, which makes one.
 
-        It need not be readable. Where folders are made, links are not followed.
+        It need not be readable. follow: whether through links, which nobody else than the account may.
         """
         flags = os.O_PATH | os.O_DIRECTORY
         folder = os.open(self.root, flags)
@@ -144,7 +149,7 @@ class _Steps:
             self.result["where"] += "/" + name
             if number == len(names):
                 self.note_folder(facts)
-            folder = os.open(name, flags | (os.O_NOFOLLOW if make else 0), dir_fd=folder)
+            folder = os.open(name, flags | (0 if follow else os.O_NOFOLLOW), dir_fd=folder)
         return folder
 
     def note_folder(self, facts: os.stat_result) -> None:
@@ -185,7 +190,7 @@ def try_access(
         steps = _Steps(root, place, device)
 
         def act() -> None:
-            folder = steps.open_folder()
+            folder = steps.open_folder(follow=True)
             if write:
                 _work_with_a_file(folder, request.uid, steps)
 
@@ -217,6 +222,9 @@ def _make_for(request: StorageRequest, name: str, folder: int) -> None:
     os.mkdir(name, DATA_DIR_MODE, dir_fd=folder)
     made = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
     try:
+        if os.listdir(made):
+            # who may write here has put another one in its place
+            raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY))
         os.fchmod(made, DATA_DIR_MODE)
         if os.geteuid() != request.uid:
             os.fchown(made, request.uid, request.gid)
@@ -315,8 +323,7 @@ def make_place(request: StorageRequest, place: Place, entry: MountEntry, timeout
 def make_local(request: StorageRequest) -> None:
     """Make the folder on a local disk that the data directory will lie in, for the service account."""
     make_folder(request.path, DATA_DIR_MODE)
-    os.chown(request.path, request.uid, request.gid)
-    os.chmod(request.path, DATA_DIR_MODE)
+    give_folder(request.path, request.uid, request.gid, DATA_DIR_MODE)
 
 
 @contextmanager

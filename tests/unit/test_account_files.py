@@ -115,7 +115,7 @@ def test_a_link_that_only_root_can_have_made_is_followed(account: host.Account, 
 def test_a_reader_that_hangs_is_not_waited_for(
     account: host.Account, top: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(host, "open_unfollowed", lambda *_: time.sleep(60))
+    monkeypatch.setattr(host, "open_unfollowed", lambda *_, **_more: time.sleep(60))
     begun = time.monotonic()
     with pytest.raises(TimeoutError):
         host.read_as(account, f"{top}/theirs/file", print, 0.2)

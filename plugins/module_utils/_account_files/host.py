@@ -56,14 +56,18 @@ def become(account: Account | None) -> None:
         os.setresuid(account.uid, account.uid, account.uid)
 
 
-def open_unfollowed(path: str, flags: int) -> int:
-    """Open a path, following links only where root alone can have made them. Raises OSError (ELOOP) for others."""
-    rest = [part for part in os.path.normpath(path).split("/") if part]
+def open_unfollowed(path: str, flags: int, *, own: bool = True) -> int:
+    """Open a path, following links only where root, or this user, alone can have made them.
+
+    own: whether this user's links are followed. Raises OSError for others (ELOOP, or ENOTDIR on the way).
+    """
+    users = {0, os.geteuid()} if own else {0}
+    rest = [part for part in os.path.abspath(path).split("/") if part]
     walked, links, trusted = "/", 0, True
     descriptor = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         while rest:
-            trusted = trusted and _is_roots(os.fstat(descriptor))
+            trusted = trusted and _is_apart(os.fstat(descriptor), users)
             name = rest.pop(0)
             if trusted and stat.S_ISLNK(os.lstat(name, dir_fd=descriptor).st_mode):
                 links += 1
@@ -84,8 +88,8 @@ def open_unfollowed(path: str, flags: int) -> int:
     return descriptor
 
 
-def _is_roots(found: os.stat_result) -> bool:
-    return found.st_uid == 0 and not found.st_mode & 0o022
+def _is_apart(found: os.stat_result, users: set[int]) -> bool:
+    return found.st_uid in users and not found.st_mode & 0o022
 
 
 def read_as(account: Account | None, path: str, take: Callable[[bytes], object], timeout: float) -> None:
@@ -128,7 +132,7 @@ def _pour(account: Account | None, path: str, writer: int) -> int:
     """Write a file's content to the writer; returns the number of the error, 0 for none. The body of a child."""
     try:
         become(account)
-        descriptor = open_unfollowed(path, os.O_RDONLY | os.O_NONBLOCK)
+        descriptor = open_unfollowed(path, os.O_RDONLY | os.O_NONBLOCK, own=False)
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return errno.EINVAL
         while block := os.read(descriptor, _BLOCK):

@@ -54,6 +54,6 @@ def keep_copy(path: str, ours: bool) -> None:
     text = read_text(path)
     if text is None:
         return
-    found = os.stat(path)
+    found = os.lstat(path)
     copy = copy_name(path, ours, os.path.lexists(f"{path}.original"))
     write_file(copy, text, stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid)
