@@ -89,7 +89,7 @@ def do(lab: Lab, act: Act, run: Controller | None = None) -> str:
         lab.ssh(name, "rm -f /lab-fill /lab-fill-rest; sync")
     elif act.what == "switch":
         folder = "/etc/rstudio-pm-standin"
-        lab.ssh(name, f"mkdir -p {folder}; echo '{detail}' > {folder}/switches; sync")
+        lab.ssh(name, f"umask 022; mkdir -p {folder}; echo '{detail}' > {folder}/switches; sync")
     elif act.what == "sql":
         ask_database(lab, f"{detail};", "rstudio_pm")
     elif act.what == "worker":
