@@ -113,3 +113,25 @@ def test_a_lost_host_gives_it_back(tmp_path: Path) -> None:
     assert done.returncode != 0
     assert "lb: [host-lost] It could be reached before" in done.stdout, done.stdout
     assert "000001.released" in files(tmp_path)
+
+
+def test_what_a_site_on_bare_machines_holds_can_be_broken(tmp_path: Path) -> None:
+    """The playbook's own place for it is in /run, which is another here."""
+    lock, own = leave(tmp_path, verb="site", target=""), str(tmp_path / "own" / "lock")
+    text = (PLAYBOOKS / "unlock.yml").read_text()
+    assert text.count("path: /run/rspm-ha-site/lock\n        uid: 0\n        gid: 0") == 2
+    assert (
+        "present_own: {path: /run/rspm-ha-site/lock, uid: 0, gid: 0}"
+        in (PLAYBOOKS / "parts" / "present.yml").read_text()
+    )
+    ids = f"uid: {os.geteuid()}\n        gid: {os.getegid()}"
+    text = text.replace("/run/rspm-ha-site/lock\n        uid: 0\n        gid: 0", f"{own}\n        {ids}")
+    plays = [each for each in yaml.safe_load(text) if "hosts" in each][1:]
+    # root's are refused
+    variables = {"rspm_storage_path": "/nowhere", "rspm_uid": os.geteuid() or 940, "rspm_gid": os.getegid() or 940}
+    (tmp_path / "unlock.yml").write_text(yaml.safe_dump(plays))
+    for run_id, says, left in (("", "locked by ben@ops2", 1), (lock["run_id"], "locked by", 2), ("", "Lock: free", 2)):
+        nodes = {"node1": {**variables, "rspm_unlock_run_id": run_id}}
+        done = play(tmp_path, tmp_path / "unlock.yml", {"rspm_nodes": nodes})
+        assert done.returncode == 0 and says in done.stdout, done.stdout + done.stderr
+        assert len(files(tmp_path)) == left
