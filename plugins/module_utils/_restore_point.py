@@ -344,23 +344,18 @@ def not_readable(path: str, said: str) -> Problem:
     )
 
 
+def no_tools(host: str) -> Problem:
+    """Return the problem of a host without PostgreSQL's tools."""
+    return Problem(
+        "restore-point-tools",
+        f"there is no pg_dump, pg_restore and psql on {host}",
+        "The databases are saved and restored with PostgreSQL's own tools",
+        f"Install the package postgresql-client (EL, SUSE: postgresql) of the database server's version, and {_REPEAT}",
+    )
+
+
 def tool_failed(argv: list[str], rc: int, said: str) -> Problem:
     """Return the problem of a command that did not do its work. rc: 124 out of time, 127 not there."""
-    name = next((word for word in argv if word.startswith("pg_")), "")
-    if name and (rc == 127 or f"execute {name}:" in said):
-        return Problem(
-            "restore-point-tools",
-            f"there is no {name} on this host",
-            "The databases are saved and restored with PostgreSQL's own tools",
-            f"Install the package postgresql-client (EL: postgresql), as new as the database server, and {_REPEAT}",
-        )
-    if "server version mismatch" in said:
-        return Problem(
-            "restore-point-tools",
-            f"{name} is older than the database server: {said}",
-            "An older one cannot read all that a newer server holds",
-            f"Install the client package of the server's version on this host, and {_REPEAT}",
-        )
     return Problem(
         "restore-point",
         f"{' '.join(argv)} {'ran out of time' if rc == 124 else f'ended with {rc}'}: {said or 'it said nothing'}",

@@ -92,7 +92,7 @@ class Store:
     def require_tools(self) -> None:
         """Raise DomainError unless PostgreSQL's tools are on this host."""
         if not self._known_tools():
-            raise DomainError(point.tool_failed(["pg_dump"], 127, ""))
+            raise DomainError(point.no_tools(socket.gethostname()))
 
     def create(self, now: point.Metadata, run_id: str, from_version: str, to_version: str) -> point.Metadata:
         """Save databases, configuration, key and package; what was there is replaced when all of it is verified."""

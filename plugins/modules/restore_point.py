@@ -231,7 +231,7 @@ problem:
   description: What is wrong, why it matters, and what to type next.
   returned: failure
   type: dict
-  sample: {"check": "restore-point-tools", "found": "there is no pg_dump on this host", "why": "...", "fix": "..."}
+  sample: {"check": "restore-point-tools", "found": "there is no pg_dump, ...", "why": "...", "fix": "..."}
 """
 
 from contextlib import nullcontext

@@ -241,7 +241,8 @@ def test_the_module_tells_the_space_that_a_dump_needs_and_removes_what_it_saved(
     before = run_module({**common, **login})["space"]
     # not made yet, so its folder is not there either
     assert common["path"].startswith(before["path"]) and os.path.isdir(before["path"])
-    assert before["free"] == shutil.disk_usage(before["path"]).free
+    # others write there too
+    assert abs(before["free"] - shutil.disk_usage(before["path"]).free) < 1 << 30
     assert "space" not in run_module(common)
     for name, rows in (
         ("main", "SET ROLE pm; INSERT INTO package (name) SELECT repeat(md5(g::text), 30)"),

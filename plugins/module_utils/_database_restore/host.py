@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -29,6 +28,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._database_restore.host_ses
 from ansible_collections.rspm.ha.plugins.module_utils._database_restore.rules import Place, Setting
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire_loader import Connection
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem, raise_any
+from ansible_collections.rspm.ha.plugins.module_utils._restore_point import tool_failed
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner
 
 _LOCK_MS = 60_000
@@ -180,16 +180,7 @@ def run(runner: Runner, argv: list[str], limit: float, environment: Mapping[str,
     """Run a tool; raises DomainError unless it does its work."""
     done = runner(argv, timeout=limit, env=dict(environment))
     if done.rc != 0:
-        text = done.stderr.strip().replace("\n", "; ") or "it said nothing"
-        ended = "ran out of time" if done.rc == 124 else f"ended with {done.rc}"
-        raise DomainError(
-            Problem(
-                rules.CHECK,
-                f"{' '.join(argv)} {ended} on {socket.gethostname()}: {text}",
-                "The restore point is not whole, or not restored",
-                "Repair what it says (a right, a full disk), and run the same command again",
-            )
-        )
+        raise DomainError(tool_failed(argv, done.rc, done.stderr.strip().replace("\n", "; ")))
     return done.stdout
 
 
