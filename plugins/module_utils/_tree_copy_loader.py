@@ -14,10 +14,12 @@ import ctypes
 import os
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import groupby
+from operator import itemgetter
 
 from ansible_collections.rspm.ha.plugins.module_utils import _tree_lanes as lanes
 from ansible_collections.rspm.ha.plugins.module_utils import _tree_plan as plan
@@ -28,18 +30,19 @@ from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainErro
 from ansible_collections.rspm.ha.plugins.module_utils._product import ACCOUNT
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner
 from ansible_collections.rspm.ha.plugins.module_utils._timeline_loader import Timeline
-from ansible_collections.rspm.ha.plugins.module_utils._tree import Digest, Mismatch, parents, shown, sort_key
+from ansible_collections.rspm.ha.plugins.module_utils._tree import Mismatch
 from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.host_place import (
     load_room,
     load_target,
     make_destination,
     require_apart,
 )
+from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.host_spool import Sorter, Spool
 from ansible_collections.rspm.ha.plugins.module_utils._tree_plan import Room, TargetFacts
 from ansible_collections.rspm.ha.plugins.module_utils._tree_progress import Progress
 from ansible_collections.rspm.ha.plugins.module_utils._tree_rsync_loader import Command, run_all
 from ansible_collections.rspm.ha.plugins.module_utils._tree_state_loader import State
-from ansible_collections.rspm.ha.plugins.module_utils._tree_survey_loader import Result, Trees, Work
+from ansible_collections.rspm.ha.plugins.module_utils._tree_survey_loader import Result, Sent, Trees, Work, with_parents
 from ansible_collections.rspm.ha.plugins.module_utils._tree_worker_loader import Worker
 
 # Seconds without a question after which the one who followed the copy is gone, and for which its end is waited for
@@ -51,14 +54,16 @@ _COMMAND_TIMEOUT = 60
 _SECOND_MOUNT = "/run/rspm-ha-tree-copy"
 _CLONE_NEWNS = 0x00020000
 _ROUNDS = 3
+# Gives paths in order, each time anew
+Paths = Callable[[], Iterator[bytes]]
 
 
 @dataclass
 class Outcome:
     """What a pass found and did. corrupt: contents that were wrong though size and time were right, and were replaced.
 
-    remaining: paths that differ at the end, which after a warm pass is what changed meanwhile. sent: what the last
-    copying read of files that had one name.
+    left: number of paths that differ at the end, which after a warm pass is what changed meanwhile. remaining: the
+    first of them. sent: what the last copying read of files, each with its MD5 and when it began.
     """
 
     work: Work
@@ -69,9 +74,10 @@ class Outcome:
     changes: int = 0
     verified: int = 0
     read_bytes: int = 0
+    left: int = 0
     remaining: list[Mismatch] = field(default_factory=list)
     corrupt: list[Mismatch] = field(default_factory=list)
-    sent: dict[bytes, Digest] = field(default_factory=dict, repr=False)
+    sent: Sorter | None = field(default=None, repr=False)
 
 
 class MismatchError(DomainError):
@@ -143,8 +149,10 @@ class TreeCopy:
         outcome = Outcome(work, load_room(self.destination), verified=work.equal)
         raise_any(plan.judge_room(self.host, self.destination, work.need, outcome.room))
         whole = self._takes_whole(work)
-        scope = self._scope([*work.different, *work.unproved])
-        different, corrupt, result = work.different, list[bytes](), Result()
+        scope: Paths | None = work.all_paths if work.paths.count else None
+        different: Paths | None = work.to_copy_paths if work.different else None
+        corrupt: Paths | None = None
+        result = trees.nothing()
         if not self.state.read_marker()[0]:
             self.state.write_marker(self.source, 0)
         for number in range(_ROUNDS):
@@ -153,18 +161,19 @@ class TreeCopy:
             if whole or scope:
                 result = self._compare(trees, outcome, None if whole else scope)
             outcome.verified = result.equal if whole else work.totals.entries - len(result.different)
-            outcome.remaining = result.mismatches()
-            outcome.corrupt += [Mismatch(shown(path), what) for path, what in result.corrupt.items()]
+            outcome.left, outcome.remaining = len(result.different) + len(result.corrupt), result.mismatches()
+            outcome.corrupt += result.corrupt.first
             if result.clean or (self.pass_name == "warm" and not result.corrupt):
                 break
-            different, corrupt = list(result.different), list(result.corrupt)
-            scope = self._scope([*different, *corrupt])
+            different = result.different.paths if result.different else None
+            corrupt = result.corrupt.paths if result.corrupt else None
+            scope = result.paths
             # what a copy of some paths does not mend, one of all may; and reading one name anew parts hard links
-            whole = bool(corrupt) or number > 0
+            whole = corrupt is not None or number > 0
         if self.pass_name == "last":
-            if outcome.remaining:
+            if outcome.left:
                 raise MismatchError(
-                    plan.mismatch_problem(self.host, self.destination, len(outcome.remaining), outcome.remaining),
+                    plan.mismatch_problem(self.host, self.destination, outcome.left, outcome.remaining),
                     outcome,
                 )
             if not self.state.read_marker()[1]:
@@ -173,18 +182,7 @@ class TreeCopy:
 
     def _takes_whole(self, work: Work) -> bool:
         entries = work.totals.entries + work.to_delete
-        return self._target().kind == "absent" or plan.takes_whole_tree(len(work.different), entries, work.linked)
-
-    @staticmethod
-    def _scope(paths: Iterable[bytes]) -> list[bytes]:
-        """Return the paths with the folders above them, whose times change with them, sorted."""
-        found = set(paths)
-        for path in list(found):
-            for folder in parents(path):
-                if folder in found:
-                    break
-                found.add(folder)
-        return sorted(found, key=sort_key)
+        return self._target().kind == "absent" or plan.takes_whole_tree(work.different, entries, work.linked)
 
     def _survey(self, trees: Trees) -> Work:
         self._begin("compare", 0, 0)
@@ -196,41 +194,50 @@ class TreeCopy:
             raise DomainError(plan.used_problem(self.host, self.destination, work.used))
         return work
 
-    def _compare(self, trees: Trees, outcome: Outcome, scope: list[bytes] | None) -> Result:
+    def _compare(self, trees: Trees, outcome: Outcome, scope: Paths | None) -> Result:
         work = outcome.work
         files, size = work.totals.files, work.totals.size
         if scope is not None:
-            files, size = work.to_copy.files + len(work.unproved), work.to_copy.size + work.unproved_size
+            files, size = work.to_copy.files + work.unproved, work.to_copy.size + work.unproved_size
         self._begin("verify", files, size)
         with self.timeline.step("verify"):
-            result = trees.compare(scope, outcome.sent)
+            sent = Sent(outcome.sent, work) if outcome.sent else None
+            result = trees.compare((lambda: with_parents(scope())) if scope else None, sent)
         outcome.read_bytes += result.read_bytes
         return result
 
-    def _copy(self, trees: Trees, outcome: Outcome, different: list[bytes], corrupt: list[bytes], whole: bool) -> None:
+    def _copy(
+        self, trees: Trees, outcome: Outcome, different: Paths | None, corrupt: Paths | None, whole: bool
+    ) -> None:
         """Let rsync copy what differs, and wait until it is on the disk."""
         self.state.write_marker(self.source, 0)
         work = outcome.work
-        outcome.sent.clear()
+        if outcome.sent is not None:
+            outcome.sent.close()
+        outcome.sent = Sorter(self.state.folder)
         self._begin("copy", work.to_copy.files, work.to_copy.size)
         make_destination(self.host, self.destination, self._account)
         with self.timeline.step("copy"):
             if corrupt:
-                self._rsync(trees, outcome, [self._listed(trees, work, 0, corrupt, reread=True)])
+                self._write_list(0, corrupt())
+                self._rsync(trees, outcome, [self._listed(trees, work, 0, reread=True)])
             if whole:
-                lists = self._shared_out(work) if outcome.changes == 0 else []
+                places = Spool(self.state.folder)
+                lists = self._share_out(work, places) if outcome.changes == 0 else 0
                 if lists:
                     self._rsync(
-                        trees, outcome, [self._listed(trees, work, *each, below=True) for each in enumerate(lists)]
+                        trees, outcome, [self._listed(trees, work, number, below=True) for number in range(lists)]
                     )
                 if lists and not work.linked:
                     # all that is left are folders, links, and what is to be deleted
-                    rest = lanes.left_over(self._scope(different), {path for paths in lists for path in paths})
-                    self._rsync(trees, outcome, [self._listed(trees, work, 0, rest)])
+                    paths = with_parents(different()) if different else iter(())
+                    self._write_list(0, lanes.left_over(paths, (path for path, _cost in places)))
+                    self._rsync(trees, outcome, [self._listed(trees, work, 0)])
                 else:
                     self._rsync(trees, outcome, [Command(self._argv(trees, work))])
             elif different:
-                self._rsync(trees, outcome, [self._listed(trees, work, 0, self._scope(different))])
+                self._write_list(0, with_parents(different()))
+                self._rsync(trees, outcome, [self._listed(trees, work, 0)])
         with self.timeline.step("sync"):
             command = Command(["sync", "-f", self.destination])
             tick = lambda _files, _size: self._tick()  # noqa: E731 - shorter than a function
@@ -238,26 +245,31 @@ class TreeCopy:
             if run.rc:
                 raise DomainError(plan.sync_problem(self.host, run.rc, run.said, self.destination))
 
-    def _shared_out(self, work: Work) -> list[list[bytes]]:
-        sizes = {path: identity.size for path, identity in work.files.items()}
-        return lanes.share_out(sizes, work.missing, work.tied, self._lanes)
+    def _share_out(self, work: Work, places: Spool) -> int:
+        """Write the lists of what several rsyncs copy; returns how many. places: gets what is in them."""
+        lanes.find_places(work.to_place(), lanes.largest_place(work.file_cost, self._lanes), places)
+        count = 0
+        for number, dealt in groupby(lanes.deal(places, work.file_cost, self._lanes), key=itemgetter(0)):
+            self._write_list(number, (path for _number, path in dealt))
+            count = number + 1
+        return count
+
+    def _write_list(self, number: int, paths: Iterable[bytes]) -> None:
+        with open(self.state.list_path(number), "wb") as file:
+            # without it a name that begins with # would be a comment
+            file.writelines(b"./" + path + b"\0" for path in paths)
 
     def _listed(
         self,
         trees: Trees,
         work: Work,
         number: int,
-        paths: Iterable[bytes],
         *,
         below: bool = False,
         reread: bool = False,
     ) -> Command:
-        """Write the paths to a file and return the command that copies them."""
-        listed = self.state.list_path(number)
-        with open(listed, "wb") as file:
-            # without it a name that begins with # would be a comment
-            file.writelines(b"./" + path + b"\0" for path in paths)
-        return Command(self._argv(trees, work, listed=True, below=below, reread=reread), listed)
+        """Return the command that copies the paths of a list."""
+        return Command(self._argv(trees, work, listed=True, below=below, reread=reread), self.state.list_path(number))
 
     @cached_property
     def _digests(self) -> bool:
@@ -278,21 +290,19 @@ class TreeCopy:
         )
 
     def _rsync(self, trees: Trees, outcome: Outcome, commands: list[Command]) -> None:
-        files, size, known, begun_ns = outcome.copied_files, outcome.copied_bytes, outcome.work.files, time.time_ns()
+        files, size, sent, begun_ns = outcome.copied_files, outcome.copied_bytes, outcome.sent, time.time_ns()
         runs = run_all(
             commands,
             self.state.lock_descriptor,
             lambda more_files, more_size: self._report(files + more_files, size + more_size),
             self._account,
+            lambda path, text: sent.add(path, b"%b %d" % (text.encode("ascii"), begun_ns)) if sent else None,
         )
         for run in runs:
             outcome.copied_files += run.files
             outcome.copied_bytes += run.size
             outcome.deleted += run.deleted
             outcome.changes += run.changed
-            for path, text in run.sent.items():
-                if path in known:
-                    outcome.sent[path] = Digest(known[path], text, begun_ns)
         for run in runs:
             if plan.is_full(run.said):
                 raise DomainError(self._full(trees))

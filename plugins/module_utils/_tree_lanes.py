@@ -6,10 +6,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
 
-from ansible_collections.rspm.ha.plugins.module_utils._tree import parents
+from ansible_collections.rspm.ha.plugins.module_utils._tree import sort_key
 
 # Opening, creating and renaming a small file takes about as long as copying this many bytes
 FILE_COST = 64 * 1024
@@ -19,79 +20,91 @@ _PARALLEL_COST = 64 * 1024 * 1024
 _FOLDERS_A_LANE = 4
 
 
-def share_out(
-    sizes: Mapping[bytes, int], missing: Collection[bytes], tied: Iterable[bytes], lanes: int
-) -> list[list[bytes]]:
-    """Return up to `lanes` lists of paths that copy the files at about equal cost; none where one copier is as good.
+class Places(Protocol):
+    """Where paths are kept with their cost, in order."""
 
-    sizes: bytes of each file to copy, in the order of sort_key. missing: folders that the copy lacks. tied: files with
-    more than one name; no list has them, since only a copier that sees all of their names can keep them together.
-    A folder in a list stands for everything below it: looking at each file by its name costs a file server a question
-    more than listing the folder does.
+    count: int
+    size: int
+
+    def add(self, path: bytes, what: bytes) -> None:
+        """Add one."""
+
+    def cut(self, count: int, size: int) -> None:
+        """Forget what was added since there were so many, in so many bytes."""
+
+
+@dataclass
+class _Folder:
+    """A folder that the copy lacks, as far as it was seen. count, size: of the places before it."""
+
+    path: bytes
+    count: int
+    size: int
+    cost: int = 0
+    whole: bool = True
+
+
+def find_places(entries: Iterable[tuple[bytes, str, int]], most: int, places: Places) -> None:
+    """Add each folder that is copied as one, and each file that is in none of them, with its cost, in order.
+
+    entries: path, kind and bytes of what is to be copied, in the order of sort_key. Kinds: "m" a folder that the copy
+    lacks, "f" a file, "t" a file with more than one name: it is in no place, since only a copier that sees all of its
+    names can keep them together. most: cost up to which a folder is copied as one.
+    A folder stands for everything below it: looking at each file by its name costs a file server a question more than
+    listing the folder does.
     """
-    places = _places(sizes, missing, {folder for path in tied for folder in parents(path)}, lanes)
-    # neighbours stay together: they share folders
-    runs = _runs(list(places.values()), lanes)
-    paths = list(places)
-    return [paths[begin:end] for begin, end in runs]
+    above: list[_Folder] = []
+
+    def leave() -> None:
+        folder = above.pop()
+        if folder.whole and 0 < folder.cost <= most:
+            places.cut(folder.count, folder.size)
+            places.add(folder.path, b"%d" % folder.cost)
+        if above:
+            above[-1].cost += folder.cost
+            above[-1].whole &= folder.whole
+
+    for path, kind, size in entries:
+        while above and not (path.startswith(above[-1].path + b"/") or not above[-1].path):
+            leave()
+        if kind == "m":
+            above.append(_Folder(path, places.count, places.size))
+        elif kind == "f":
+            places.add(path, b"%d" % (size + FILE_COST))
+            if above:
+                above[-1].cost += size + FILE_COST
+        elif kind == "t" and above:
+            above[-1].whole = False
+    while above:
+        leave()
 
 
-def left_over(paths: Iterable[bytes], done: Collection[bytes]) -> Iterator[bytes]:
-    """Return those of the paths, which are in the order of sort_key, that are neither done nor below what is."""
-    below = b""
-    for path in paths:
-        if path in done:
-            below = path + b"/"
-        elif not (below and path.startswith(below)):
-            yield path
+def largest_place(total: int, lanes: int) -> int:
+    """Return the cost up to which a folder is copied as one. total: cost of all files."""
+    return total // (lanes * _FOLDERS_A_LANE)
 
 
-def _places(sizes: Mapping[bytes, int], missing: Collection[bytes], mixed: set[bytes], lanes: int) -> dict[bytes, int]:
-    """Return the cost of each folder that is to be copied as one, and of each file that is in none, in order."""
-    of_files: dict[bytes, int] = defaultdict(int)
-    for path, size in sizes.items():
-        of_files[path.rpartition(b"/")[0]] += size + FILE_COST
-    costs: dict[bytes, int] = defaultdict(int)
-    for folder, cost in of_files.items():
-        for above in (folder, *parents(folder)):
-            # what is above a folder that is there is there, too
-            if above not in missing:
-                break
-            costs[above] += cost
-    most = sum(of_files.values()) // (lanes * _FOLDERS_A_LANE)
-    taken = {folder: _taken(folder, costs, mixed, most) for folder in of_files}
-    places: dict[bytes, int] = {}
-    for path, size in sizes.items():
-        place = taken[path.rpartition(b"/")[0]]
-        if place is None:
-            places[path] = size + FILE_COST
-        else:
-            places[place] = costs[place]
-    return places
+def deal(places: Iterable[tuple[bytes, bytes]], total: int, lanes: int) -> Iterator[tuple[int, bytes]]:
+    """Return each place with the number of the lane that copies it; neighbours stay together: they share folders.
 
-
-def _taken(folder: bytes, costs: Mapping[bytes, int], mixed: set[bytes], most: int) -> bytes | None:
-    """Return the uppermost folder that is copied as one with this one in it, None where this one is not."""
-    found = None
-    for above in (folder, *parents(folder)):
-        if above in mixed or not 0 < costs.get(above, 0) <= most:
-            break
-        found = above
-    return found
-
-
-def _runs(costs: Sequence[int], lanes: int) -> list[tuple[int, int]]:
-    """Return up to `lanes` runs [begin, end) of about equal cost, none where that is not worth it."""
-    total = sum(costs)
+    total: cost of all places. None where one copier is as good.
+    """
     if lanes < 2 or total < _PARALLEL_COST:
-        return []
-    runs: list[tuple[int, int]] = []
-    begin = cost = 0
-    for number, each in enumerate(costs):
-        cost += each
-        if cost * lanes >= total * (len(runs) + 1):
-            runs.append((begin, number + 1))
-            begin = number + 1
-    if begin < len(costs):
-        runs.append((begin, len(costs)))
-    return runs
+        return
+    lane = cost = 0
+    for path, what in places:
+        yield lane, path
+        cost += int(what)
+        if cost * lanes >= total * (lane + 1):
+            lane += 1
+
+
+def left_over(paths: Iterable[bytes], places: Iterable[bytes]) -> Iterator[bytes]:
+    """Return those of the paths that are neither a place nor below one; both in the order of sort_key."""
+    done, below = iter(places), b""
+    place = next(done, None)
+    for path in paths:
+        while place is not None and sort_key(place) <= sort_key(path):
+            below, place = place, next(done, None)
+        if not (below and (path == below or path.startswith(below + b"/"))):
+            yield path

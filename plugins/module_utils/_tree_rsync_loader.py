@@ -26,16 +26,18 @@ _REST = 0.05
 # Seconds. How long a copy takes nobody knows, but not for how long one that works says nothing
 _SILENCE = 3600.0
 _REST_OF_IT = 1.0
+Sent = Callable[[bytes, str], None]
 
 
 @dataclass
 class Run:
     """One rsync. transferred: bytes so far; files, size: finished; said: its standard error. rc: None while it runs.
 
-    sent: what it read of each file that it copied, as MD5 in hex.
+    sent: gets the path of each file that it copied, and the MD5 in hex of what it read of it.
     """
 
     process: subprocess.Popen[bytes]
+    sent: Sent = field(default=lambda _path, _text: None, repr=False)
     files: int = 0
     size: int = 0
     deleted: int = 0
@@ -43,7 +45,6 @@ class Run:
     transferred: int = 0
     said: str = ""
     rc: int | None = None
-    sent: dict[bytes, str] = field(default_factory=dict, repr=False)
     rest: bytes = field(default=b"", repr=False)
     heard: float = field(default_factory=time.monotonic, repr=False)
 
@@ -55,7 +56,8 @@ class Run:
         self.size += found.size
         self.deleted += found.deleted
         self.changed += found.changed
-        self.sent.update(found.sent)
+        for path, text in found.sent.items():
+            self.sent(path, text)
         if found.transferred is not None:
             self.transferred = found.transferred
 
@@ -72,12 +74,13 @@ def run_all(
     lock_descriptor: int,
     report: Callable[[int, int], None],
     account: Account | None = None,
+    sent: Sent = lambda _path, _text: None,
     silence: float = _SILENCE,
 ) -> list[Run]:
     """Run the commands side by side and return what came of them.
 
     lock_descriptor: they keep it open, so that nobody else starts while one of them is left.
-    account: whose rights they run with, None for those of this process.
+    account: whose rights they run with, None for those of this process. sent: as Run has it.
     report: called at least twice a second with the files and bytes so far; what it raises ends them all.
     silence: seconds after which one that says nothing is ended.
     """
@@ -85,7 +88,7 @@ def run_all(
     with selectors.DefaultSelector() as selector:
         try:
             for command in commands:
-                runs.append(Run(_start(command, lock_descriptor, account)))
+                runs.append(Run(_start(command, lock_descriptor, account), sent))
                 process = runs[-1].process
                 for stream in (process.stdout, process.stderr):
                     if stream is not None:

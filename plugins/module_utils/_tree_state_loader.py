@@ -208,6 +208,10 @@ class State:
         """Return where a list of paths for rsync may be until the run ends."""
         return f"{self.folder}/paths.{number}"
 
+    def spool_folder(self) -> str:
+        """Return where files without a name may be, "" while nothing may be written, as in a check."""
+        return self.folder if self.lock_descriptor >= 0 else ""
+
     def _tidy(self) -> None:
         for name in os.listdir(self.folder):
             if name.startswith(("alive.", "progress.", "paths.")):

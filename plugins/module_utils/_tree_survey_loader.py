@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
+import heapq
 import queue
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from itertools import chain, islice
 
 from ansible_collections.rspm.ha.plugins.module_utils._account_files.host import Account
 from ansible_collections.rspm.ha.plugins.module_utils._tree import (
@@ -25,10 +27,14 @@ from ansible_collections.rspm.ha.plugins.module_utils._tree import (
     differences,
     join,
     judge_digests,
+    parents,
     proves,
     shown,
+    sort_key,
     written_since,
 )
+from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.host_spool import Following, Item, Sorter, Spool
+from ansible_collections.rspm.ha.plugins.module_utils._tree_lanes import FILE_COST
 from ansible_collections.rspm.ha.plugins.module_utils._tree_plan import Need
 from ansible_collections.rspm.ha.plugins.module_utils._tree_state_loader import State, read_records
 from ansible_collections.rspm.ha.plugins.module_utils._tree_worker_loader import BATCH, Worker, close_all
@@ -37,58 +43,130 @@ _BATCH_FILES = 256
 _BATCH_SIZE = 64 * 1024 * 1024
 # Of source and copy, and how many bytes were read for them
 _Digests = tuple[list[Digest], list[Digest], int]
+_Batch = list[tuple[Pair, Digest | None]]
+_SHOWN = 100
 
 
 @dataclass
 class Work:
-    """What is to be done. different: paths to copy. unproved: files of equal size and time whose content is not proved.
+    """What is to be done. different: number of paths to copy. unproved: of files of equal size and time whose content
+    is not proved.
 
-    files: those to copy that have one name, as they were before. linked: whether one with more names is to be copied.
-    missing: folders that the copy lacks. tied: files to copy that have more names.
+    paths: both, in order, each with a letter: "f" a file with one name, with its identity as it was before, "t" one
+    with more names, "m" a folder that the copy lacks, "u" one that is not proved, "d" anything else. Not those whose
+    hard links are wrong.
+    linked: whether a file with more names is to be copied. file_cost: of all files with one name.
     to_copy: how much that is. equal: number of paths that need nothing. used: first path that something else wrote to
     since the copy was finished.
     """
 
+    paths: Spool
+
     totals: Totals = field(default_factory=Totals)
     need: Need = field(default_factory=Need)
-    different: list[bytes] = field(default_factory=list)
-    unproved: list[bytes] = field(default_factory=list)
+    different: int = 0
+    unproved: int = 0
     unproved_size: int = 0
-    files: dict[bytes, Identity] = field(default_factory=dict)
+    file_cost: int = 0
     to_copy: Totals = field(default_factory=Totals)
     to_delete: int = 0
     linked: bool = False
-    missing: set[bytes] = field(default_factory=set)
-    tied: list[bytes] = field(default_factory=list)
     equal: int = 0
     used: str = ""
+
+    def to_place(self) -> Iterator[tuple[bytes, str, int]]:
+        """Return path, kind and bytes of what is to be copied, as find_places takes it."""
+        for path, what in self.paths:
+            words = what.split()
+            yield path, words[0].decode("ascii"), int(words[1]) if len(words) > 1 else 0
+
+    def to_copy_paths(self) -> Iterator[bytes]:
+        """Return the paths to copy, in order."""
+        return (path for path, what in self.paths if what != b"u")
+
+    def all_paths(self) -> Iterator[bytes]:
+        """Return the paths to copy or to prove, in order."""
+        return (path for path, _what in self.paths)
+
+
+class Found:
+    """Paths that differ, sorted on the disk, and the first of them with what."""
+
+    def __init__(self, folder: str) -> None:
+        self._sorter = Sorter(folder)
+        self.first: list[Mismatch] = []
+
+    def add(self, path: bytes, what: str) -> None:
+        """Add a path, once."""
+        self._sorter.add(path)
+        if len(self.first) < _SHOWN:
+            self.first.append(Mismatch(shown(path), what))
+
+    def __len__(self) -> int:
+        """Return the number of paths."""
+        return self._sorter.count
+
+    def paths(self) -> Iterator[bytes]:
+        """Return them in order."""
+        return (path for path, _what in self._sorter)
 
 
 @dataclass
 class Result:
     """What a comparison with contents found. equal: number of paths that are proved equal.
 
-    different: paths that differ, with what. corrupt: paths with equal size and time but another content.
+    different: paths that differ. corrupt: paths with equal size and time but another content.
     """
 
+    different: Found
+    corrupt: Found
     equal: int = 0
     read_bytes: int = 0
-    different: dict[bytes, str] = field(default_factory=dict)
-    corrupt: dict[bytes, str] = field(default_factory=dict)
 
     @property
     def clean(self) -> bool:
         """Return whether nothing differs."""
         return not self.different and not self.corrupt
 
+    def paths(self) -> Iterator[bytes]:
+        """Return all paths that differ, in order."""
+        return heapq.merge(self.different.paths(), self.corrupt.paths(), key=sort_key)
+
     def mismatches(self) -> list[Mismatch]:
-        """Return all that differs, in words."""
-        return [Mismatch(shown(path), what) for path, what in {**self.different, **self.corrupt}.items()]
+        """Return the first that differ, in words."""
+        return [*self.different.first, *self.corrupt.first]
 
 
-def _unchanged(pair: Pair, sent: Digest | None) -> Digest | None:
-    """Return what the copying read of a file, None where the file has changed since or was not read."""
-    return sent if sent and pair.source and sent.identity == pair.source.identity else None
+class Sent:
+    """What the copying read of files that had one name, for paths that are asked for in order.
+
+    items: path with MD5 and when it began. work: with what the files were before.
+    """
+
+    def __init__(self, items: Iterable[Item], work: Work) -> None:
+        self._items, self._before = Following(items), Following(work.paths)
+
+    def find(self, source: Entry) -> Digest | None:
+        """Return what was read of a file, None where it has changed since or was not read."""
+        read, before = self._items.find(source.path), self._before.find(source.path)
+        if read is None or before is None or not before.startswith(b"f "):
+            return None
+        text, begun_ns = read.split()
+        identity = Identity(*map(int, before.split()[1:]))
+        return Digest(identity, text.decode("ascii"), int(begun_ns)) if identity == source.identity else None
+
+
+def with_parents(paths: Iterable[bytes]) -> Iterator[bytes]:
+    """Return sorted paths, each once, with the folders above them, whose times change with them."""
+    last: bytes | None = None
+    for path in paths:
+        if path == last:
+            continue
+        # from the root on; what is above the last one, or is it, was there already
+        for folder in (*reversed(tuple(parents(path))), path):
+            if last is None or not (folder == last or not folder or last.startswith(folder + b"/")):
+                yield folder
+        last = path
 
 
 class Trees:
@@ -132,7 +210,7 @@ class Trees:
 
     def survey(self, target_there: bool, finished_ns: int) -> Work:
         """Return what is to be done. finished_ns: when the copy was finished by the host's clock, 0 = it was not."""
-        work, links, cover = Work(), HardLinks(), b""
+        work, links, cover = Work(Spool(self._state.spool_folder())), HardLinks(), b""
         self._done = (0, 0)
         targets: Iterator[Entry] = self._walkers[1].walk(self.target, self.tick) if target_there else iter(())
         sources = self._owned(self._walkers[0].walk(self.source, self.tick))
@@ -144,7 +222,8 @@ class Trees:
                 work.to_delete += 1
                 # what is deleted with its folder is not named
                 if not (cover and pair.path.startswith(cover)):
-                    work.different.append(pair.path)
+                    work.different += 1
+                    work.paths.add(pair.path, b"d")
                     cover = pair.path + b"/"
                 continue
             work.totals.add(source)
@@ -157,33 +236,37 @@ class Trees:
             if target is not None and (source.kind != "f" or not source.size or proves(pair.record, source, target)):
                 work.equal += 1
             else:
-                work.unproved.append(pair.path)
+                work.unproved += 1
+                work.paths.add(pair.path, b"u")
                 work.unproved_size += source.size
             self._done = (work.totals.files, work.totals.size)
-        for path in links.conflicts():
-            work.different.append(path)
-            work.linked = True
+        conflicts = len(links.conflicts())
+        work.different += conflicts
+        work.linked |= conflicts > 0
         return work
 
     @staticmethod
     def _plan(work: Work, source: Entry, target: Entry | None) -> None:
         """Add a path that has to be copied."""
-        work.different.append(source.path)
+        work.different += 1
         work.need = work.need.plus(source, target)
         work.to_copy.add(source)
         if source.kind != "d" and source.links > 1:
             work.linked = True
-            work.tied.append(source.path)
+            work.paths.add(source.path, b"t")
         elif source.kind == "d" and target is None:
-            work.missing.add(source.path)
+            work.paths.add(source.path, b"m")
         elif source.kind == "f":
-            work.files[source.path] = source.identity
+            work.file_cost += source.size + FILE_COST
+            work.paths.add(source.path, b"f %d %d %d %d" % source.identity)
+        else:
+            work.paths.add(source.path, b"d")
 
-    def _looked(self, side: int, scope: Sequence[bytes]) -> Iterator[Entry]:
+    def _looked(self, side: int, scope: Iterator[bytes]) -> Iterator[Entry]:
         """Return what is at the paths of the scope on one side (0 = source)."""
         root = (self.source, self.target)[side]
-        for begin in range(0, len(scope), BATCH):
-            yield from self._walkers[side].look(root, list(scope[begin : begin + BATCH]), self.tick)
+        while paths := list(islice(scope, BATCH)):
+            yield from self._walkers[side].look(root, paths, self.tick)
 
     def _owned(self, entries: Iterator[Entry]) -> Iterator[Entry]:
         """Return the source's entries with the owner and group that the account's copy of them has."""
@@ -198,8 +281,8 @@ class Trees:
             for entry in entries
         )
 
-    def compare(self, scope: Sequence[bytes] | None, sent: Mapping[bytes, Digest]) -> Result:
-        """Compare both trees with their contents, reading what is not proved. scope: sorted paths, None for all.
+    def compare(self, scope: Callable[[], Iterator[bytes]] | None, sent: Sent | None) -> Result:
+        """Compare both trees with their contents, reading what is not proved. scope: gives sorted paths, None for all.
 
         sent: what the copying read of the source.
         """
@@ -207,20 +290,20 @@ class Trees:
             sources = self._walkers[0].walk(self.source, self.tick)
             targets = self._walkers[1].walk(self.target, self.tick)
         else:
-            sources, targets = self._looked(0, scope), self._looked(1, scope)
+            sources, targets = self._looked(0, scope()), self._looked(1, scope())
         sources = self._owned(sources)
-        result, links = Result(), HardLinks()
+        result, links = self.nothing(), HardLinks()
         self._done = (0, 0)
         lanes = self._lanes.qsize()
         pool = ThreadPoolExecutor(lanes)
-        pending: deque[tuple[Future[_Digests], list[Pair]]] = deque()
-        batch: list[Pair] = []
+        pending: deque[tuple[Future[_Digests], _Batch]] = deque()
+        batch: _Batch = []
         size = 0
         try:
             for pair in join(sources, targets, read_records(self._state.manifest)):
                 what = differences(pair.source, pair.target)
                 if what or pair.source is None or pair.target is None:
-                    result.different[pair.path] = ", ".join(what)
+                    result.different.add(pair.path, ", ".join(what))
                     continue
                 links.add(pair)
                 if pair.source.kind != "f" or not pair.source.size or proves(pair.record, pair.source, pair.target):
@@ -228,56 +311,63 @@ class Trees:
                     if pair.source.kind == "f":
                         self._count(1, pair.source.size)
                     continue
-                batch.append(pair)
+                batch.append((pair, sent.find(pair.source) if sent else None))
                 size += pair.source.size
                 if len(batch) >= _BATCH_FILES or size >= _BATCH_SIZE:
-                    pending.append((pool.submit(self._read, batch, sent), batch))
+                    pending.append((pool.submit(self._read, batch), batch))
                     batch, size = [], 0
                     while len(pending) > 2 * lanes:
                         self._settle(result, *pending.popleft())
             if batch:
-                pending.append((pool.submit(self._read, batch, sent), batch))
+                pending.append((pool.submit(self._read, batch), batch))
             while pending:
                 self._settle(result, *pending.popleft())
         finally:
             # evidence is kept, however this ends
             pool.shutdown(wait=False, cancel_futures=True)
             self._state.flush()
-        for path, conflict in links.conflicts().items():
-            result.equal -= path not in result.different and path not in result.corrupt
-            result.different.setdefault(path, conflict)
+        conflicts = links.conflicts()
+        for path in chain(result.different.paths(), result.corrupt.paths()) if conflicts else ():
+            conflicts.pop(path, None)
+        for path, conflict in conflicts.items():
+            result.equal -= 1
+            result.different.add(path, conflict)
         return result
+
+    def nothing(self) -> Result:
+        """Return the result of comparing nothing."""
+        folder = self._state.spool_folder()
+        return Result(Found(folder), Found(folder))
 
     def _count(self, files: int, size: int) -> None:
         self._done = (self._done[0] + files, self._done[1] + size)
 
-    def _read(self, batch: list[Pair], sent: Mapping[bytes, Digest]) -> _Digests:
+    def _read(self, batch: _Batch) -> _Digests:
         """Return what both files of each pair hold, reading what the copying did not just read."""
-        known = [_unchanged(pair, sent.get(pair.path)) for pair in batch]
         begun_ns = time.time_ns()
         source, target = lane = self._lanes.get()
         try:
             # both read at the same time
-            source.send("digest", self.source, [pair.path for pair, digest in zip(batch, known) if not digest])
-            target.send("digest", self.target, [pair.path for pair in batch])
+            source.send("digest", self.source, [pair.path for pair, digest in batch if not digest])
+            target.send("digest", self.target, [pair.path for pair, _digest in batch])
             sources, targets = source.digests(begun_ns), target.digests(begun_ns)
         finally:
             self._lanes.put(lane)
         size = sum(digest.identity.size for digest in (*sources, *targets) if digest.identity)
         read = iter(sources)
-        return [digest or next(read) for digest in known], targets, size
+        return [digest or next(read) for _pair, digest in batch], targets, size
 
-    def _settle(self, result: Result, future: Future[_Digests], batch: list[Pair]) -> None:
+    def _settle(self, result: Result, future: Future[_Digests], batch: _Batch) -> None:
         """Wait for a batch and take note of what it proves."""
         while not future.done():
             wait([future], timeout=0.5)
             self.tick()
         sources, targets, size = future.result()
         result.read_bytes += size
-        for pair, source, target in zip(batch, sources, targets):
+        for (pair, _digest), source, target in zip(batch, sources, targets):
             verdict = judge_digests(pair, source, target)
             if verdict.what:
-                (result.corrupt if verdict.corrupt else result.different)[pair.path] = verdict.what
+                (result.corrupt if verdict.corrupt else result.different).add(pair.path, verdict.what)
                 continue
             result.equal += 1
             if pair.source:

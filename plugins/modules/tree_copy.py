@@ -219,7 +219,7 @@ def result_of(outcome: Outcome, check_mode: bool) -> dict[str, Any]:
         "deleted": deleted,
         "verified": outcome.verified if not check_mode else work.equal,
         "read_bytes": outcome.read_bytes,
-        "remaining": len(outcome.remaining),
+        "remaining": outcome.left,
         "free_bytes": outcome.room.size,
         "mismatches": listed(outcome.corrupt),
         "diff": {

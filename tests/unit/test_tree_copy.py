@@ -198,10 +198,10 @@ def test_several_rsyncs_copy_new_folders_whole(place: Path, monkeypatch: pytest.
         os.utime(place / f"source/many/{number}", (number, number))
     os.symlink("nowhere", place / "source/many/7/link")
     lists = []
-    share_out = _tree_lanes.share_out
-    monkeypatch.setattr(_tree_lanes, "share_out", lambda *a: lists.extend(share_out(*a)) or lists)
+    deal = _tree_lanes.deal
+    monkeypatch.setattr(_tree_lanes, "deal", lambda *a: lists.extend(deal(*a)) or iter(lists))
     copy(place, "warm")
-    assert len(lists) == 2 and {b"many/7", b"many/39"} <= {path for paths in lists for path in paths}
+    assert {lane for lane, _path in lists} == {0, 1} and {b"many/7", b"many/39"} <= {path for _lane, path in lists}
     assert_equal(place)
 
 

@@ -42,10 +42,44 @@ def below(path: bytes, place: bytes) -> bool:
     return path == place or path.startswith(place + b"/")
 
 
+class Held:
+    """Places that are held in memory."""
+
+    def __init__(self) -> None:
+        self.items: list[tuple[bytes, bytes]] = []
+        self.count = self.size = 0
+
+    def add(self, path: bytes, what: bytes) -> None:
+        self.items.append((path, what))
+        self.count += 1
+        self.size += 10
+
+    def cut(self, count: int, size: int) -> None:
+        del self.items[count:]
+        self.count, self.size = count, size
+        assert size == 10 * count
+
+
+def share_out(sizes: dict[bytes, int], missing: set[bytes], tied: list[bytes], number: int) -> list[list[bytes]]:
+    """Return the lists of what several copiers copy."""
+    entries = {path: ("f", size) for path, size in sizes.items()}
+    entries |= dict.fromkeys(missing, ("m", 0)) | dict.fromkeys(tied, ("t", 5))
+    total = sum(size + lanes.FILE_COST for size in sizes.values())
+    places = Held()
+    lanes.find_places(
+        ((path, *entries[path]) for path in sorted(entries, key=sort_key)), lanes.largest_place(total, number), places
+    )
+    found: dict[int, list[bytes]] = {}
+    for lane, path in lanes.deal(places.items, total, number):
+        found.setdefault(lane, []).append(path)
+    assert list(found) == list(range(len(found)))
+    return list(found.values())
+
+
 @given(trees(), st.integers(1, 8))
 def test_every_file_is_in_one_list_or_below_a_folder_in_it(tree: Tree, number: int) -> None:
     single = {path: size for path, size in tree.sizes.items() if path not in tree.tied}
-    found = lanes.share_out(single, tree.missing, tree.tied, number)
+    found = share_out(single, tree.missing, tree.tied, number)
     places = [place for paths in found for place in paths]
     assert len(found) <= number
     if not found:
@@ -61,7 +95,7 @@ def test_every_file_is_in_one_list_or_below_a_folder_in_it(tree: Tree, number: i
 
 @given(trees(), st.integers(2, 8))
 def test_the_lists_are_about_as_long_as_each_other(tree: Tree, number: int) -> None:
-    found = lanes.share_out(tree.sizes, tree.missing, [], number)
+    found = share_out(tree.sizes, tree.missing, [], number)
     costs = [
         sum(size + lanes.FILE_COST for path, size in tree.sizes.items() for place in paths if below(path, place))
         for paths in found
@@ -74,17 +108,18 @@ def test_the_lists_are_about_as_long_as_each_other(tree: Tree, number: int) -> N
 def test_a_new_folder_is_listed_instead_of_its_files() -> None:
     sizes = {b"d%02d/%d" % (folder, file): MIB for folder in range(64) for file in range(4)}
     folders = {b"d%02d" % folder for folder in range(64)}
-    found = lanes.share_out(sizes, folders, [b"d00/tied"], 2)
+    found = share_out(sizes, folders, [b"d00/tied"], 2)
     assert [len(paths) for paths in found] == [35, 32]
     assert found[0][:5] == [b"d00/0", b"d00/1", b"d00/2", b"d00/3", b"d01"]
     # an earlier try was cut off in it
-    assert lanes.share_out(sizes, folders - {b"d63"}, [], 2)[1][-4:] == [b"d63/%d" % file for file in range(4)]
+    assert share_out(sizes, folders - {b"d63"}, [], 2)[1][-4:] == [b"d63/%d" % file for file in range(4)]
 
 
 @given(trees(), st.integers(2, 8))
 def test_what_is_left_is_all_that_no_list_has(tree: Tree, number: int) -> None:
     everything = sorted({*tree.sizes, *(folder for path in tree.sizes for folder in parents(path))}, key=sort_key)
-    places = {place for paths in lanes.share_out(tree.sizes, tree.missing, tree.tied, number) for place in paths}
+    single = {path: size for path, size in tree.sizes.items() if path not in tree.tied}
+    places = [place for paths in share_out(single, tree.missing, tree.tied, number) for place in paths]
     left = list(lanes.left_over(everything, places))
     assert left == [path for path in everything if not any(below(path, place) for place in places)]
 
@@ -92,6 +127,6 @@ def test_what_is_left_is_all_that_no_list_has(tree: Tree, number: int) -> None:
 def test_a_large_folder_is_shared_out() -> None:
     sizes = {b"%b/%02d" % (folder, file): MIB - lanes.FILE_COST for folder in (b"a", b"b") for file in range(49)}
     sizes |= {b"c/%d" % file: MIB - lanes.FILE_COST for file in range(2)}
-    found = lanes.share_out(sizes, {b"a", b"b", b"c"}, [], 2)
+    found = share_out(sizes, {b"a", b"b", b"c"}, [], 2)
     assert [len(paths) for paths in found] == [50, 49]
     assert found[1][-1] == b"c"
