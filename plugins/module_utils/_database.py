@@ -6,15 +6,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_login import SSLMODES
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.rules import SSLMODES
 
 
 @dataclass(frozen=True)
 class Database:
-    """The PostgreSQL databases of the cluster. schema and usage_schema are "" unless both live in one database."""
+    """The PostgreSQL databases of the cluster. schema and usage_schema are "" unless both live in one database.
+
+    options: libpq's, beside the other fields.
+    """
 
     host: str
     port: int
@@ -25,6 +29,7 @@ class Database:
     sslmode: str
     schema: str = ""
     usage_schema: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
 # Database as a module's option, for argument_spec.
@@ -38,6 +43,7 @@ DATABASE_OPTIONS: dict[str, dict[str, Any]] = {
     "sslmode": {"type": "str", "default": "require"},
     "schema": {"type": "str", "default": ""},
     "usage_schema": {"type": "str", "default": ""},
+    "options": {"type": "dict", "default": {}},
 }
 # The same where its data is read or written, which no default may decide.
 REQUIRED_DATABASE_OPTIONS: dict[str, dict[str, Any]] = {
@@ -51,7 +57,7 @@ REQUIRED_DATABASE_OPTIONS: dict[str, dict[str, Any]] = {
 }
 # Where the sessions of nodes are looked for. databases: by their names. timeout: seconds to wait for the last to end.
 SESSION_OPTIONS: dict[str, dict[str, Any]] = {
-    **{name: REQUIRED_DATABASE_OPTIONS[name] for name in ("host", "port", "user", "password", "sslmode")},
+    **{name: REQUIRED_DATABASE_OPTIONS[name] for name in ("host", "port", "user", "password", "sslmode", "options")},
     "databases": {"type": "list", "elements": "str", "required": True},
     "timeout": {"type": "float", "default": 30},
 }

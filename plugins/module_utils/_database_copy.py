@@ -19,7 +19,7 @@ from enum import Enum
 from ansible_collections.rspm.ha.plugins.module_utils._database import Database
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy_content import Mismatch, quote
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy_failure import CHECK
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire import literal
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.rules import literal
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
 
 _REPEAT = "run the same command again"

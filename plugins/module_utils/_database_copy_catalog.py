@@ -10,7 +10,7 @@ Sources: PostgreSQL's manual for the system catalogs, aclexplode and acldefault.
 from __future__ import annotations
 
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy_content import no_member, quote, scope
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire import literal
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.rules import literal
 
 _NAME = "format('%I.%I', n.nspname, {}.{})"
 _SIGNATURE = "format('%I.%I(%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid))"

@@ -18,7 +18,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire import literal
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.rules import literal
 
 # What the text of a row depends on.
 SETTINGS = {

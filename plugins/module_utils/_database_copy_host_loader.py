@@ -20,7 +20,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._database import Database
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy import Tools, parse_major
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy_failure import CHECK, tool_failed
 from ansible_collections.rspm.ha.plugins.module_utils._file_loader import make_folder, write_file
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire_loader import load_issuers
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import load_tool_options
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
 from ansible_collections.rspm.ha.plugins.module_utils._restore_point import password_file, tool_environment
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner
@@ -81,7 +81,7 @@ class Workshop:
         write_file(secret, text, 0o600, os.geteuid(), os.getegid())
         quoted = name.replace("\\", "\\\\").replace("'", "\\'")
         argv = [f"{tools.folder}/{tool}", f"--dbname=dbname='{quoted}' {_KEEPALIVE}", *words]
-        environment = tool_environment(database, secret, load_issuers())
+        environment = tool_environment(database, secret, load_tool_options(database))
         done = self.runner(argv, timeout=_TIMEOUT, env=environment)
         if done.rc != 0:
             raise DomainError(tool_failed(tool, done.rc, done.stderr, self.work_path, self.host, address))

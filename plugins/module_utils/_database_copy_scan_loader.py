@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import queue
-import socket
 import threading
 import time
 from collections.abc import Sequence
@@ -19,12 +18,8 @@ from ansible_collections.rspm.ha.plugins.module_utils import _database_copy_cont
 from ansible_collections.rspm.ha.plugins.module_utils._database import Database
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy import Facts
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy_failure import CHECK, failed
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire import ProtocolError, ServerRefused, literal
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire_loader import (
-    ConnectFailed,
-    Connection,
-    require_session,
-)
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import Connection, require_session
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.rules import ConnectFailed, ServerRefused, literal
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
 
 _LOGIN_TIMEOUT = 10.0
@@ -32,7 +27,6 @@ _LOGIN_TIMEOUT = 10.0
 _STATEMENT_TIMEOUT = 6 * 3600.0
 _LEFTOVER_TIMEOUT = 60.0
 _POLL_INTERVAL = 0.2
-_KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 
 
 def address_of(database: Database, name: str, schema: str = "") -> str:
@@ -42,13 +36,9 @@ def address_of(database: Database, name: str, schema: str = "") -> str:
 
 def open_side(database: Database, name: str) -> Connection:
     """Log in to one database with the settings that make two servers comparable. Raises DomainError."""
-    connection = require_session(
-        database.host, database.port, name, database.user, database.password, database.sslmode, _LOGIN_TIMEOUT
-    )
+    account = (database.user, database.password, database.sslmode)
+    connection = require_session(database.host, database.port, name, *account, _LOGIN_TIMEOUT, database.options)
     connection.timeout = _STATEMENT_TIMEOUT
-    connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in _KEEPALIVE.items():
-        connection.sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
     pairs = ", ".join(f"({literal(key)}, {literal(value)})" for key, value in content.SETTINGS.items())
     ask(
         connection,
@@ -65,7 +55,7 @@ def ask(connection: Connection, address: str, statement: str) -> list[dict[str, 
         return connection.query(statement).as_dicts()
     except ServerRefused as error:
         raise DomainError(failed(address, str(error), error.error.sqlstate)) from error
-    except (ProtocolError, ConnectFailed) as error:
+    except ConnectFailed as error:
         raise DomainError(failed(address, str(error))) from error
 
 

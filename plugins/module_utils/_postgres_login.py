@@ -11,32 +11,36 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire import ServerError, literal
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.rules import (
+    CERTIFICATE,
+    NAME_NOT_FOUND,
+    NETWORK,
+    NO_DRIVER,
+    NO_PASSWORD,
+    OPTIONS,
+    REFUSED,
+    SERVER_ERROR,
+    TIMED_OUT,
+    TLS_FAILED,
+    TLS_NOT_OFFERED,
+    UNBOUND,
+    WEAK,
+    ServerError,
+    literal,
+)
 from ansible_collections.rspm.ha.plugins.module_utils._problem import Problem
 
 # The vendor supports what the PostgreSQL community supports. 13 is the oldest that a supported distribution still
 # ships and mends (EL 9), so refusing it would refuse sound machines.
 OLDEST_VERSION_NUM = 130000
 
-SSLMODES = ("disable", "prefer", "require", "verify-ca", "verify-full")
-
-# How far a login came; "" is all the way.
-NAME_NOT_FOUND = "name"
-REFUSED = "refused"
-TIMED_OUT = "timeout"
-NETWORK = "network"
-TLS_NOT_OFFERED = "tls-not-offered"
-TLS_FAILED = "tls"
-CERTIFICATE = "certificate"
-PROTOCOL = "protocol"
-SERVER_ERROR = "server"
-
 
 @dataclass(frozen=True)
 class LoginResult:
     """One login as it went.
 
-    failure: one of the constants above, empty when the login and its questions succeeded; detail: the system's words.
+    failure: one of the constants of _postgres.rules, empty when the login and its questions succeeded; detail: the
+    system's words.
     error: the server's answer, when failure is "server".
     tls: the session was, or would have been, in TLS. other_way: with TLS instead of without it, or the other way round,
     the server's client rules would have admitted the login.
@@ -44,7 +48,7 @@ class LoginResult:
     """
 
     host: str
-    port: int
+    port: int | str
     database: str
     user: str
     sslmode: str
@@ -119,6 +123,16 @@ def judge_login(result: LoginResult, oldest: int = OLDEST_VERSION_NUM) -> list[P
     return problems
 
 
+def no_driver() -> Problem:
+    """Return the problem of a host on which nothing can log in."""
+    return Problem(
+        "database-driver",
+        "No Python of this host has psycopg2",
+        "It logs in to the databases with that",
+        "Run the playbook site, which installs the distribution's package (python3-psycopg2)",
+    )
+
+
 def _release(version_num: int) -> str:
     """Return a version number as people write it: 150018 is 15.18; before 10 three numbers are used."""
     if version_num >= 100000:
@@ -173,7 +187,7 @@ def _transport_problem(result: LoginResult) -> Problem:
             f"The certificate of {address} can't be verified ({result.detail})",
             f"rspm_database_sslmode is {result.sslmode}, so Package Manager would refuse the database",
             "Make this host trust the certificate's issuer, have the certificate name the host,"
-            " or set rspm_database_sslmode to require",
+            " give the issuer's file as sslrootcert in rspm_database_options, or set rspm_database_sslmode to require",
         )
     if result.failure == TLS_FAILED:
         return Problem(
@@ -182,6 +196,40 @@ def _transport_problem(result: LoginResult) -> Problem:
             f"rspm_database_sslmode is {result.sslmode}, so there is no other way to the database",
             "Correct the server's TLS settings",
         )
+    if result.failure == WEAK:
+        return Problem(
+            "database-weak-password",
+            f"{address} asks role {result.user} for its password in clear text or as an MD5 hash",
+            f"With rspm_database_sslmode {result.sslmode} nothing proves who reads it, so it was not sent",
+            "Set password_encryption to scram-sha-256 in PostgreSQL, set the role's password anew, and write"
+            " scram-sha-256 into pg_hba.conf; or set rspm_database_sslmode to verify-full; where neither can be had,"
+            " set rspm_database_options: {require_auth: 'scram-sha-256,md5,password'}",
+        )
+    if result.failure == UNBOUND:
+        return Problem(
+            "database-channel-binding",
+            f"{address} logs in role {result.user} without channel binding ({result.detail})",
+            f"With rspm_database_sslmode {result.sslmode} nothing else proves that no other server is in between, and"
+            " libpq of this host is older than 16, which could refuse a password in clear text without it",
+            "Set rspm_database_sslmode to verify-full, or rspm_database_options: {channel_binding: prefer} where the"
+            " network is trusted",
+        )
+    if result.failure == NO_PASSWORD:
+        return Problem(
+            "database-password",
+            f"{address} asks role {result.user} for a password, and none is given",
+            "Without it no node can start",
+            "Set rspm_database_password in the vault",
+        )
+    if result.failure == OPTIONS:
+        return Problem(
+            "database-options",
+            f"libpq of this host can't use what it is given for {address} ({result.detail})",
+            "Every login to the databases is made with it",
+            "Correct rspm_database_options",
+        )
+    if result.failure == NO_DRIVER:
+        return no_driver()
     return Problem(
         "database-unreachable",
         f"What answers at {address} is not a PostgreSQL server that can be used ({result.detail})",

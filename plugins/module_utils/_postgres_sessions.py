@@ -16,7 +16,7 @@ import ipaddress
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire import APPLICATION, Rows, literal
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.rules import APPLICATION, Rows, literal
 from ansible_collections.rspm.ha.plugins.module_utils._problem import Problem
 
 ADDRESS_QUERY = "SELECT host(inet_client_addr()) AS address, inet_client_port()::text AS port"

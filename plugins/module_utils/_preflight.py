@@ -9,13 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_login import (
-    CERTIFICATE,
-    NETWORK,
-    TIMED_OUT,
-    LoginResult,
-    judge_login,
-)
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.rules import CERTIFICATE, NETWORK, TIMED_OUT
+from ansible_collections.rspm.ha.plugins.module_utils._postgres_login import LoginResult, judge_login
 from ansible_collections.rspm.ha.plugins.module_utils._problem import Problem
 
 MIB = 1024 * 1024

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 
 from ansible_collections.rspm.ha.plugins.module_utils._database import Database
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire import APPLICATION, literal
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.rules import APPLICATION, environment_of, literal
 from ansible_collections.rspm.ha.plugins.module_utils._problem import PLAYBOOK, DomainError, Problem
 from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import RestoreState
 from ansible_collections.rspm.ha.plugins.module_utils._version import same_version
@@ -156,21 +156,18 @@ def dumps_of(database: Database) -> tuple[Dump, Dump]:
     )
 
 
-def tool_environment(database: Database, password_path: str, issuers: str) -> dict[str, str]:
+def tool_environment(database: Database, password_path: str, options: Mapping[str, str]) -> dict[str, str]:
     """Return what PostgreSQL's tools need for a login, without a secret.
 
-    password_path: of the password file. issuers: file with those that this host trusts, "" where it has none.
+    password_path: of the password file. options: libpq's, with host and port.
     """
     return {
-        "PGHOST": database.host,
-        "PGPORT": str(database.port),
+        **environment_of(options),
         "PGUSER": database.user,
         "PGSSLMODE": database.sslmode,
         "PGPASSFILE": password_path,
         "PGAPPNAME": APPLICATION,
         "PGCONNECT_TIMEOUT": "10",
-        # with it, sslmode require would check the issuer too
-        **({"PGSSLROOTCERT": issuers} if issuers and database.sslmode.startswith("verify") else {}),
     }
 
 

@@ -32,7 +32,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._file_loader import make_f
 from ansible_collections.rspm.ha.plugins.module_utils._package import STAGING_FOLDER, staged_name
 from ansible_collections.rspm.ha.plugins.module_utils._package_fetch_loader import place, prepare_folder
 from ansible_collections.rspm.ha.plugins.module_utils._package_loader import load_host, remove, sha256_of
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire_loader import load_issuers
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import load_tool_options
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, raise_any
 from ansible_collections.rspm.ha.plugins.module_utils._product import ACCOUNT
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner
@@ -285,7 +285,7 @@ class Store:
         tools = restore_rules.choose_tools(self._known_tools(), version // 10000, oldest, host)
         with Candidate(ACCOUNT, self._ids()) as private:
             secret = private.put("pgpass", point.password_file(database.user, database.password), 0o600)
-            environment = point.tool_environment(database, secret, load_issuers())
+            environment = point.tool_environment(database, secret, load_tool_options(database))
             yield Access(tools, database, environment, _DUMP_TIMEOUT, version)
 
     def _prove_no_session(self, database: Database) -> None:

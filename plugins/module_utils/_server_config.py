@@ -16,7 +16,7 @@ from typing import Any
 
 from ansible_collections.rspm.ha.plugins.module_utils._database import Database
 from ansible_collections.rspm.ha.plugins.module_utils._gcfg import flatten, value_text
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_login import SSLMODES
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.rules import SSLMODES, judge_options
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem, raise_any
 
 KEY_PATH = "/etc/rstudio-pm/rstudio-pm.key"
@@ -36,6 +36,7 @@ _OWNED = {
     "Postgres.UsageDataPassword": "rspm_database_password",
 }
 LISTENERS = ("HTTP.Listen", "HTTPS.Listen", "HTTPRedirect.Listen", "Metrics.Listen")
+_URL_OPTIONS = ("sslrootcert", "sslcert", "sslkey")
 _UNRESERVED = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~")
 
 
@@ -70,6 +71,9 @@ def postgres_url(database: Database, name: str, schema: str) -> str:
         f"postgres://{percent_encode(database.user)}@{host}:{database.port}/{percent_encode(name)}"
         f"?sslmode={database.sslmode}"
     )
+    # What every driver of the product's language knows; of the rest, some would be taken for a setting of the server
+    files = {name: str(database.options[name]) for name in _URL_OPTIONS if name in database.options}
+    url += "".join(f"&{name}={percent_encode(value)}" for name, value in files.items())
     return f"{url}&options=-csearch_path%3D{percent_encode(schema)}" if schema else url
 
 
@@ -239,6 +243,7 @@ def _judge_database(cluster: ClusterSettings, given: _Given) -> list[Problem]:
                 f"Choose one of {', '.join(SSLMODES)}",
             )
         )
+    problems += judge_options(database.options)
     if (database.name, database.schema) == (database.usage_name, database.usage_schema):
         problems.append(
             _problem(

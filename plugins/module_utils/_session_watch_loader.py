@@ -15,6 +15,8 @@ from typing import Any
 from ansible_collections.rspm.ha.plugins.module_utils._database import Database
 from ansible_collections.rspm.ha.plugins.module_utils._node_sessions.host import load_open_ports, local_end
 from ansible_collections.rspm.ha.plugins.module_utils._node_sessions.rules import End, judge_left, left_by_the_dead
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import Connection, require_session
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.rules import ConnectFailed, Rows, ServerRefused
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_sessions import (
     ADDRESS_QUERY,
     Session,
@@ -24,12 +26,6 @@ from ansible_collections.rspm.ha.plugins.module_utils._postgres_sessions import 
     sessions_of,
     sessions_query,
     terminate_query,
-)
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire import ProtocolError, Rows, ServerRefused
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire_loader import (
-    ConnectFailed,
-    Connection,
-    require_session,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem, raise_any
 
@@ -52,7 +48,7 @@ class SessionWatch:
         """Run a statement; raises DomainError where there is no answer."""
         try:
             return self.connection.query(statement)
-        except (ServerRefused, ProtocolError, ConnectFailed) as error:
+        except (ServerRefused, ConnectFailed) as error:
             raise DomainError(database_unreachable(self.where, str(error))) from error
 
     def own_end(self) -> End:
@@ -106,6 +102,7 @@ def open_watch(database: Mapping[str, Any]) -> SessionWatch:
         database["password"],
         database["sslmode"],
         _LOGIN_TIMEOUT,
+        database["options"],
     )
     where = f"{database['host']}:{database['port']}"
     return SessionWatch(connection, where, names, database["timeout"])
@@ -120,6 +117,7 @@ def load_left_sessions(database: Database, timeout: float) -> list[Problem]:
         "user": database.user,
         "password": database.password,
         "sslmode": database.sslmode,
+        "options": database.options,
         "timeout": timeout,
     }
     with closing(open_watch(watched)) as watch:

@@ -75,6 +75,10 @@ options:
         type: str
         choices: [disable, prefer, require, verify-ca, verify-full]
         default: require
+      options:
+        description: Options of C(libpq) beside these, as C(rspm_database_options) has them.
+        type: dict
+        default: {}
       schema:
         description: Schema of the main data, where both live in one database. The same on both sides.
         type: str
@@ -318,6 +322,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._database_copy import (
 )
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy_loader import Copier
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy_report import report
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import require_driver
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import module_runner
 from ansible_collections.rspm.ha.plugins.module_utils._timeline_loader import Timeline
@@ -376,6 +381,7 @@ def main() -> None:
         required_if=[("state", "observed", ["target"]), ("state", "copied", ["target"])],
         supports_check_mode=True,
     )
+    require_driver(module)
     timeline = Timeline()
     try:
         module.exit_json(**run(module, timeline), mismatches=[], timeline=timeline.steps)

@@ -17,7 +17,7 @@ description:
   - With O(expect=none) it waits until no session is left and fails otherwise. Before a schema may move, that is a proof
     that comes from neither the node nor its service manager that no other node still works on it.
   - Tells also with which address the server sees this host, by which its sessions are told from those of others.
-  - Needs nothing but Python on the host it runs on, which has to be admitted by the server's C(pg_hba.conf).
+  - Needs psycopg2 of the distribution on the host it runs on, which has to be admitted by the server's C(pg_hba.conf).
   - Sessions of this collection itself are not listed.
 author:
   - rspm.ha authors (@rspm-ha)
@@ -48,6 +48,10 @@ options:
     type: str
     choices: [disable, prefer, require, verify-ca, verify-full]
     default: require
+  options:
+    description: Options of C(libpq) beside these, as C(rspm_database_options) has them.
+    type: dict
+    default: {}
   exclude:
     description: Addresses or networks whose sessions don't count.
     type: list
@@ -173,6 +177,8 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.rspm.ha.plugins.module_utils._database import SESSION_OPTIONS
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import Connection, open_session, require_driver
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.rules import ConnectFailed, ServerRefused
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_login import judge_login
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_sessions import (
     ADDRESS_QUERY,
@@ -181,12 +187,6 @@ from ansible_collections.rspm.ha.plugins.module_utils._postgres_sessions import 
     parse_sessions,
     remaining,
     sessions_query,
-)
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire import ProtocolError, ServerRefused
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire_loader import (
-    ConnectFailed,
-    Connection,
-    open_session,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._problem import Problem
 
@@ -240,8 +240,10 @@ def main() -> None:
         remaining((), given["exclude"])
     except ValueError as error:
         module.fail_json(msg=f"exclude takes addresses and networks: {error}.")
+    require_driver(module)
+    account = (given["user"], given["password"], given["sslmode"])
     result, connection = open_session(
-        given["host"], given["port"], databases[0], given["user"], given["password"], given["sslmode"], LOGIN_TIMEOUT
+        given["host"], given["port"], databases[0], *account, LOGIN_TIMEOUT, options=given["options"]
     )
     if connection is None:
         fail(module, judge_login(result))
@@ -250,7 +252,7 @@ def main() -> None:
     try:
         own_address = ask_own_address(connection)
         sessions, waited = wait_for_sessions(connection, databases, given["exclude"], timeout)
-    except (ServerRefused, ProtocolError, ConnectFailed) as error:
+    except (ServerRefused, ConnectFailed) as error:
         problem = Problem(
             "database-sessions",
             f"{result.where} could not be asked for its sessions ({error})",

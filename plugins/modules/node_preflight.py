@@ -13,7 +13,7 @@ short_description: All that would keep a node from becoming part of the cluster
 version_added: 1.0.0
 description:
   - Looks at one node and at what it can reach, and returns every problem at once. Changes nothing, and needs nothing
-    but Python on the node.
+    but Python on the node; where psycopg2 is missing, the login to the databases is left to M(rspm.ha.database_login).
   - Checks the version asked for against every other node's and against what is installed, the ids of the service
     account, free space, the NFS server or the existing mount, a login to both databases, and the configuration.
   - Looks for names that can't be resolved, for a time server that answers, for ports that somebody else has, for a
@@ -165,6 +165,10 @@ options:
         description: How the connection is secured.
         type: str
         default: require
+      options:
+        description: Options of C(libpq) beside these, as C(rspm_database_options) has them.
+        type: dict
+        default: {}
       schema:
         description: Schema of the main data, where both live in one database.
         type: str
@@ -246,6 +250,12 @@ problems:
   type: list
   elements: dict
   sample: [{"check": "one-version", "found": "different versions are asked for", "why": "...", "fix": "..."}]
+notes:
+  description: What could not be looked at yet, and when it will be; empty where nothing is left.
+  returned: success
+  type: list
+  elements: str
+  sample: ["db1:5432 answers node1. The login of role rstudio_pm is tested as soon as psycopg2 is there, ..."]
 installed_version:
   description: Version of the package that is installed, empty where none is.
   returned: success
@@ -257,6 +267,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.rspm.ha.plugins.module_utils._database import DATABASE_OPTIONS
 from ansible_collections.rspm.ha.plugins.module_utils._host_check.host_node import NodeCheck
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import find_driver
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import module_runner
 from ansible_collections.rspm.ha.plugins.module_utils._server_apply_loader import known_to_be_secret
 
@@ -309,12 +320,13 @@ def main() -> None:
         # The host's log would otherwise get what config holds.
         no_log=True,
     )
+    find_driver()
     preflight = NodeCheck(module.params, module_runner(module), not module.check_mode)
     module.no_log_values.update(known_to_be_secret(preflight.cluster))
     licence = module.params["licence"]
     module.no_log_values.update(str(licence[name]) for name in ("key", "content") if licence.get(name))
     problems = [problem.to_dict() for problem in preflight.problems()]
-    module.exit_json(changed=False, problems=problems, installed_version=preflight.installed)
+    module.exit_json(changed=False, problems=problems, notes=preflight.notes, installed_version=preflight.installed)
 
 
 if __name__ == "__main__":

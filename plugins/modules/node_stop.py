@@ -66,6 +66,10 @@ options:
         type: str
         choices: [disable, prefer, require, verify-ca, verify-full]
         default: require
+      options:
+        description: Options of C(libpq) beside these, as C(rspm_database_options) has them.
+        type: dict
+        default: {}
       timeout:
         description: Seconds to wait for the last session to end.
         type: float
@@ -144,6 +148,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.rspm.ha.plugins.module_utils._database import SESSION_OPTIONS
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import require_driver
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import module_runner
 from ansible_collections.rspm.ha.plugins.module_utils._session_watch_loader import open_watch
@@ -190,6 +195,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    if module.params["database"] and not module.check_mode:
+        require_driver(module)
     timeline = Timeline()
     try:
         with nullcontext() if module.check_mode else node_work("stop"):

@@ -102,6 +102,10 @@ options:
         type: str
         choices: [disable, prefer, require, verify-ca, verify-full]
         default: require
+      options:
+        description: Options of C(libpq) beside these, as C(rspm_database_options) has them.
+        type: dict
+        default: {}
       timeout:
         description: Seconds to wait for the last session to end.
         type: float
@@ -201,6 +205,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._database import SESSION_O
 from ansible_collections.rspm.ha.plugins.module_utils._node_upgrade import UpgradeRequest
 from ansible_collections.rspm.ha.plugins.module_utils._node_upgrade_loader import NodeUpgrade
 from ansible_collections.rspm.ha.plugins.module_utils._package_loader import PackageTool, load_host
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import require_driver
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import module_runner
 from ansible_collections.rspm.ha.plugins.module_utils._stop import state_text
@@ -266,6 +271,8 @@ def main() -> None:
         required_if=[("first", True, ["database"])],
         supports_check_mode=True,
     )
+    if module.params["database"] and not module.check_mode:
+        require_driver(module)
     timeline = Timeline()
     try:
         with nullcontext() if module.check_mode else node_work(f"change to {module.params['version']}"):

@@ -106,6 +106,10 @@ options:
         type: str
         choices: [disable, prefer, require, verify-ca, verify-full]
         default: require
+      options:
+        description: Options of C(libpq) beside these, as C(rspm_database_options) has them.
+        type: dict
+        default: {}
       schema:
         description: Schema of the main data, where both live in one database.
         type: str
@@ -241,6 +245,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.rspm.ha.plugins.module_utils._database import REQUIRED_DATABASE_OPTIONS, Database
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import require_driver
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, merged, raise_any
 from ansible_collections.rspm.ha.plugins.module_utils._restore_point import Metadata, judge_move, must_create
 from ansible_collections.rspm.ha.plugins.module_utils._restore_point_loader import Store
@@ -344,6 +349,8 @@ def main() -> None:
     )
     state = module.params["state"]
     changing = state != "observed" and not module.check_mode
+    if module.params["database"]:
+        require_driver(module)
     try:
         with node_work(f"restore point {state}") if changing else nullcontext():
             result = run(module)

@@ -78,6 +78,10 @@ options:
         description: As libpq has it.
         type: str
         default: require
+      options:
+        description: Options of C(libpq) beside these, as C(rspm_database_options) has them.
+        type: dict
+        default: {}
       schema:
         description: Schema of the main data, where both live in one database.
         type: str

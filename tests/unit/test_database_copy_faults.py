@@ -21,8 +21,8 @@ import pytest
 
 from ansible_collections.rspm.ha.plugins.module_utils import _database_copy_host_loader as host_loader
 from ansible_collections.rspm.ha.plugins.module_utils import _database_copy_loader as loader
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire import Credentials
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire_loader import connect
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import connect
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.rules import Credentials
 from tests.unit.database_copy_servers import Server, filled, run_module, succeed, two_clusters
 from tests.unit.postgres_server import SECRET, needs_server
 

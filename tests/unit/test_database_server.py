@@ -18,7 +18,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.rspm.ha.plugins.module_utils import _postgres_wire as wire
+from ansible_collections.rspm.ha.plugins.module_utils._postgres import rules
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import connect
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_server.host import UNANSWERED, PostgresServer
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_server.rules import (
     Setting,
@@ -28,7 +29,6 @@ from ansible_collections.rspm.ha.plugins.module_utils._postgres_server.rules imp
     kept_clients,
     listening,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire_loader import connect
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import CompletedCommand
 from ansible_collections.rspm.ha.plugins.modules.database_server import check, let_in, met_at
@@ -142,7 +142,7 @@ class Running:
 
     def login(self) -> str:
         with closing(
-            connect("127.0.0.1", self.server.port, wire.Credentials("pm", "main", "secret"), "prefer", 5)
+            connect("127.0.0.1", self.server.port, rules.Credentials("pm", "main", "secret"), "prefer", 5)
         ) as own:
             return str(own.query("SELECT 1 AS one").as_dicts()[0]["one"])
 
@@ -189,7 +189,7 @@ def test_a_reject_that_stands_first_does_not_shut_the_nodes_out(running: Running
 def test_a_live_node_is_not_shut_out_by_a_wrong_list(running: Running) -> None:
     running.let_in()
     with closing(
-        connect("127.0.0.1", running.server.port, wire.Credentials("pm", "main", "secret", "node1"), "prefer", 5)
+        connect("127.0.0.1", running.server.port, rules.Credentials("pm", "main", "secret", "node1"), "prefer", 5)
     ) as node:
         result = running.let_in(clients=["10.2.0.2"])
         assert result["kept"] == ["127.0.0.1"] and running.login() == "1"
@@ -201,7 +201,7 @@ def test_a_live_node_is_not_shut_out_by_a_wrong_list(running: Running) -> None:
     while running.server.sql("SELECT count(*) FROM pg_stat_activity WHERE usename = 'pm'") != "0":
         time.sleep(0.05)
     assert running.let_in(clients=["10.2.0.2"])["kept"] == []
-    with pytest.raises(wire.ServerRefused, match="pg_hba"):
+    with pytest.raises(rules.ServerRefused, match="pg_hba"):
         running.login()
 
 

@@ -16,8 +16,14 @@ from ansible_collections.rspm.ha.plugins.module_utils._existing_server.rules imp
 from ansible_collections.rspm.ha.plugins.module_utils._host_check import host as host_loader
 from ansible_collections.rspm.ha.plugins.module_utils._host_check import host_node, rules
 from ansible_collections.rspm.ha.plugins.module_utils._package import Host, PackageState
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_login import REFUSED, SERVER_ERROR, LoginResult
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire import ServerError
+from ansible_collections.rspm.ha.plugins.module_utils._postgres import host_login
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.rules import (
+    NO_DRIVER,
+    REFUSED,
+    SERVER_ERROR,
+    ServerError,
+)
+from ansible_collections.rspm.ha.plugins.module_utils._postgres_login import LoginResult
 from ansible_collections.rspm.ha.plugins.module_utils._problem import Problem
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import CompletedCommand
 from ansible_collections.rspm.ha.plugins.module_utils._server_config_loader import OnDisk
@@ -87,6 +93,8 @@ class World:
         self.own: tuple[int, ...] = ()
         self.nfs = ""
         self.login: dict[str, Any] = GOOD_LOGIN
+        self.driver = True
+        self.port = (NO_DRIVER, "")
         self.pg_dump = "pg_dump (PostgreSQL) 15.4"
         self.candidate = "15+248"
         self.key: str | None = None
@@ -150,7 +158,9 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(_storage_loader, "list_names", lambda _path: made.hidden)
     monkeypatch.setattr(host_node, "NFS_CLIENT", ())
     monkeypatch.setattr(_service_loader, "read_text", lambda _path: made.block)
-    monkeypatch.setattr(host_node, "login", login)
+    monkeypatch.setattr(host_login, "login", login)
+    monkeypatch.setattr(host_node, "has_driver", lambda: made.driver)
+    monkeypatch.setattr(host_login, "try_port", lambda *_given: made.port)
     monkeypatch.setattr(_server_apply_loader, "load_file", lambda _path: OnDisk(None))
     monkeypatch.setattr(_server_apply_loader, "load_shared", lambda _run, _path: made.key)
     monkeypatch.setattr(_server_apply_loader, "load_existing", lambda *_given: made.existing)
@@ -195,6 +205,10 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         ({"login": {**GOOD_LOGIN, "server_version_num": 160001}}, {"database_managed": True}, ["database-tools"]),
         ({"pg_dump": "", "candidate": "14+238"}, {}, ["database-tools"]),
         ({"pg_dump": ""}, {}, []),
+        ({"driver": False}, {}, []),
+        ({"driver": False}, {"upgrade": True}, ["database-driver"]),
+        ({"driver": False, "port": (REFUSED, "")}, {}, ["database-unreachable"]),
+        ({"driver": False, "port": (REFUSED, "")}, {"database_managed": True}, []),
         ({"hidden": ["lost+found"]}, {}, ["storage-hidden"]),
         ({"hidden": ["lost+found"]}, {"storage_managed": True}, ["storage-hidden"]),
         ({"load_state": "masked"}, {}, ["node-start"]),
@@ -213,6 +227,28 @@ def test_a_problem_planted_alone_is_told_alone(
     found = problems_of(world, machine, params)
     assert [problem.check for problem in found] == told
     assert "canary" not in " ".join(map(str, found))
+
+
+@pytest.mark.parametrize(
+    ("machine", "params", "notes"),
+    [
+        ({}, {}, 0),
+        ({"driver": False}, {}, 1),
+        ({"driver": False}, {"database_managed": True}, 1),
+        ({"driver": False, "port": (REFUSED, "")}, {"database_managed": True}, 0),
+        ({"driver": False}, {"upgrade": True}, 0),
+        ({"driver": False}, {"config": {"Database": {"Provider": "sqlite"}}, "versions": {"node1": "2026.08.0"}}, 0),
+    ],
+)
+def test_a_login_that_can_not_be_tried_yet_is_said_to_be_left(
+    world: World, machine: dict[str, Any], params: dict[str, Any], notes: int
+) -> None:
+    for name, value in machine.items():
+        setattr(world, name, value)
+    check = host_node.NodeCheck({**PARAMS, **params}, world.run, may_write=False)
+    check.problems()
+    assert len(check.notes) == notes
+    assert all("db.example.org:5432 answers node1" in note and "canary" not in note for note in check.notes)
 
 
 def test_all_that_is_wrong_is_told_at_once(world: World) -> None:

@@ -11,7 +11,8 @@ from dataclasses import replace
 import pytest
 
 from ansible_collections.rspm.ha.plugins.module_utils import _postgres_login as login
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire import ServerError
+from ansible_collections.rspm.ha.plugins.module_utils._postgres import rules
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.rules import ServerError
 
 GOOD = login.LoginResult(
     host="db1",
@@ -29,7 +30,7 @@ GOOD = login.LoginResult(
 
 
 def server(sqlstate: str, routine: str = "", message: str = "no") -> login.LoginResult:
-    return replace(GOOD, failure=login.SERVER_ERROR, error=ServerError(sqlstate, message, routine))
+    return replace(GOOD, failure=rules.SERVER_ERROR, error=ServerError(sqlstate, message, routine))
 
 
 def test_a_good_login_has_no_problem() -> None:
@@ -41,46 +42,67 @@ def test_a_good_login_has_no_problem() -> None:
     ("result", "check", "found"),
     [
         (
-            replace(GOOD, failure=login.NAME_NOT_FOUND, detail="Name or service not known"),
+            replace(GOOD, failure=rules.NAME_NOT_FOUND, detail="Name or service not known"),
             "database-unreachable",
             "The name db1 can't be resolved (Name or service not known)",
         ),
         (
-            replace(GOOD, failure=login.REFUSED),
+            replace(GOOD, failure=rules.REFUSED),
             "database-unreachable",
             "Nothing listens at db1:5432 (connection refused)",
         ),
         (
-            replace(GOOD, failure=login.TIMED_OUT, detail="no connection within 5 s"),
+            replace(GOOD, failure=rules.TIMED_OUT, detail="no connection within 5 s"),
             "database-unreachable",
             "db1:5432 does not answer (no connection within 5 s)",
         ),
         (
-            replace(GOOD, failure=login.NETWORK, detail="No route to host"),
+            replace(GOOD, failure=rules.NETWORK, detail="No route to host"),
             "database-unreachable",
             "db1:5432 can't be reached (No route to host)",
         ),
         (
-            replace(GOOD, failure=login.PROTOCOL, detail="the answer is not PostgreSQL's protocol"),
+            replace(GOOD, failure=rules.PROTOCOL, detail="the answer is not PostgreSQL's protocol"),
             "database-unreachable",
             "What answers at db1:5432 is not a PostgreSQL server that can be used"
             " (the answer is not PostgreSQL's protocol)",
         ),
         (
-            replace(GOOD, failure=login.TLS_NOT_OFFERED),
+            replace(GOOD, failure=rules.TLS_NOT_OFFERED),
             "database-tls",
             "The server at db1:5432 offers no TLS, and rspm_database_sslmode is require",
         ),
         (
-            replace(GOOD, failure=login.CERTIFICATE, sslmode="verify-full", detail="self-signed certificate"),
+            replace(GOOD, failure=rules.CERTIFICATE, sslmode="verify-full", detail="self-signed certificate"),
             "database-tls",
             "The certificate of db1:5432 can't be verified (self-signed certificate)",
         ),
         (
-            replace(GOOD, failure=login.TLS_FAILED, detail="handshake failure"),
+            replace(GOOD, failure=rules.TLS_FAILED, detail="handshake failure"),
             "database-tls",
             "TLS with db1:5432 fails (handshake failure)",
         ),
+        (
+            replace(GOOD, failure=rules.WEAK),
+            "database-weak-password",
+            "db1:5432 asks role pm for its password in clear text or as an MD5 hash",
+        ),
+        (
+            replace(GOOD, failure=rules.UNBOUND, detail="channel binding required"),
+            "database-channel-binding",
+            "db1:5432 logs in role pm without channel binding (channel binding required)",
+        ),
+        (
+            replace(GOOD, failure=rules.NO_PASSWORD),
+            "database-password",
+            "db1:5432 asks role pm for a password, and none is given",
+        ),
+        (
+            replace(GOOD, failure=rules.OPTIONS, detail='invalid channel_binding value: "x"'),
+            "database-options",
+            'libpq of this host can\'t use what it is given for db1:5432 (invalid channel_binding value: "x")',
+        ),
+        (replace(GOOD, failure=rules.NO_DRIVER), "database-driver", "No Python of this host has psycopg2"),
         (
             server("28P01", "auth_failed"),
             "database-password",

@@ -22,19 +22,19 @@ from typing import Any, cast
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.rspm.ha.plugins.module_utils import _postgres_wire as wire
+from ansible_collections.rspm.ha.plugins.module_utils._postgres import rules
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import (
+    ConnectFailed,
+    Connection,
+    connect,
+    login,
+)
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_login import LoginResult, judge_login
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_sessions import (
     Session,
     parse_sessions,
     remaining,
     sessions_query,
-)
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire_loader import (
-    ConnectFailed,
-    Connection,
-    connect,
-    login,
 )
 from ansible_collections.rspm.ha.plugins.modules import database_sessions
 
@@ -78,11 +78,15 @@ class Server:
     port: int
     folder: Path
 
-    def login(self, database: str = "main", user: str = "pm", password: str = PASSWORD, **more: str) -> LoginResult:
+    def login(self, database: str = "main", user: str = "pm", password: str = PASSWORD, **more: Any) -> LoginResult:
         more.setdefault("sslmode", "require")
         return login("127.0.0.1", self.port, database, user, password, timeout=10, **more)
 
-    def checks(self, *names: str, **more: str) -> list[str]:
+    def sql(self, text: str) -> None:
+        """Run statements as the superuser."""
+        as_postgres("psql", "-qX", "-v", "ON_ERROR_STOP=1", "-h", str(self.folder), "-p", str(self.port), text=text)
+
+    def checks(self, *names: str, **more: Any) -> list[str]:
         return [problem.check for problem in judge_login(self.login(*names, **more))]
 
 
@@ -115,7 +119,7 @@ def server() -> Iterator[Server]:
         log = str(folder / "log")
         as_postgres(str(binaries / "pg_ctl"), "-D", str(data), "-w", "-l", log, "start")
         try:
-            setup = SETUP.format(password=wire.literal(PASSWORD))
+            setup = SETUP.format(password=rules.literal(PASSWORD))
             as_postgres("psql", "-qX", "-v", "ON_ERROR_STOP=1", "-h", str(folder), "-p", str(port), text=setup)
             yield Server(port, folder)
         finally:
@@ -124,27 +128,18 @@ def server() -> Iterator[Server]:
         shutil.rmtree(folder)
 
 
-@pytest.mark.parametrize("sslmode", ["disable", "prefer", "require"])
-@pytest.mark.parametrize("user", ["pm", "clear", "old"])
-def test_scram_md5_and_cleartext_passwords_are_accepted(server: Server, user: str, sslmode: str) -> None:
-    result = server.login("main", user, sslmode=sslmode)
-    assert result.ok, result
-    assert result.tls is (sslmode != "disable")
-    assert result.server_version_num >= 130000
-    assert result.server_encoding
-
-
 def test_the_owner_of_the_database_has_no_problem(server: Server) -> None:
     assert server.checks("main") == []
 
 
 @pytest.mark.parametrize("user", ["pm", "clear", "old", "ghost"])
 def test_a_wrong_password_and_an_unknown_role_look_alike(server: Server, user: str) -> None:
-    assert server.checks("main", user, "wrong") == ["database-password"]
+    weak = {"require_auth": "scram-sha-256,md5,password"}
+    assert server.checks("main", user, "wrong", options=weak) == ["database-password"]
 
 
 def test_a_role_that_is_not_there_and_needs_no_password(server: Server) -> None:
-    assert server.checks("main", "trusted") == ["database-role"]
+    assert server.checks("main", "trusted", sslmode="disable") == ["database-role"]
 
 
 def test_a_missing_database(server: Server) -> None:
@@ -156,7 +151,7 @@ def test_no_right_to_connect(server: Server) -> None:
 
 
 def test_no_right_to_create_tables(server: Server) -> None:
-    assert server.checks("main", "clear", schema="pg_catalog") == ["database-rights"]
+    assert server.checks("main", schema="pg_catalog") == ["database-rights"]
     assert server.checks("main", schema="it's") == ["database-schema"]
 
 
@@ -174,11 +169,12 @@ def test_tls_demanded_and_tls_unwanted(server: Server) -> None:
 
 
 def test_certificates_are_verified_where_that_is_asked_for(server: Server) -> None:
-    ca = server.folder / "data" / "server.crt"
+    issuer = {"sslrootcert": str(server.folder / "data" / "server.crt")}
     assert server.checks(sslmode="verify-ca") == ["database-tls"]
-    assert server.checks(sslmode="verify-ca", ca_file=str(ca)) == []
-    assert server.checks(sslmode="verify-full", ca_file=str(ca)) == ["database-tls"]
-    full = login("localhost", server.port, "main", "pm", PASSWORD, "verify-full", 10, ca_file=str(ca))
+    assert server.checks(sslmode="verify-ca", options={"sslrootcert": "/absent.pem"}) == ["database-tls"]
+    assert server.checks(sslmode="verify-ca", options=issuer) == []
+    assert server.checks(sslmode="verify-full", options=issuer) == ["database-tls"]
+    full = login("localhost", server.port, "main", "pm", PASSWORD, "verify-full", 10, options=issuer)
     assert judge_login(full) == []
 
 
@@ -241,9 +237,9 @@ def test_a_server_without_tls() -> None:
 
 
 def test_sessions_are_seen_with_who_and_since_when(server: Server) -> None:
-    credentials = wire.Credentials("pm", "main", PASSWORD, application="node1")
+    credentials = rules.Credentials("pm", "main", PASSWORD, application="node1")
     other = connect("127.0.0.1", server.port, credentials, "require", 10)
-    probe = connect("127.0.0.1", server.port, wire.Credentials("pm", "main", PASSWORD), "require", 10)
+    probe = connect("127.0.0.1", server.port, rules.Credentials("pm", "main", PASSWORD), "require", 10)
     try:
         rows = probe.query(sessions_query(["main", "usage"]))
         sessions = parse_sessions(rows)
@@ -285,7 +281,7 @@ def close_once_seen(other: Any) -> None:
 def test_the_module_lists_waits_for_and_refuses_sessions(server: Server) -> None:
     nobody = run_module(server, expect="none")
     assert nobody["count"] == 0 and nobody["own_address"] == "127.0.0.1"
-    other = connect("127.0.0.1", server.port, wire.Credentials("pm", "main", PASSWORD, "node1"), "require", 10)
+    other = connect("127.0.0.1", server.port, rules.Credentials("pm", "main", PASSWORD, "node1"), "require", 10)
     try:
         assert run_module(server, _ansible_check_mode=True)["sessions"][0]["application"] == "node1"
         assert run_module(server, expect="none", exclude=["127.0.0.1"])["count"] == 0
@@ -302,8 +298,10 @@ def test_the_module_lists_waits_for_and_refuses_sessions(server: Server) -> None
 
 @pytest.mark.parametrize("user", ["clear", "watcher"])
 def test_the_module_lists_no_session_of_another_role(server: Server, user: str) -> None:
-    monitoring = connect("127.0.0.1", server.port, wire.Credentials(user, "main", PASSWORD, "exporter"), "require", 10)
-    node = connect("127.0.0.1", server.port, wire.Credentials("pm", "usage", PASSWORD, "node1"), "require", 10)
+    exporter = rules.Credentials(user, "main", PASSWORD, "exporter")
+    weak = {"require_auth": "scram-sha-256,password"}
+    monitoring = connect("127.0.0.1", server.port, exporter, "require", 10, weak)
+    node = connect("127.0.0.1", server.port, rules.Credentials("pm", "usage", PASSWORD, "node1"), "require", 10)
     try:
         assert [found["application"] for found in run_module(server)["sessions"]] == ["node1"]
         node.close()
@@ -316,8 +314,8 @@ def test_the_module_lists_no_session_of_another_role(server: Server, user: str) 
 
 def test_a_local_socket_has_no_address() -> None:
     class Local:
-        def query(self, _statement: str) -> wire.Rows:
-            return wire.Rows(("address",), ((None,),))
+        def query(self, _statement: str) -> rules.Rows:
+            return rules.Rows(("address",), ((None,),))
 
     assert database_sessions.ask_own_address(cast(Connection, Local())) == ""
 
@@ -330,9 +328,9 @@ def test_the_module_tells_why_it_can_not_ask(server: Server) -> None:
 
 
 def test_a_failed_statement_leaves_the_session_usable(server: Server) -> None:
-    probe = connect("127.0.0.1", server.port, wire.Credentials("pm", "main", PASSWORD), "require", 10)
+    probe = connect("127.0.0.1", server.port, rules.Credentials("pm", "main", PASSWORD), "require", 10)
     try:
-        with pytest.raises(wire.ServerRefused, match="42P01"):
+        with pytest.raises(rules.ServerRefused, match="42P01"):
             probe.query("SELECT * FROM nowhere")
         assert probe.query("SELECT 1 AS one, NULL AS none, repeat('x', 100000) AS long").as_dicts() == [
             {"one": "1", "none": None, "long": "x" * 100000}
@@ -342,7 +340,7 @@ def test_a_failed_statement_leaves_the_session_usable(server: Server) -> None:
 
 
 def test_a_statement_that_takes_too_long_is_given_up(server: Server) -> None:
-    probe = connect("127.0.0.1", server.port, wire.Credentials("pm", "main", PASSWORD), "require", 10)
+    probe = connect("127.0.0.1", server.port, rules.Credentials("pm", "main", PASSWORD), "require", 10)
     probe.timeout = 0.2
     with pytest.raises(ConnectFailed, match="no answer within"):
         probe.query("SELECT pg_sleep(30)")

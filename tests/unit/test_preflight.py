@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_login import (
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.rules import (
     CERTIFICATE,
     REFUSED,
     SERVER_ERROR,
     TIMED_OUT,
     TLS_NOT_OFFERED,
-    LoginResult,
+    ServerError,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire import ServerError
+from ansible_collections.rspm.ha.plugins.module_utils._postgres_login import LoginResult
 from ansible_collections.rspm.ha.plugins.module_utils._preflight import (
     MIB,
     judge_free,

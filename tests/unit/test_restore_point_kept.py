@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.rspm.ha.plugins.module_utils import _postgres_wire_loader as wire_loader
 from ansible_collections.rspm.ha.plugins.module_utils._database_restore import host
+from ansible_collections.rspm.ha.plugins.module_utils._postgres import host as postgres_host
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import RestoreState
 from tests.unit.postgres_server import SECRET, needs_server
@@ -147,7 +147,7 @@ def test_what_hangs_on_a_schema_from_outside_is_refused(server: Server, node: Pa
 
 def test_a_rehearsal_waits_for_no_writer_and_stops_none(server: Server, node: Path) -> None:
     store = store_of(server, node)
-    with closing(wire_loader.require_session("127.0.0.1", server.port, "main", "pm", SECRET, "disable")) as session:
+    with closing(postgres_host.require_session("127.0.0.1", server.port, "main", "pm", SECRET, "disable")) as session:
         session.query("SET lock_timeout = '1s'")
         session.query("BEGIN")
         session.query("UPDATE package SET name = name || '2'")

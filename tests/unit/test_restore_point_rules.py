@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.rspm.ha.plugins.module_utils._database import Database
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_login import SSLMODES
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.rules import SSLMODES, known_options, tool_options
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._restore_point import (
     ABSENT,
@@ -118,7 +118,8 @@ def test_dumps() -> None:
 def test_only_who_verifies_names_the_issuers(sslmode: str, issuers: str) -> None:
     database = Database("db1", 5433, "pm", "usage", "u", "canary", sslmode)
     wanted = {"PGHOST": "db1", "PGPORT": "5433", "PGUSER": "u", "PGSSLMODE": sslmode, "PGPASSFILE": "/run/x"}
-    given = tool_environment(database, "/run/x", issuers)
+    known = known_options(sslmode, {}, issuers, 150018)
+    given = tool_environment(database, "/run/x", tool_options("db1", 5433, sslmode, known, 150018))
     assert wanted.items() <= given.items() and "canary" not in given.values()
     assert given.get("PGSSLROOTCERT", "") == (issuers if sslmode in ("verify-ca", "verify-full") else "")
 

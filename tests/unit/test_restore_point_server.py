@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.rspm.ha.plugins.module_utils import _postgres_wire_loader as wire_loader
 from ansible_collections.rspm.ha.plugins.module_utils import _restore_point as point
+from ansible_collections.rspm.ha.plugins.module_utils._postgres import host as postgres_host
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._restore_point_loader import Store
 from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import RestoreState
@@ -86,7 +86,7 @@ def test_two_schemas_in_one_database(server: Server, node: Path) -> None:
 
 def test_the_tools_trust_whom_the_host_trusts(server: Server, node: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     certificate = f"{server.folder}/data/server.crt"
-    monkeypatch.setattr(wire_loader, "_ISSUERS", (certificate,))
+    monkeypatch.setattr(postgres_host, "_ISSUERS", (certificate,))
     monkeypatch.setenv("SSL_CERT_FILE", certificate)
     store = store_of(server, node, sslmode="verify-full")
     assert store.restore(create(store)).state is RestoreState.RESTORED
@@ -108,7 +108,7 @@ def test_a_session_of_a_node_keeps_it_from_restoring(server: Server, node: Path)
     made = create(store)
     assert store.database
     with (
-        closing(wire_loader.require_session("127.0.0.1", server.port, "usage", "pm", SECRET, "disable")) as session,
+        closing(postgres_host.require_session("127.0.0.1", server.port, "usage", "pm", SECRET, "disable")) as session,
         pytest.raises(DomainError) as caught,
     ):
         session.query("SET application_name = 'rstudio-pm'")

@@ -94,6 +94,12 @@ def test_url_with_a_schema() -> None:
     assert postgres_url(DATABASE, "d", "pm").endswith("/d?sslmode=require&options=-csearch_path%3Dpm")
 
 
+def test_a_url_carries_of_libpqs_options_what_every_driver_knows() -> None:
+    options = {"sslrootcert": "/etc/ca 1.pem", "channel_binding": "require", "host": "db1,db2"}
+    url = postgres_url(dataclasses.replace(DATABASE, options=options), "d", "")
+    assert url == "postgres://rstudio_pm@db1:5432/d?sslmode=require&sslrootcert=%2Fetc%2Fca%201.pem"
+
+
 def test_url_of_an_ipv6_host() -> None:
     assert postgres_url(dataclasses.replace(DATABASE, host="fd00::5"), "d", "").startswith(
         "postgres://rstudio_pm@[fd00::5]:5432/d?"
@@ -173,6 +179,8 @@ def test_sqlite_with_one_node() -> None:
         ({"http_port": 0}, "http-port"),
         ({"database": dataclasses.replace(DATABASE, host="")}, "database-host"),
         ({"database": dataclasses.replace(DATABASE, sslmode="yes")}, "database-sslmode"),
+        ({"database": dataclasses.replace(DATABASE, options={"sslmode": "prefer"})}, "database-options"),
+        ({"database": dataclasses.replace(DATABASE, options={"sslrotcert": "/x"})}, "database-options"),
         ({"database": dataclasses.replace(DATABASE, usage_name="rstudio_pm")}, "database-usage"),
         ({"database": dataclasses.replace(DATABASE, password="a\nb")}, "gcfg-value"),
         ({"encryption_key": "a\nb"}, "gcfg-value"),

@@ -56,6 +56,9 @@ class _Loader(yaml.SafeLoader):
 _Loader.add_constructor("!vault", lambda loader, node: f"vaulted {node.value}")
 _Loader.add_constructor("!unsafe", lambda loader, node: f"unsafe {node.value}")
 
+# what a database that was moved to this address changes
+MOVED_DATABASE = {"rspm_database_host": "10.0.0.1", "rspm_database_options": {}}
+
 
 def read(content: bytes) -> Any:
     return yaml.load(content, Loader=_Loader)  # a safe one
@@ -80,6 +83,7 @@ def test_the_hosts_are_those_that_stay_in_their_groups() -> None:
         "rspm_storage_path": "/var/x",
         "rspm_data_dir": "/var/x/data",
         "rspm_database_host": "10.0.0.1",
+        "rspm_database_options": {},
     }
     assert made.files["host_vars/a/zz_single_node.yml"] == made.files["host_vars/lb/zz_single_node.yml"]
 
@@ -218,7 +222,7 @@ class Team:
         files = self.migrate(*old)
         before = self.variables(*old)
         for each in before.values():
-            each["rspm_database_host"] = "10.0.0.1"
+            each.update(MOVED_DATABASE)
         assert self.variables("-i", "out", *new) == before
         for name, content in files.items():
             assert not [secret for secret in SECRETS if secret.encode() in content], name
@@ -336,7 +340,7 @@ def test_what_was_typed_is_carried_and_what_can_not_be_is_said(team: Team) -> No
     after = team.variables("-i", "out", *secret)["a.x"]
     for gone in ("rspm_report_file", "rspm_migration_target"):
         del before[gone]
-    assert after == {**before, "rspm_database_host": "10.0.0.1"} and after["rspm_http_port"] == 3
+    assert after == {**before, **MOVED_DATABASE} and after["rspm_http_port"] == 3
     team.migrate(*words, *typed, *secret)
     assert "changed=0" in team.said
 

@@ -19,8 +19,8 @@ import pytest
 from ansible_collections.rspm.ha.plugins.module_utils import _session_watch_loader
 from ansible_collections.rspm.ha.plugins.module_utils._node_sessions.host import local_end
 from ansible_collections.rspm.ha.plugins.module_utils._node_sessions.rules import End
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire import Credentials, ServerRefused
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire_loader import ConnectFailed, Connection, connect
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import Connection, connect
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.rules import ConnectFailed, Credentials, ServerRefused
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._session_watch_loader import SessionWatch, open_watch
 from tests.unit.test_postgres_server import BINARIES, PASSWORD, Server, server
@@ -28,16 +28,25 @@ from tests.unit.test_postgres_server import BINARIES, PASSWORD, Server, server
 __all__ = ["server"]
 pytestmark = pytest.mark.skipif(not BINARIES, reason="needs a PostgreSQL server: apt-get install postgresql")
 
+# one of the roles has an older password
+WEAK = {"require_auth": "scram-sha-256,password"}
+
 
 def watch_of(server: Server, timeout: float = 0.3, port: int = 0) -> SessionWatch:
     database = {"host": "127.0.0.1", "port": port or server.port, "databases": ["main", "usage"], "user": "pm"}
     return open_watch(
-        {**database, "password": PASSWORD, "sslmode": "disable" if port else "require", "timeout": timeout}
+        {
+            **database,
+            "password": PASSWORD,
+            "sslmode": "disable" if port else "require",
+            "options": {},
+            "timeout": timeout,
+        }
     )
 
 
 def session(server: Server, user: str = "pm") -> Connection:
-    opened = connect("127.0.0.1", server.port, Credentials(user, "usage", PASSWORD), "disable", 5)
+    opened = connect("127.0.0.1", server.port, Credentials(user, "usage", PASSWORD), "disable", 5, WEAK)
     opened.query("SET application_name = 'rstudio-pm'")
     return opened
 
@@ -132,7 +141,7 @@ def test_sessions_of_other_roles_do_not_count_and_are_left_alone(server: Server,
 
 def test_a_database_that_goes_away_is_a_problem(server: Server, tmp_path: Path) -> None:
     watch = watch_of(server)
-    watch.connection.sock.close()
+    watch.connection.close()
     with pytest.raises(DomainError, match="could not be asked for its sessions"):
         watch.wait(0)
     with pytest.raises(DomainError) as caught:
@@ -144,6 +153,7 @@ def test_a_database_that_goes_away_is_a_problem(server: Server, tmp_path: Path) 
                 "user": "pm",
                 "password": "canary",
                 "sslmode": "disable",
+                "options": {},
                 "timeout": 1,
             }
         )

@@ -26,7 +26,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._database_restore.host_ses
     transaction,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._database_restore.rules import Place, Setting
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire_loader import Connection
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import Connection
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem, raise_any
 from ansible_collections.rspm.ha.plugins.module_utils._restore_point import tool_failed
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner

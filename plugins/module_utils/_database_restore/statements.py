@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy_content import SETTINGS, no_member, quote, scope
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire import literal
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.rules import literal
 
 # who restores holds this lock of the database, so that a run that was left alone is found and ended
 _KEY = 0x7273706D68613137

@@ -34,8 +34,10 @@ from ansible_collections.rspm.ha.plugins.module_utils._licence.rules import judg
 from ansible_collections.rspm.ha.plugins.module_utils._mount import export_path, mount_of
 from ansible_collections.rspm.ha.plugins.module_utils._package import plan_install
 from ansible_collections.rspm.ha.plugins.module_utils._package_loader import PackageTool, free_bytes, load_host
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_login import SERVER_ERROR, judge_login
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire_loader import login
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import has_driver
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.host_login import try_logins, try_server
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.rules import NO_DRIVER
+from ansible_collections.rspm.ha.plugins.module_utils._postgres_login import judge_login
 from ansible_collections.rspm.ha.plugins.module_utils._preflight import (
     judge_free,
     judge_managed_login,
@@ -80,6 +82,8 @@ class NodeCheck:
         # Whoever needs one of these has nothing to add.
         self.unresolved: dict[str, list[str]] = {}
         self.installed = ""
+        # What could not be looked at yet, for a person.
+        self.notes: list[str] = []
         self.cluster = ClusterSettings(
             data_dir=params["data_dir"],
             address=params["address"],
@@ -218,14 +222,22 @@ class NodeCheck:
         made = self.params["database_managed"] and not self.params["upgrade"]
         if wanted_settings(self.cluster)["Database"]["Provider"] != "postgres" or database.host in self.unresolved:
             return []
-        server, account = (database.host, database.port), (database.user, database.password, database.sslmode)
-        problems: list[Problem] = []
-        for name, schema in ((database.name, database.schema), (database.usage_name, database.usage_schema)):
-            result = login(*server, name, *account, timeout=self.params["timeout"], schema=schema)
-            problems += judge_managed_login(result) if made else judge_login(result)
-            if result.failure not in ("", SERVER_ERROR):
-                break  # the other database is on the same server
-            if result.ok:
-                tools, installed = load_client_tools(self.run, load_host().family, database.host)
-                problems += judge_client_tools(tools, result.server_version_num, installed)
+        if not has_driver():
+            return self._without_driver(made)
+        problems, version = try_logins(database, made, self.params["timeout"])
+        if version:
+            tools, installed = load_client_tools(self.run, load_host().family, database.host)
+            problems += judge_client_tools(tools, version, installed)
         return problems
+
+    def _without_driver(self, made: bool) -> list[Problem]:
+        """Return what can be told of the database server where nothing can log in yet."""
+        result = try_server(self.cluster.database, self.params["timeout"])
+        problems = judge_managed_login(result) if made else judge_login(result)
+        if result.failure != NO_DRIVER or self.params["upgrade"]:
+            return problems
+        self.notes.append(
+            f"{result.host}:{result.port} answers {self.params['node']}. The login of role {result.user} is tested as"
+            " soon as psycopg2 is there, which the playbook site installs before anything else"
+        )
+        return []

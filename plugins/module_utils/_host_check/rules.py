@@ -25,9 +25,9 @@ NODE, DATABASE, NFS_SERVER, LOAD_BALANCER = "node", "database", "nfs_server", "l
 # What site installs from the distribution, by part and family; the roles' vars say the same.
 PACKAGES: dict[str, dict[str, tuple[str, ...]]] = {
     NODE: {
-        DEBIAN: ("chrony", "postgresql-client"),
-        REDHAT: ("chrony", "postgresql"),
-        SUSE: ("chrony", "postgresql"),
+        DEBIAN: ("chrony", "postgresql-client", "python3-psycopg2"),
+        REDHAT: ("chrony", "postgresql", "python3-psycopg2"),
+        SUSE: ("chrony", "postgresql", "python311-psycopg2"),
     },
     DATABASE: {
         DEBIAN: ("postgresql", "python3-psycopg2"),

@@ -16,13 +16,13 @@ from typing import Any
 
 from ansible_collections.rspm.ha.plugins.module_utils._address.host import resolve
 from ansible_collections.rspm.ha.plugins.module_utils._file_loader import write_file
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.rules import APPLICATION, literal
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_server.client_rules import (
     Access,
     clients_of,
     with_rules,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_server.rules import Change, Setting, names_in
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire import APPLICATION, literal
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
 from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import DEFAULT_LIMIT, CompletedCommand, Runner
 

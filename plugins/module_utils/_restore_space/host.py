@@ -12,8 +12,8 @@ from contextlib import closing, suppress
 from ansible_collections.rspm.ha.plugins.module_utils._database import Database
 from ansible_collections.rspm.ha.plugins.module_utils._node_loader import load_free
 from ansible_collections.rspm.ha.plugins.module_utils._package import STAGING_FOLDER
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire import ProtocolError, ServerRefused
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire_loader import ConnectFailed, require_session
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import require_session
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.rules import ConnectFailed, ServerRefused
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
 from ansible_collections.rspm.ha.plugins.module_utils._restore_point import dumps_of
 from ansible_collections.rspm.ha.plugins.module_utils._restore_space.rules import size_query
@@ -37,11 +37,11 @@ def _dumps(database: Database) -> int:
     total = 0
     for dump in dumps_of(database):
         arguments = (database.host, database.port, dump.database, database.user, database.password, database.sslmode)
-        with closing(require_session(*arguments)) as connection:
+        with closing(require_session(*arguments, options=database.options)) as connection:
             connection.timeout = _QUERY_TIMEOUT
             try:
                 total += int(connection.query(size_query(dump.schema)).as_dicts()[0]["bytes"] or 0)
-            except (ServerRefused, ProtocolError, ConnectFailed) as error:
+            except (ServerRefused, ConnectFailed) as error:
                 raise DomainError(
                     Problem(
                         "restore-point-space",

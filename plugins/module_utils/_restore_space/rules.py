@@ -9,7 +9,7 @@ Source: PostgreSQL's manual, "Database Object Size Functions"; a dump holds no i
 
 from __future__ import annotations
 
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_wire import literal
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.rules import literal
 
 
 def size_query(schema: str) -> str:

@@ -137,15 +137,17 @@ def group_members(choices: Choices, groups: Mapping[str, Group]) -> dict[str, li
     return {name: hosts for name, hosts in members.items() if hosts}
 
 
-def new_settings(choices: Choices) -> dict[str, str]:
+def new_settings(choices: Choices) -> dict[str, Any]:
     """Return the variables that say something else afterwards."""
-    settings: dict[str, str] = {}
+    settings: dict[str, Any] = {}
     if choices.data == "move":
         settings["rspm_storage_kind"] = "local"
         settings["rspm_storage_path"] = posixpath.dirname(choices.data_dir)
         settings["rspm_data_dir"] = choices.data_dir
     if choices.database == "move":
         settings["rspm_database_host"] = choices.target_address
+        # They are for the old server: its addresses, its certificate's issuer
+        settings["rspm_database_options"] = {}
     if choices.load_balancer == "route":
         settings["rspm_address"] = choices.address
     return settings

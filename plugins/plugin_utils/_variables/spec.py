@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.rules import ENVIRONMENT, judge_options
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._version import parse_version
 
@@ -200,6 +201,10 @@ _RULES = {
     "rspm_nfs_cache": _Rule(
         lambda value: re.fullmatch(r"lookupcache=pos|(actimeo|acdirmax)=[0-5]", str(value)) is not None,
         "Use lookupcache=pos, or actimeo=N or acdirmax=N with N of at most 5",
+    ),
+    "rspm_database_options": _Rule(
+        lambda value: not isinstance(value, Mapping) or not judge_options(value),
+        f"Use options of libpq that have no variable of their own: {', '.join(ENVIRONMENT)}",
     ),
     "rspm_package_folder": _ABSOLUTE,
     "rspm_storage_path": _ABSOLUTE,
