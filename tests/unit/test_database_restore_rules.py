@@ -92,12 +92,16 @@ def test_what_stays_is_not_restored() -> None:
 3324; 3466 16401 EVENT TRIGGER - audit postgres
 215; 1259 16391 TABLE public package pm
 3325; 0 0 ACL public TABLE package pm
+3341; 0 16402 TABLE DATA cron job dba
+3342; 0 16403 SEQUENCE SET cron jobid_seq dba
+3343; 0 16404 TABLE DATA public package pm
 2034; 826 16393 DEFAULT ACL - DEFAULT PRIVILEGES FOR TABLES pm
 2035; 826 16394 DEFAULT ACL public DEFAULT PRIVILEGES FOR TABLES postgres
 """  # noqa: W291
     kept = ["SCHEMA own", "SCHEMA public", "EXTENSION pg_trgm", "EVENT TRIGGER audit"]
+    kept += ["EXTENSION DATA cron job", "EXTENSION DATA cron jobid_seq"]
     chosen = rules.choose_entries(listed, kept, "pm")
-    assert [line.split(";")[0] for line in chosen.splitlines()[1:]] == ["7", "3322", "215", "3325", "2034"]
+    assert [line.split(";")[0] for line in chosen.splitlines()[1:]] == ["7", "3322", "215", "3325", "3343", "2034"]
     assert rules.in_dump(listed, "SCHEMA", ["own", "B b", "newer"]) == ("own", "B b")
     assert rules.in_dump(listed, "EXTENSION", ["pg_trgm", "hstore"]) == ("pg_trgm",)
     assert rules.names_of("SCHEMA", kept) == ["own", "public"]
@@ -155,6 +159,7 @@ psql:<stdin>:5: ERROR:  55P03: canceling statement due to lock timeout
 CONTEXT:  SQL statement "DROP table IF EXISTS public.package CASCADE"
 PL/pgSQL function inline_code_block line 1 at EXECUTE
 LOCATION:  ProcessInterrupts, postgres.c:3334
+psql:<stdin>:5: STATEMENT:  DO $rspm_ha$ DECLARE
 """
 
 
@@ -163,5 +168,7 @@ def test_a_failure_says_what_holds_it_and_what_is_there_now(rehearsal: bool) -> 
     assert rules.state_of(SAID) == rules.LOCKED and rules.state_of("psql: error: connection failed") == ""
     problem = rules.not_restored(PLACE, SAID, ["backup of dba (pid 7)"], rehearsal=rehearsal)
     assert "lock timeout (tables are in use by backup of dba (pid 7))" in problem.found
-    assert "inline_code_block" not in problem.found and "Wait until" in problem.fix
+    named = rules.not_restored(PLACE, SAID.replace("DO $rspm_ha$", "ALTER TABLE t"), [], rehearsal=rehearsal)
+    assert "lock timeout (ALTER TABLE t DECLARE)" in named.found
+    assert "inline_code_block" not in problem.found and "$rspm" not in problem.found and "Wait until" in problem.fix
     assert ("nothing was stopped" if rehearsal else "all that it held before") in problem.why

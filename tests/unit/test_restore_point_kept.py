@@ -86,7 +86,10 @@ REFUSED = [
     ("CREATE TEXT SEARCH TEMPLATE made (LEXIZE = dsimple_lexize)", "DROP TEXT SEARCH TEMPLATE public.made"),
     ("CREATE COLLATION german (LOCALE = 'C')", 'ALTER COLLATION public.german OWNER TO "pm"'),
     ("CREATE TYPE kinds AS ENUM ('a')", 'ALTER TYPE public.kinds OWNER TO "pm"'),
-    ("CREATE TABLE of_group (v int); ALTER TABLE of_group OWNER TO crew", "permission denied for schema public"),
+    (
+        "CREATE TABLE of_group (v int); ALTER TABLE of_group OWNER TO crew",
+        "permission denied for schema public (ALTER TABLE public.of_group OWNER TO crew;)",
+    ),
     (
         "GRANT SELECT ON package TO monitor WITH GRANT OPTION; SET ROLE monitor; GRANT SELECT ON package TO crew",
         "could not be made anew",

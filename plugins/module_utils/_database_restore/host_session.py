@@ -179,7 +179,7 @@ def transaction(
         holders = _holders(access.database, name) if rules.state_of(said) == rules.LOCKED else []
         return DomainError(rules.not_restored(place, said, holders, rehearsal=rehearsal))
 
-    words = ["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-v", "VERBOSITY=verbose", "--file=-"]
+    words = ["-X", "-q", "-A", "-t", "-b", "-v", "ON_ERROR_STOP=1", "-v", "VERBOSITY=verbose", "--file=-"]
     with started(access.argv("psql", name, words), limit + EARLIER, access.environment) as psql:
         given = Transaction(psql, fail)
         given.send(b"\\o /dev/null\n")

@@ -20,7 +20,11 @@ from ansible_collections.rspm.ha.plugins.module_utils._database_copy_content imp
     Mismatch,
     quote,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._database_restore.statements import ASIDE
+from ansible_collections.rspm.ha.plugins.module_utils._database_restore.statements import (
+    ASIDE,
+    EXTENSION_DATA,
+    OWN_BLOCK,
+)
 from ansible_collections.rspm.ha.plugins.module_utils._problem import PLAYBOOK, DomainError, Problem
 
 CHECK = "restore-point"
@@ -126,6 +130,9 @@ def choose_entries(listed: str, kept: Iterable[str], user: str) -> str:
     """Return the list of what is restored. listed: of pg_restore --list; kept: of kept_query; user: our role."""
     starts = []
     for one in kept:
+        if one.startswith(f"{EXTENSION_DATA} "):
+            starts += [f"{kind} {one[len(EXTENSION_DATA) + 1 :]} " for kind in ("TABLE DATA", "SEQUENCE SET")]
+            continue
         # a kind may have several words
         kind = next((kind for kind in _KINDS if one.startswith(f"{kind} ")), "")
         name = one[len(kind) + 1 :]
@@ -252,6 +259,9 @@ def judge_counts(place: Place, saved: Mapping[str, int], found: Mapping[str, int
 
 
 LOCKED = "55P03"
+_SENT = re.compile(r"^(?:psql:\S*: )?STATEMENT:", re.MULTILINE)
+# so much of a statement tells what it is about
+_STATEMENT = 200
 _STATE = re.compile(r"^(?:psql:\S*: )?(?:ERROR|FATAL|PANIC):\s+(?P<state>[0-9A-Z]{5}): ", re.MULTILINE)
 _NOISE = re.compile(r"^(?:LOCATION|CONTEXT|LINE \d+|PL/pgSQL|SQL statement|\s).*$\n?", re.MULTILINE)
 
@@ -264,7 +274,11 @@ def state_of(said: str) -> str:
 
 def not_restored(place: Place, said: str, holders: Sequence[str], *, rehearsal: bool) -> Problem:
     """Return the problem of a restore that did not come to its end. said: by psql or pg_restore, holders: of locks."""
-    text = _NOISE.sub("", said).strip().replace("\n", "; ") or "psql ended without a word"
+    words, sent = [*_SENT.split(said, 1), ""][:2]
+    text = _NOISE.sub("", words).strip().replace("\n", "; ") or "psql ended without a word"
+    first = sent.strip().partition("\n")[0][:_STATEMENT]
+    if first and not first.startswith(OWN_BLOCK):
+        text = f"{text} ({first})"
     if holders:
         text = f"{text} (tables are in use by {_some(holders)})"
     if state_of(said) == LOCKED:

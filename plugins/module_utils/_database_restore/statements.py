@@ -19,6 +19,10 @@ from ansible_collections.rspm.ha.plugins.module_utils._postgres.rules import lit
 _KEY = 0x7273706D68613137
 # what is set aside for a rehearsal has this name; nobody else sees it
 ASIDE = "rspm_ha_aside_"
+# what our own blocks begin with
+OWN_BLOCK = "DO $rspm_ha$"
+# what kept_query calls the tables of extensions whose rows are dumped
+EXTENSION_DATA = "EXTENSION DATA"
 
 
 def _mine(owner: str) -> str:
@@ -134,6 +138,8 @@ def kept_query() -> str:
     parts = [
         "SELECT 'SCHEMA ' || nspname AS name FROM pg_namespace",
         "SELECT 'EXTENSION ' || extname FROM pg_extension",
+        f"SELECT '{EXTENSION_DATA} ' || n.nspname || ' ' || c.relname FROM pg_class c JOIN pg_namespace n "
+        f"ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'S') AND NOT {no_member('pg_class', 'c.oid')}",
     ]
     parts += [
         f"SELECT '{kind} ' || {prefix}name FROM {catalog} WHERE NOT {_mine(prefix + 'owner')}"
