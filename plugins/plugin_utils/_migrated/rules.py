@@ -116,8 +116,8 @@ def _reasons(nodes: Sequence[Left], out: Sequence[str], record: Written, setting
 def _afterwards(record: Written) -> str:
     """Return how the inventory for afterwards is used."""
     if not record.inventory:
-        return "Use the inventory that the migration wrote (single-node-inventory, where its command was typed)"
-    return f"Use the inventory that the migration wrote: -i {record.inventory} (by {record.operator})"
+        return "use the inventory that the migration wrote (single-node-inventory, where its command was typed)"
+    return f"use the inventory that the migration wrote: -i {record.inventory} (by {record.operator})"
 
 
 def _finished(nodes: Sequence[Left], record: Written, settings: Settings, reasons: Sequence[str]) -> Problem:
@@ -128,7 +128,7 @@ def _finished(nodes: Sequence[Left], record: Written, settings: Settings, reason
         + "; and it ".join(reasons),
         why="It is that of the cluster that was left: what is typed with it would bring back old data, or start nodes "
         "beside the one that has it. Nothing was changed",
-        fix=f"{_afterwards(record)}. If the machines are to be a new cluster, remove {LOCAL_PATH} on "
+        fix=f"For this cluster {_afterwards(record)}. If the machines are to be a new cluster, remove {LOCAL_PATH} on "
         f"{', '.join(told)} and {settings.storage_path}/.rspm-ha/migration first",
     )
 
