@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ansible_collections.rspm.ha.plugins.module_utils._lock_lease.rules import LEASE
 from ansible_collections.rspm.ha.plugins.module_utils._problem import PLAYBOOK, Problem
 from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import LockObservation, LockView
 
@@ -85,6 +86,8 @@ def refuse_lock(lock: LockObservation, nodes: Iterable[str], why: str) -> list[P
             check="cluster-lock",
             found=f"the cluster of {', '.join(nodes)} is {lock.says or 'locked by another run'}",
             why=why,
-            fix=f"Wait for it to end; see {PLAYBOOK}.unlock if its holder is gone",
+            fix="Wait for it to end. If its run is gone, the same command goes on with the work: at once on the "
+            f"controller that held it, from any other {LEASE * 4 // 180} minutes after its last sign; or see "
+            f"{PLAYBOOK}.unlock",
         )
     ]
