@@ -38,11 +38,12 @@ from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.host_place impo
     require_apart,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.host_spool import Sorter, Spool
+from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.host_work import Result, Sent, Work, with_parents
 from ansible_collections.rspm.ha.plugins.module_utils._tree_plan import Room, TargetFacts
 from ansible_collections.rspm.ha.plugins.module_utils._tree_progress import Progress
 from ansible_collections.rspm.ha.plugins.module_utils._tree_rsync_loader import Command, run_all
 from ansible_collections.rspm.ha.plugins.module_utils._tree_state_loader import State
-from ansible_collections.rspm.ha.plugins.module_utils._tree_survey_loader import Result, Sent, Trees, Work, with_parents
+from ansible_collections.rspm.ha.plugins.module_utils._tree_survey_loader import Trees
 from ansible_collections.rspm.ha.plugins.module_utils._tree_worker_loader import Worker
 
 # Seconds without a question after which the one who followed the copy is gone, and for which its end is waited for
@@ -218,6 +219,7 @@ class TreeCopy:
         self._begin("copy", work.to_copy.files, work.to_copy.size)
         make_destination(self.host, self.destination, self._account)
         with self.timeline.step("copy"):
+            trees.open_folders(work)
             if corrupt:
                 self._write_list(0, corrupt())
                 self._rsync(trees, outcome, [self._listed(trees, work, 0, reread=True)])
@@ -238,6 +240,7 @@ class TreeCopy:
             elif different:
                 self._write_list(0, with_parents(different()))
                 self._rsync(trees, outcome, [self._listed(trees, work, 0)])
+            trees.close_folders(work)
         with self.timeline.step("sync"):
             command = Command(["sync", "-f", self.destination])
             tick = lambda _files, _size: self._tick()  # noqa: E731 - shorter than a function
@@ -287,6 +290,7 @@ class TreeCopy:
             listed=listed,
             below=below,
             reread=reread,
+            opened=self._account is not None,
         )
 
     def _rsync(self, trees: Trees, outcome: Outcome, commands: list[Command]) -> None:

@@ -58,6 +58,7 @@ def rsync_argv(
     listed: bool = False,
     below: bool = False,
     reread: bool = False,
+    opened: bool = False,
 ) -> list[str]:
     """Return the command that makes the destination what the source is.
 
@@ -67,6 +68,7 @@ def rsync_argv(
     not in the source is deleted.
     below: takes with a listed folder all that is in it.
     reread: copies also what has the right size and time.
+    opened: leaves folders open for their owner, who is no root and writes to them.
     ACLs and extended attributes are not copied: what NFS has of them is not what rsync knows.
     """
     argv = ["rsync", "-aHSWs", "--numeric-ids", "--force"]
@@ -80,6 +82,8 @@ def rsync_argv(
         argv.append("-r")
     if reread:
         argv.append("--ignore-times")
+    if opened:
+        argv.append("--chmod=Du+rwx")
     return [*argv, "--", f"{source.rstrip('/')}/", f"{destination.rstrip('/')}/"]
 
 

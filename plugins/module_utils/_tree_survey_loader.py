@@ -6,36 +6,30 @@
 
 from __future__ import annotations
 
-import heapq
 import queue
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import chain, groupby, islice
+from operator import itemgetter
 
 from ansible_collections.rspm.ha.plugins.module_utils._account_files.host import Account
 from ansible_collections.rspm.ha.plugins.module_utils._tree import (
     Digest,
     Entry,
     HardLinks,
-    Identity,
-    Mismatch,
     Pair,
-    Totals,
     differences,
     join,
     judge_digests,
-    parents,
     proves,
     shown,
-    sort_key,
     written_since,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.host_spool import Following, Item, Sorter, Spool
+from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.host_spool import Item, Spool
+from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.host_work import Found, Result, Sent, Work
 from ansible_collections.rspm.ha.plugins.module_utils._tree_lanes import FILE_COST
-from ansible_collections.rspm.ha.plugins.module_utils._tree_plan import Need
 from ansible_collections.rspm.ha.plugins.module_utils._tree_state_loader import State, read_records
 from ansible_collections.rspm.ha.plugins.module_utils._tree_worker_loader import BATCH, Worker, close_all
 
@@ -44,129 +38,7 @@ _BATCH_SIZE = 64 * 1024 * 1024
 # Of source and copy, and how many bytes were read for them
 _Digests = tuple[list[Digest], list[Digest], int]
 _Batch = list[tuple[Pair, Digest | None]]
-_SHOWN = 100
-
-
-@dataclass
-class Work:
-    """What is to be done. different: number of paths to copy. unproved: of files of equal size and time whose content
-    is not proved.
-
-    paths: both, in order, each with a letter: "f" a file with one name, with its identity as it was before, "t" one
-    with more names, "m" a folder that the copy lacks, "u" one that is not proved, "d" anything else. Not those whose
-    hard links are wrong.
-    linked: whether a file with more names is to be copied. file_cost: of all files with one name.
-    to_copy: how much that is. equal: number of paths that need nothing. used: first path that something else wrote to
-    since the copy was finished.
-    """
-
-    paths: Spool
-
-    totals: Totals = field(default_factory=Totals)
-    need: Need = field(default_factory=Need)
-    different: int = 0
-    unproved: int = 0
-    unproved_size: int = 0
-    file_cost: int = 0
-    to_copy: Totals = field(default_factory=Totals)
-    to_delete: int = 0
-    linked: bool = False
-    equal: int = 0
-    used: str = ""
-
-    def to_place(self) -> Iterator[tuple[bytes, str, int]]:
-        """Return path, kind and bytes of what is to be copied, as find_places takes it."""
-        for path, what in self.paths:
-            words = what.split()
-            yield path, words[0].decode("ascii"), int(words[1]) if len(words) > 1 else 0
-
-    def to_copy_paths(self) -> Iterator[bytes]:
-        """Return the paths to copy, in order."""
-        return (path for path, what in self.paths if what != b"u")
-
-    def all_paths(self) -> Iterator[bytes]:
-        """Return the paths to copy or to prove, in order."""
-        return (path for path, _what in self.paths)
-
-
-class Found:
-    """Paths that differ, sorted on the disk, and the first of them with what."""
-
-    def __init__(self, folder: str) -> None:
-        self._sorter = Sorter(folder)
-        self.first: list[Mismatch] = []
-
-    def add(self, path: bytes, what: str) -> None:
-        """Add a path, once."""
-        self._sorter.add(path)
-        if len(self.first) < _SHOWN:
-            self.first.append(Mismatch(shown(path), what))
-
-    def __len__(self) -> int:
-        """Return the number of paths."""
-        return self._sorter.count
-
-    def paths(self) -> Iterator[bytes]:
-        """Return them in order."""
-        return (path for path, _what in self._sorter)
-
-
-@dataclass
-class Result:
-    """What a comparison with contents found. equal: number of paths that are proved equal.
-
-    different: paths that differ. corrupt: paths with equal size and time but another content.
-    """
-
-    different: Found
-    corrupt: Found
-    equal: int = 0
-    read_bytes: int = 0
-
-    @property
-    def clean(self) -> bool:
-        """Return whether nothing differs."""
-        return not self.different and not self.corrupt
-
-    def paths(self) -> Iterator[bytes]:
-        """Return all paths that differ, in order."""
-        return heapq.merge(self.different.paths(), self.corrupt.paths(), key=sort_key)
-
-    def mismatches(self) -> list[Mismatch]:
-        """Return the first that differ, in words."""
-        return [*self.different.first, *self.corrupt.first]
-
-
-class Sent:
-    """What the copying read of files that had one name, for paths that are asked for in order.
-
-    items: path with MD5 and when it began. work: with what the files were before.
-    """
-
-    def __init__(self, items: Iterable[Item], work: Work) -> None:
-        self._items, self._before = Following(items), Following(work.paths)
-
-    def find(self, source: Entry) -> Digest | None:
-        """Return what was read of a file, None where it has changed since or was not read."""
-        read, before = self._items.find(source.path), self._before.find(source.path)
-        if read is None or before is None or not before.startswith(b"f "):
-            return None
-        text, begun_ns = read.split()
-        identity = Identity(*map(int, before.split()[1:]))
-        return Digest(identity, text.decode("ascii"), int(begun_ns)) if identity == source.identity else None
-
-
-def with_parents(paths: Iterable[bytes]) -> Iterator[bytes]:
-    """Return sorted paths, each once, with the folders above them, whose times change with them."""
-    last: bytes | None = None
-    for path in paths:
-        if path == last:
-            continue
-        # from the root on; what is above the last one, or is it, was there already
-        for folder in (*reversed(tuple(parents(path))), path):
-            if last is None or not (folder == last or not folder or last.startswith(folder + b"/")):
-                yield folder
-        last = path
+_OWNERS = 0o700
 
 
 class Trees:
@@ -210,7 +82,7 @@ class Trees:
 
     def survey(self, target_there: bool, finished_ns: int) -> Work:
         """Return what is to be done. finished_ns: when the copy was finished by the host's clock, 0 = it was not."""
-        work, links, cover = Work(Spool(self._state.spool_folder())), HardLinks(), b""
+        work, links, cover = self._new_work(), HardLinks(), b""
         self._done = (0, 0)
         targets: Iterator[Entry] = self._walkers[1].walk(self.target, self.tick) if target_there else iter(())
         sources = self._owned(self._walkers[0].walk(self.source, self.tick))
@@ -218,6 +90,7 @@ class Trees:
             source, target = pair.source, pair.target
             if finished_ns and not work.used and written_since(pair, finished_ns):
                 work.used = shown(pair.path)
+            self._note_closed(work, pair)
             if source is None:
                 work.to_delete += 1
                 # what is deleted with its folder is not named
@@ -244,6 +117,31 @@ class Trees:
         work.different += conflicts
         work.linked |= conflicts > 0
         return work
+
+    def _new_work(self) -> Work:
+        folder = self._state.spool_folder()
+        return Work(Spool(folder), Spool(folder))
+
+    def _note_closed(self, work: Work, pair: Pair) -> None:
+        if self._account is not None and any(
+            each is not None and each.kind == "d" and each.mode & _OWNERS != _OWNERS
+            for each in (pair.source, pair.target)
+        ):
+            mode = pair.source.mode if pair.source is not None and pair.source.kind == "d" else -1
+            work.closed.add(pair.path, b"%d" % mode)
+
+    def open_folders(self, work: Work) -> None:
+        """Let their owner write to the copy's folders."""
+        self._change((path, b"-1") for path, _mode in work.closed)
+
+    def close_folders(self, work: Work) -> None:
+        """Give them the source's mode again."""
+        self._change(item for item in work.closed if item[1] != b"-1")
+
+    def _change(self, items: Iterable[Item]) -> None:
+        for mode, group in groupby(items, key=itemgetter(1)):
+            while batch := list(islice(group, BATCH)):
+                self._walkers[1].change(self.target, [path for path, _mode in batch], int(mode), self.tick)
 
     @staticmethod
     def _plan(work: Work, source: Entry, target: Entry | None) -> None:

@@ -21,6 +21,7 @@ import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from ansible_collections.rspm.ha.plugins.module_utils._account_files.host import Account, become
@@ -179,6 +180,14 @@ def _digest(path: bytes) -> list[Any]:
         return [None, error.strerror]
 
 
+def _change_mode(path: bytes, mode: int) -> None:
+    """Give a folder this mode, -1 for its own with all rights of its owner; what fails shows in the comparison."""
+    with suppress(OSError):
+        found = os.lstat(path or b".").st_mode
+        if stat.S_ISDIR(found):
+            os.chmod(path or b".", stat.S_IMODE(found) | stat.S_IRWXU if mode < 0 else mode)
+
+
 def _facts(path: bytes) -> list[Any]:
     """Return the real path, whether it is a folder that can be read, and whether that is empty."""
     real = os.path.realpath(path)
@@ -198,6 +207,10 @@ def _answers(request: dict[str, Any], pool: ThreadPoolExecutor | None) -> Iterat
     os.chdir(_encode(request["root"]))
     if request["do"] == "look":
         yield _all(pool, _look, paths)
+    elif request["do"] == "change":
+        for path in paths:
+            _change_mode(path, request["mode"])
+        yield []
     elif request["do"] == "digest":
         yield _all(pool, _digest, paths)
     else:
@@ -269,9 +282,9 @@ class Worker:
         self._socket = ours
         self._buffer = bytearray()
 
-    def send(self, do: str, root: str = "", paths: Iterable[bytes] = ()) -> None:
+    def send(self, do: str, root: str = "", paths: Iterable[bytes] = (), mode: int = 0) -> None:
         """Ask for something; parts has the answer."""
-        request = {"do": do, "root": root, "paths": [_decode(path) for path in paths]}
+        request = {"do": do, "root": root, "paths": [_decode(path) for path in paths], "mode": mode}
         self._socket.sendall(json.dumps(request).encode("ascii") + b"\n")
 
     def parts(self, tick: Tick = lambda: None) -> Iterator[Any]:
@@ -303,6 +316,11 @@ class Worker:
         self.send("look", root, paths)
         (part,) = self.parts(tick)
         return [Entry(_encode(entry[0]), *entry[1:]) for entry in part if entry]
+
+    def change(self, root: str, paths: list[bytes], mode: int, tick: Tick) -> None:
+        """Give folders this mode, -1 for their own with all rights of their owner."""
+        self.send("change", root, paths, mode)
+        list(self.parts(tick))
 
     def digests(self, begun_ns: int) -> list[Digest]:
         """Return identity and content of each path that a digest was asked of. begun_ns: clock when it was."""

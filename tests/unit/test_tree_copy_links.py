@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.rspm.ha.plugins.module_utils import _tree_copy_loader
+from ansible_collections.rspm.ha.plugins.module_utils import _tree_copy_loader, _tree_lanes
 from ansible_collections.rspm.ha.plugins.module_utils._account_files.host import Account, find_account
 from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._timeline_loader import Timeline
@@ -169,3 +169,30 @@ def test_a_copy_of_an_earlier_version_is_said_not_to_be_believed(place: Path, ac
     shutil.rmtree(place / "copy")
     copy(place, "last")
     assert seen(place / "copy") == seen(place / "source")
+
+
+@pytest.mark.parametrize("side_by_side", [False, True])
+def test_folders_that_their_owner_may_not_write_are_copied_by_him(
+    place: Path, account: Account, monkeypatch: pytest.MonkeyPatch, side_by_side: bool
+) -> None:
+    if side_by_side:
+        monkeypatch.setattr(_tree_lanes, "_PARALLEL_COST", 0)
+    source = place / "source"
+    closed = [source / name for name in ("deep/er", "deep", "a", "")]
+    for folder in closed:
+        folder.chmod(0o555)
+    into_theirs(place, "warm").run()
+    assert seen(place / "theirs/copy") == seen(source)
+    for folder in closed:
+        folder.chmod(0o755)
+    shutil.rmtree(source / "deep/er")
+    (source / "deep/new").mkdir()
+    (source / "deep/new/file").write_text("new")
+    (source / "a/new\nline").write_text("changed")
+    (source / "top").write_text("new")
+    runner(["chown", "-hR", f"{account.uid}:{account.gid}", str(source)])
+    for folder in (source / "deep/new", source / "deep", source):
+        folder.chmod(0o555)
+    outcome = into_theirs(place, "last").run()
+    assert outcome.deleted > 0 and seen(place / "theirs/copy") == seen(source)
+    assert into_theirs(place, "last").run().changes == 0
