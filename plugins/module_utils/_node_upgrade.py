@@ -169,7 +169,8 @@ def unpack_refused(host: str, request: UpgradeRequest, installed: str, said: str
         f"It said: {said}",
         why="Nothing was restored, so that the databases are still those of the newer version; every node is stopped "
         "and blocked",
-        fix=f"To stay with the newer version: {PLAYBOOK}.upgrade -e rspm_version={installed}. To go back all the same, "
+        fix=f"To stay with the newer version: {PLAYBOOK}.unlock, which shows how to end this rollback's lock, then "
+        f"{PLAYBOOK}.upgrade -e rspm_version={installed}. To go back all the same, "
         f"remove what refuses on {host} (where it is the package's own script: dpkg --remove rstudio-pm, or rpm "
         f"--erase rstudio-pm), and run {PLAYBOOK}.rollback again",
     )

@@ -161,7 +161,8 @@ class NodeUpgrade:
                     )
         except DomainError as error:
             raise DomainError(self._give_up(plan, error.problem, timeline)) from error
-        if plan.unmask:
+        if plan.unmask or plan.wait:
+            # block and patience are gone as files, and systemd still has them
             with timeline.step("reload"):
                 daemon_reload(self.runner)
         return api

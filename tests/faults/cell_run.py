@@ -165,7 +165,8 @@ class CellRun:
         for playbook in self._cell.typed:
             if playbook == self._cell.verb and self.outcome.ended == "upgraded":
                 continue
-            run = Controller(playbook, **self._variables(faulty=False))
+            unlocking = {"rspm_unlock_run_id": outside.lock_run_id(self._lab)} if playbook == "unlock" else {}
+            run = Controller(playbook, **self._variables(faulty=False), **unlocking)
             try:
                 said = run.wait()
                 self.outcome.typed.append(playbook)

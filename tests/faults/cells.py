@@ -267,7 +267,7 @@ def _manners() -> Iterator[Cell]:
         place="",
         before=(Act("switch", OTHER, "FAIL_START=yes"),),
         undo=(Act("switch", OTHER, ""),),
-        typed=("rollback", "upgrade"),
+        typed=("rollback", "unlock", "upgrade"),
         refused=("rollback",),
         says=("going back to version", "rspm.ha.upgrade"),
         faulty="no-way-back",

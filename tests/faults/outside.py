@@ -97,6 +97,12 @@ def leftovers(lab: Lab) -> list[str]:
     return found + ([f"the restore point has several folders: {folders}"] if len(folders) > 1 else [])
 
 
+def lock_run_id(lab: Lab) -> str:
+    """Return the id of the run that the newest lock is of."""
+    shown = lab.ssh("infra", f"cd {_STORAGE}/lock && cat $(ls | grep '[.]json$' | tail -1)")
+    return str(json.loads(shown)["run_id"])
+
+
 def judge(lab: Lab, version: str, digests: dict[str, str]) -> list[str]:
     """Return what is not as it should be in a cluster of one version that has lost nothing; empty: all is well."""
     wrong = []
