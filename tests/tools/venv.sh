@@ -14,6 +14,10 @@ if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
     echo "make venv: $("$python" --version) is too old, ansible-core 2.19 needs 3.11 or newer. Name one: make PYTHON=/path/to/python3" >&2
     exit 1
 fi
+if [[ -L $venv ]]; then
+    echo "make venv: $venv is a link, and what it leads to would be emptied. Remove the link, or name another: make VENV=/path" >&2
+    exit 1
+fi
 # Debian ships the module that puts pip into a new environment in a package of its own.
 if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
     if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
