@@ -2,7 +2,7 @@
 # Installs, on a Debian host and as root, what the lab and the tests of PostgreSQL need and what is not there.
 set -eu
 wanted="iproute2 nftables ethtool gcc libc6-dev mmdebstrap e2fsprogs util-linux openssh-client mount procps"
-wanted="$wanted postgresql python3-psycopg2 haproxy rsync python3-venv"
+wanted="$wanted postgresql python3-psycopg2 haproxy rsync python3-venv rpm gnupg"
 missing=
 for package in $wanted; do
     dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
