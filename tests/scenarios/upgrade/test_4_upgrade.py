@@ -159,5 +159,6 @@ class TestAWayBackFromWhatIsFinished:
         assert {"save", "final_save"} <= {phase["name"] for phase in report["phases"]}
         saved = report["saved"]
         assert f"What was there before it is saved until the next upgrade: {saved}." in run.output
-        rows = lab.ssh("node1", f"runuser -u rstudio-pm -- pg_restore --data-only --table packages --file - {saved}/main.dump")
+        shown = f"pg_restore --data-only --table packages --file - {saved}/main.dump"
+        rows = lab.ssh("node1", f"runuser -u rstudio-pm -- {shown}")
         assert "of_the_newer" in rows or "of-the-newer" in rows
