@@ -242,8 +242,11 @@ class TreeCopy:
                 self._rsync(trees, outcome, [self._listed(trees, work, 0)])
             trees.close_folders(work)
         with self.timeline.step("sync"):
+
+            def tick(_files: int, _size: int) -> None:
+                self._tick()
+
             command = Command(["sync", "-f", self.destination])
-            tick = lambda _files, _size: self._tick()  # noqa: E731 - shorter than a function
             (run,) = run_all([command], self.state.lock_descriptor, tick, self._account)
             if run.rc:
                 raise DomainError(plan.sync_problem(self.host, run.rc, run.said, self.destination))

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import chain, groupby, islice
 from operator import itemgetter
+from typing import Optional
 
 from ansible_collections.rspm.ha.plugins.module_utils._account_files.host import Account
 from ansible_collections.rspm.ha.plugins.module_utils._tree import (
@@ -37,7 +38,7 @@ _BATCH_FILES = 256
 _BATCH_SIZE = 64 * 1024 * 1024
 # Of source and copy, and how many bytes were read for them
 _Digests = tuple[list[Digest], list[Digest], int]
-_Batch = list[tuple[Pair, Digest | None]]
+_Batch = list[tuple[Pair, Optional[Digest]]]
 _OWNERS = 0o700
 
 

@@ -151,7 +151,7 @@ def test_server_config(world: World, monkeypatch: pytest.MonkeyPatch, name: str)
     works = (
         lambda: load_file(path),
         lambda: existing_server.keep_copy(path, True),
-        lambda: _service_loader.load_document(),
+        _service_loader.load_document,
         lambda: _service_loader.load_config(runner, {}),
         lambda: _service_loader._sha256_of(path),
     )

@@ -10,6 +10,7 @@ import json
 import os
 import pwd
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -48,7 +49,17 @@ def node(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         yield made
 
 
-def test_what_was_there_before_is_there_again_and_nothing_else(server: Server, node: Path) -> None:
+def test_what_was_there_before_is_there_again_and_nothing_else(
+    server: Server, node: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    private: list[str] = []
+    make = tempfile.mkdtemp
+
+    def mkdtemp(*args: Any, **options: Any) -> str:
+        private.append(make(*args, **options))
+        return private[-1]
+
+    monkeypatch.setattr(tempfile, "mkdtemp", mkdtemp)
     store = store_of(server, node)
     before = {name: server.schema(name) for name in ("main", "usage")}
     assert store.read() == point.ABSENT
@@ -71,7 +82,7 @@ def test_what_was_there_before_is_there_again_and_nothing_else(server: Server, n
     server.sql(MOVED)
     store.restore(store.mark(done, RestoreState.RESTORING))
     assert {name: server.schema(name) for name in before} == before
-    assert not [name for name in os.listdir("/run") if name.startswith("rspm-ha-")]
+    assert private and not [path for path in private if os.path.exists(path)]
 
 
 def test_two_schemas_in_one_database(server: Server, node: Path) -> None:

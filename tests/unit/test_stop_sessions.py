@@ -99,7 +99,7 @@ def test_behind_a_proxy_nobodys_session_is_ended(server: Server, proxy: int) -> 
     with closing(connect("127.0.0.1", proxy, Credentials("pm", "usage", PASSWORD), "disable", 5)) as serving:
         serving.query("SET application_name = 'rstudio-pm'")
         said = pytest.raises(DomainError, match=r"whose they are can't be told.*pg_terminate_backend")
-        with closing(watch_of(server, port=proxy)) as watch, said:
+        with said, closing(watch_of(server, port=proxy)) as watch:
             watch.prove_own_gone()
         assert serving.query("SELECT 1").values
 

@@ -3,7 +3,8 @@
 set -e
 
 # dpkg asks the package that is there first, and the one that comes if that refuses.
-if [ "$1" = "upgrade" ] && [ "@REFUSES@" = "yes" ] && dpkg --compare-versions "$2" lt "@VERSION@"; then
+refuses="@REFUSES@"
+if [ "$1" = "upgrade" ] && [ "$refuses" = "yes" ] && dpkg --compare-versions "$2" lt "@VERSION@"; then
     echo "rstudio-pm: going back to version $2 is not supported" >&2
     exit 1
 fi
