@@ -151,7 +151,7 @@ set -e -o pipefail
     | grep -v -E '^(run-user|run-credentials|user@|user-runtime|systemd-(hostnamed|timedated|tmpfiles-clean))'
   grep -v -E ' /run/(user|credentials)/' /proc/self/mounts
   getent passwd; getent group
-}} | LC_ALL=C sort
+}} | LC_ALL=C sort | cat -v
 """
 
 

@@ -186,10 +186,16 @@ def test_a_check_on_machines_that_are_new_does_not_fail(untouched: dict[str, lis
 
 
 def test_a_download_whose_checksum_does_not_fit(untouched: dict[str, list[str]], web: str) -> None:
-    said = refused(
-        untouched,
+    """It is found by the nodes that download it, which have by then what logs in to the databases, and nothing else."""
+    run = site(
         rspm_package_source="url",
         rspm_package_url=f"{web}/{PACKAGE.name}",
         rspm_package_checksum="sha256:" + "0" * 64,
     )
+    said = run.messages()
+    assert run.code != 0, "site.yml went through"
+    installs = "rspm.ha.server : Install what logs in to the databases, dumps and restores them"
+    assert {change.partition(": ")[2] for change in run.changed()} <= {installs}
+    changed = support.differences(untouched, support.fingerprint())
+    assert [line for line in changed if re.search(r"rspm|rstudio|chrony|nfs|\.deb", line)] == []
     assert "[package-checksum]" in said and "0" * 64 in said
