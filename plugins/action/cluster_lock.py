@@ -16,7 +16,7 @@ import ansible.constants as C
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.rspm.ha.plugins.module_utils._lock_loader import start_time
+from ansible_collections.rspm.ha.plugins.module_utils._lock.host import start_time
 from ansible_collections.rspm.ha.plugins.plugin_utils._lock_keeper.rules import (
     OVER,
     RENEW,

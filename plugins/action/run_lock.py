@@ -11,8 +11,8 @@ from typing import Any
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.rspm.ha.plugins.module_utils._lock_lease.host import identify
-from ansible_collections.rspm.ha.plugins.module_utils._problem import Problem
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import Problem
+from ansible_collections.rspm.ha.plugins.module_utils._lock.host_lease import identify
 
 _VERB = "site"
 _PLACE = ("path", "uid", "gid")

@@ -16,8 +16,8 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.rspm.ha.plugins.module_utils._tree_plan import state_folder
-from ansible_collections.rspm.ha.plugins.module_utils._tree_progress import parse_progress, progress_line
+from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.plan import state_folder
+from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.progress import parse_progress, progress_line
 
 # Seconds. A question waits on the machine for what it asks: the beginning, then the end.
 _PAUSE = 0.3

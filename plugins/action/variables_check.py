@@ -27,7 +27,7 @@ from ansible_collections.rspm.ha.plugins.plugin_utils._variables.check import (
     table,
     value_faults,
 )
-from ansible_collections.rspm.ha.plugins.plugin_utils._variables.paths import path_faults
+from ansible_collections.rspm.ha.plugins.plugin_utils._variables.read_paths import path_faults
 from ansible_collections.rspm.ha.plugins.plugin_utils._variables.spec import Option, read_options
 
 ROLE = Path(__file__).resolve().parents[2] / "roles" / "rspm"

@@ -39,7 +39,7 @@ _value:
 
 from collections.abc import Callable
 
-from ansible_collections.rspm.ha.plugins.module_utils._cluster import differences
+from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.compare import differences
 
 
 class FilterModule:

@@ -62,7 +62,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from ansible_collections.rspm.ha.plugins.module_utils._status import summarise, table
+from ansible_collections.rspm.ha.plugins.plugin_utils._status.rules import summarise, table
 
 
 def cluster_status(

@@ -35,7 +35,7 @@ _value:
 
 from collections.abc import Callable
 
-from ansible_collections.rspm.ha.plugins.module_utils._failure import failure_reason
+from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.failure import failure_reason
 
 
 class FilterModule:

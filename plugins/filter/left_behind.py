@@ -51,8 +51,8 @@ _value:
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ansible_collections.rspm.ha.plugins.module_utils._lock_lease.host import identify
-from ansible_collections.rspm.ha.plugins.plugin_utils._migrated.rules import Settings, judge_left, judge_lock, left_of
+from ansible_collections.rspm.ha.plugins.module_utils._lock.host_lease import identify
+from ansible_collections.rspm.ha.plugins.plugin_utils._migration.left import Settings, judge_left, judge_lock, left_of
 
 # The others see the lock in their plan.
 _LOCK_IS_TOLD = ("preflight", "site")

@@ -46,7 +46,7 @@ _value:
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ansible_collections.rspm.ha.plugins.module_utils._migration_report import outline
+from ansible_collections.rspm.ha.plugins.plugin_utils._migration.report import outline
 
 
 def migration_outline(

@@ -60,9 +60,10 @@ _value:
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ansible_collections.rspm.ha.plugins.module_utils._migration_model import Plan, Refusal
-from ansible_collections.rspm.ha.plugins.module_utils._migration_observe import observe, options_of
-from ansible_collections.rspm.ha.plugins.module_utils._migration_plan import plan_abort, plan_migration
+from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.model import Refusal
+from ansible_collections.rspm.ha.plugins.plugin_utils._migration.model import Plan
+from ansible_collections.rspm.ha.plugins.plugin_utils._migration.observe import observe, options_of
+from ansible_collections.rspm.ha.plugins.plugin_utils._migration.plan import plan_abort, plan_migration
 
 
 def migration_plan(found: Mapping[str, Any], choices: Mapping[str, Any], abort: bool = False) -> dict[str, Any]:

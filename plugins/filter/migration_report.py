@@ -51,7 +51,7 @@ _value:
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.rspm.ha.plugins.module_utils._migration_report import report
+from ansible_collections.rspm.ha.plugins.plugin_utils._migration.report import report
 
 
 class FilterModule:

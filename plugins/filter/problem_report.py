@@ -40,7 +40,7 @@ _value:
 
 from collections.abc import Callable
 
-from ansible_collections.rspm.ha.plugins.module_utils._preflight import report
+from ansible_collections.rspm.ha.plugins.plugin_utils._preflight.rules import report
 
 
 class FilterModule:

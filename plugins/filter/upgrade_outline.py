@@ -38,7 +38,7 @@ _value:
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.rspm.ha.plugins.module_utils._upgrade_report import outline
+from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.report import outline
 
 
 class FilterModule:

@@ -83,9 +83,10 @@ _value:
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import Mode, Options, Plan, Refusal
-from ansible_collections.rspm.ha.plugins.module_utils._upgrade_observe import judge_drift, observe
-from ansible_collections.rspm.ha.plugins.module_utils._upgrade_plan import plan_rollback, plan_upgrade
+from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.model import Refusal
+from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.model import Mode, Options, Plan
+from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.observe import judge_drift, observe
+from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.plan import plan_rollback, plan_upgrade
 
 
 def upgrade_plan(

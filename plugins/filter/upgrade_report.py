@@ -50,7 +50,7 @@ _value:
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.rspm.ha.plugins.module_utils._upgrade_report import report
+from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.report import report
 
 
 class FilterModule:

@@ -61,8 +61,8 @@ problem:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.rspm.ha.plugins.module_utils._clock import compare_clocks
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._clock.rules import compare_clocks
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
 
 
 def main() -> None:

@@ -121,16 +121,16 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.rspm.ha.plugins.module_utils import _clock_loader as loader
-from ansible_collections.rspm.ha.plugins.module_utils._clock import (
+from ansible_collections.rspm.ha.plugins.module_utils._clock import host as clock_host
+from ansible_collections.rspm.ha.plugins.module_utils._clock.rules import (
     ClockState,
     decide_clock,
     judge_clock,
     sources_differ,
     units_in_the_way,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
-from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner, module_runner
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import Runner, module_runner
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
 
 QUESTION_SECONDS = 1.0
 # chronyd's first measurements (iburst) take about 7 s
@@ -162,18 +162,18 @@ class Clock:
                 restart = True
                 self.diff = {"before": before, "after": wanted, "before_header": path, "after_header": path}
                 self.act("configure", self.write_config, path, wanted)
-        units = loader.read_units(self.run, service)
+        units = clock_host.read_units(self.run, service)
         for unit in units_in_the_way(units):
-            self.act(f"disable {unit}", loader.disable_unit, self.run, unit)
+            self.act(f"disable {unit}", clock_host.disable_unit, self.run, unit)
         unit_state = units.get(f"{service}.service")
         if unit_state is None or unit_state.enablement not in ("enabled", "enabled-runtime", "alias"):
-            self.act("enable", loader.enable_service, self.run, service)
+            self.act("enable", clock_host.enable_service, self.run, service)
         if unit_state is None or unit_state.active != "active":
-            self.act("start", loader.restart_service, self.run, service)
+            self.act("start", clock_host.restart_service, self.run, service)
             return
-        names = loader.read_source_names(self.run)
+        names = clock_host.read_source_names(self.run)
         if restart or (names is not None and sources_differ(self.params["servers"], names)):
-            self.act("restart", loader.restart_service, self.run, service)
+            self.act("restart", clock_host.restart_service, self.run, service)
 
     def write_config(self, path: str, text: str) -> None:
         """Replace the configuration file."""
@@ -190,7 +190,7 @@ class Clock:
         restart_from = started + SETTLE_SECONDS if {"start", "restart"} & set(self.actions) else started
         asked = False
         while True:
-            state = loader.read_clock(self.run, QUESTION_SECONDS)
+            state = clock_host.read_clock(self.run, QUESTION_SECONDS)
             decision = decide_clock(state, limit)
             now = time.monotonic()
             if decision == "nothing" or self.module.check_mode or now - started > self.params["timeout"]:
@@ -200,11 +200,11 @@ class Clock:
             lost = decision == "wait" and state.offset is not None and now >= restart_from + SETTLE_SECONDS
             if decision == "wait" and not asked:
                 asked = True
-                loader.ask_sources(self.run)
+                clock_host.ask_sources(self.run)
             if decision == "step":
-                self.act("step", loader.step_clock, self.run)
+                self.act("step", clock_host.step_clock, self.run)
             elif lost or (decision == "restart" and now >= restart_from):
-                self.act("restart", loader.restart_service, self.run, service)
+                self.act("restart", clock_host.restart_service, self.run, service)
                 restart_from = now + SETTLE_SECONDS
             time.sleep(1)
 
@@ -216,7 +216,7 @@ class Clock:
         state = self.settle()
         elsewhere = None if sent is None else sent - arrived
         waited = time.monotonic() - began
-        servers = loader.read_source_names(self.run) or [source.name for source in state.sources]
+        servers = clock_host.read_source_names(self.run) or [source.name for source in state.sources]
         problems = judge_clock(self.params["node"], state, self.params["limit"], servers, elsewhere, waited)
         for problem in problems:
             if not self.module.check_mode:

@@ -267,22 +267,22 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.rspm.ha.plugins.module_utils import _lock_loader as loader
-from ansible_collections.rspm.ha.plugins.module_utils._lock import (
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._lock import host
+from ansible_collections.rspm.ha.plugins.module_utils._lock.host_lease import identify, make_request
+from ansible_collections.rspm.ha.plugins.module_utils._lock.lease import LEASE, seems_over
+from ansible_collections.rspm.ha.plugins.module_utils._lock.rules import (
     Decision,
     LockRecord,
+    LockView,
     Request,
     describe,
     may_take,
     refusal,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._lock_lease.host import identify, make_request
-from ansible_collections.rspm.ha.plugins.module_utils._lock_lease.rules import LEASE, seems_over
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
-from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import LockView
 
 
-def hold(folder: loader.LockFolder, request: Request, now: str, write: bool, seconds: int = LEASE) -> dict[str, Any]:
+def hold(folder: host.LockFolder, request: Request, now: str, write: bool, seconds: int = LEASE) -> dict[str, Any]:
     """Take, take over or renew the lock. seconds: of the lease. Raises DomainError where it is not to be had."""
     while True:
         stored = folder.read()
@@ -310,7 +310,7 @@ def hold(folder: loader.LockFolder, request: Request, now: str, write: bool, sec
     return result
 
 
-def free(folder: loader.LockFolder, holder: str, run_id: str, now: str, write: bool) -> dict[str, Any]:
+def free(folder: host.LockFolder, holder: str, run_id: str, now: str, write: bool) -> dict[str, Any]:
     """Let the lock go. Raises DomainError where it is neither the holder's own nor the one of run_id."""
     stored = folder.read()
     if stored.record is None:
@@ -323,7 +323,7 @@ def free(folder: loader.LockFolder, holder: str, run_id: str, now: str, write: b
     return _result(stored.record, None, None, True)
 
 
-def leave(folder: loader.LockFolder, holder: str, write: bool) -> dict[str, Any]:
+def leave(folder: host.LockFolder, holder: str, write: bool) -> dict[str, Any]:
     """Let whoever does the same work take the lock over, if it is the holder's."""
     stored = folder.read()
     mine = stored.record is not None and stored.record.holder == holder
@@ -352,7 +352,7 @@ def run(given: dict[str, Any], node: str, now: str, write: bool) -> dict[str, An
     """Do what the parameters ask for. Raises DomainError."""
     if given["state"] == "identified":
         return identify(given["holder"])
-    folder = loader.LockFolder(given["path"], given["uid"], given["gid"])
+    folder = host.LockFolder(given["path"], given["uid"], given["gid"])
     if given["state"] == "held":
         return hold(folder, make_request(given, node), now, write, given["lease"])
     if given["state"] == "left":
@@ -388,7 +388,7 @@ def main() -> None:
     )
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     try:
-        result = run(module.params, loader.this_node(), now, not module.check_mode)
+        result = run(module.params, host.this_node(), now, not module.check_mode)
     except DomainError as error:
         module.fail_json(msg=str(error), problems=[error.problem.to_dict()])
     module.exit_json(**result)

@@ -312,20 +312,20 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.rspm.ha.plugins.module_utils._database import REQUIRED_DATABASE_OPTIONS, Database
-from ansible_collections.rspm.ha.plugins.module_utils._database_copy import (
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import module_runner
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_timeline import Timeline
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._database_copy.host import Copier
+from ansible_collections.rspm.ha.plugins.module_utils._database_copy.report import report
+from ansible_collections.rspm.ha.plugins.module_utils._database_copy.rules import (
     CopyDiffers,
     Step,
     TargetState,
     overall,
     removal_commands,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._database_copy_loader import Copier
-from ansible_collections.rspm.ha.plugins.module_utils._database_copy_report import report
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import require_driver
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
-from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import module_runner
-from ansible_collections.rspm.ha.plugins.module_utils._timeline_loader import Timeline
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.options import REQUIRED_DATABASE_OPTIONS, Database
 
 
 def run(module: AnsibleModule, timeline: Timeline) -> dict[str, Any]:

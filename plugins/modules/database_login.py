@@ -113,10 +113,10 @@ problems:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.rspm.ha.plugins.module_utils._database import REQUIRED_DATABASE_OPTIONS, Database
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import unique
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import require_driver
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.host_login import try_logins
-from ansible_collections.rspm.ha.plugins.module_utils._preflight import unique
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.options import REQUIRED_DATABASE_OPTIONS, Database
 
 
 def main() -> None:

@@ -150,6 +150,8 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.rspm.ha.plugins.module_utils._address.host import is_own, resolve
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import Runner, module_runner
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, Problem, raise_any
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_server.client_rules import Access
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_server.host import (
     UNANSWERED,
@@ -163,8 +165,6 @@ from ansible_collections.rspm.ha.plugins.module_utils._postgres_server.rules imp
     judge_owners,
     kept_clients,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem, raise_any
-from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner, module_runner
 
 
 def met_at(addresses: list[str]) -> tuple[str, ...]:

@@ -176,11 +176,12 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.rspm.ha.plugins.module_utils._database import SESSION_OPTIONS
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import Problem
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import Connection, open_session, require_driver
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.login import judge_login
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.options import SESSION_OPTIONS
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.rules import ConnectFailed, ServerRefused
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_login import judge_login
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_sessions import (
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.sessions import (
     ADDRESS_QUERY,
     Session,
     judge_sessions,
@@ -188,7 +189,6 @@ from ansible_collections.rspm.ha.plugins.module_utils._postgres_sessions import 
     remaining,
     sessions_query,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._problem import Problem
 
 LOGIN_TIMEOUT = 10.0
 POLL_INTERVAL = 0.25

@@ -132,10 +132,10 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import module_runner
 from ansible_collections.rspm.ha.plugins.module_utils._host_check.host import HOST_OPTIONS, HostCheck, load_account
 from ansible_collections.rspm.ha.plugins.module_utils._host_check.rules import judge_root
-from ansible_collections.rspm.ha.plugins.module_utils._migrated.host import load_left
-from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import module_runner
+from ansible_collections.rspm.ha.plugins.module_utils._migration.host_left import load_left
 
 LEFT: dict[str, dict[str, Any]] = {
     "folder": {"type": "str", "required": True},

@@ -70,7 +70,7 @@ old_layout:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.rspm.ha.plugins.module_utils._file_loader import read_text
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_files import read_text
 from ansible_collections.rspm.ha.plugins.module_utils._load_balancer.host import read_configs, read_listeners
 from ansible_collections.rspm.ha.plugins.module_utils._load_balancer.rules import (
     PACKAGE_CONFIG,

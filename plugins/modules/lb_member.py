@@ -174,11 +174,11 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.rspm.ha.plugins.module_utils import _haproxy as haproxy
-from ansible_collections.rspm.ha.plugins.module_utils._haproxy_loader import Runtime, write_if_different
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import command_runner
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, Problem
+from ansible_collections.rspm.ha.plugins.module_utils._haproxy import rules as haproxy
+from ansible_collections.rspm.ha.plugins.module_utils._haproxy.host import Runtime, write_if_different
 from ansible_collections.rspm.ha.plugins.module_utils._load_balancer import command_rules
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
-from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import command_runner
 
 
 def raise_first(problems: list[Problem]) -> None:

@@ -161,14 +161,14 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.rspm.ha.plugins.module_utils._file_loader import read_text
-from ansible_collections.rspm.ha.plugins.module_utils._migrated.host import load_own, read
-from ansible_collections.rspm.ha.plugins.module_utils._migration_model import RecordState
-from ansible_collections.rspm.ha.plugins.module_utils._migration_record import OUT, Written, advance, retire
-from ansible_collections.rspm.ha.plugins.module_utils._migration_record_loader import Store, is_mounted
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
-from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import module_runner
-from ansible_collections.rspm.ha.plugins.module_utils._service import BLOCK_PATH, blocked_for
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import module_runner
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_files import read_text
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._migration.host_left import load_own, read
+from ansible_collections.rspm.ha.plugins.module_utils._migration.host_record import Store, is_mounted
+from ansible_collections.rspm.ha.plugins.module_utils._migration.record import OUT, Written, advance, retire
+from ansible_collections.rspm.ha.plugins.module_utils._migration.rules import RecordState
+from ansible_collections.rspm.ha.plugins.module_utils._service.rules import BLOCK_PATH, blocked_for
 
 
 def write(store: Store, wanted: Written | None) -> None:

@@ -123,11 +123,11 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.rspm.ha.plugins.module_utils import _storage_export_loader as loader
-from ansible_collections.rspm.ha.plugins.module_utils._file_loader import make_parents
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem, raise_any
-from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner, module_runner
-from ansible_collections.rspm.ha.plugins.module_utils._storage_export import (
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import Runner, module_runner
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_files import make_parents
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, Problem, raise_any
+from ansible_collections.rspm.ha.plugins.module_utils._storage import host_export
+from ansible_collections.rspm.ha.plugins.module_utils._storage.export import (
     export_commands,
     export_differences,
     judge_folder,
@@ -157,18 +157,18 @@ def find_problems(params: dict[str, Any]) -> list[Problem]:
     path, own = params["path"], params["exports_path"]
     try:
         render_exports(path, params["clients"])
-        names = loader.list_names(path)
+        names = host_export.list_names(path)
     except DomainError as error:
         return [error.problem]
     except NotADirectoryError:
         return [
             Problem("export-folder", f"{path} is a file", "A folder is exported", "Set rspm_nfs_export to a folder")
         ]
-    ours = parse_exports(loader.read_text(own)).get(path, [])
-    live = loader.read_exports()
+    ours = parse_exports(host_export.read_text(own)).get(path, [])
+    live = host_export.read_exports()
     others = other_clients(path, [*ours, *params["clients"]], live)
-    owner = loader.read_folder(path).uid
-    problems = judge_folder(path, owner, names, params["uid"], loader.read_exporting(path, own), others)
+    owner = host_export.read_folder(path).uid
+    problems = judge_folder(path, owner, names, params["uid"], host_export.read_exporting(path, own), others)
     problems += judge_security(path, params["clients"], params["security"], live)
     return problems + judge_root(path, params["nfs_version"], live)
 
@@ -179,23 +179,23 @@ def bring_up(module: AnsibleModule, run: Runner) -> dict[str, Any]:
     raise_any(find_problems(params))
     path, clients = params["path"], params["clients"]
     wanted = render_exports(path, clients, params["security"])
-    folder = loader.FolderState(params["uid"], params["gid"], 0o750)
-    folder_before, text_before = loader.read_folder(path), loader.read_text(params["exports_path"])
-    enabled, active = loader.read_unit(run, params["service"])
-    differences = export_differences(path, clients, loader.read_exports())
+    folder = host_export.FolderState(params["uid"], params["gid"], 0o750)
+    folder_before, text_before = host_export.read_folder(path), host_export.read_text(params["exports_path"])
+    enabled, active = host_export.read_unit(run, params["service"])
+    differences = export_differences(path, clients, host_export.read_exports())
     changed = folder_before != folder or text_before != wanted or not (enabled and active) or bool(differences)
     if changed and not module.check_mode:
         if folder_before != folder:
-            loader.make_folder(path, folder)
+            host_export.make_folder(path, folder)
         if active:
             # Before the file, which tells the next run what was ours, should this one be cut off.
-            ours, live = parse_exports(text_before), loader.read_exports()
+            ours, live = parse_exports(text_before), host_export.read_exports()
             for command in export_commands(path, clients, ours, live, params["security"]):
                 run(command, check=True)
         if text_before != wanted:
             write_text(module, params["exports_path"], wanted)
         if not (enabled and active):
-            loader.enable_unit(run, params["service"])
+            host_export.enable_unit(run, params["service"])
         verify(params)
     return {
         "changed": changed,
@@ -210,8 +210,8 @@ def bring_up(module: AnsibleModule, run: Runner) -> dict[str, Any]:
 def withdraw(module: AnsibleModule, run: Runner) -> dict[str, Any]:
     """Export the folder to nobody and return the module's result. Raises DomainError where the server refuses."""
     path, own = module.params["path"], module.params["exports_path"]
-    text = loader.read_text(own)
-    commands = export_commands(path, (), parse_exports(text), loader.read_exports())
+    text = host_export.read_text(own)
+    commands = export_commands(path, (), parse_exports(text), host_export.read_exports())
     if not module.check_mode:
         # Before the file, which tells the next run what was ours, should this one be cut off.
         for command in commands:
@@ -225,17 +225,17 @@ def withdraw(module: AnsibleModule, run: Runner) -> dict[str, Any]:
     }
 
 
-def describe(folder: loader.FolderState) -> dict[str, str]:
+def describe(folder: host_export.FolderState) -> dict[str, str]:
     """Return owner and mode for the diff."""
     return {"owner": f"{folder.uid}:{folder.gid}", "mode": "absent" if folder.mode < 0 else f"{folder.mode:04o}"}
 
 
 def verify(params: dict[str, Any]) -> None:
     """Raise DomainError unless the server exports what it should, and answers."""
-    differences = export_differences(params["path"], params["clients"], loader.read_exports())
+    differences = export_differences(params["path"], params["clients"], host_export.read_exports())
     if differences:
         found, fix = "; ".join(differences), "See what else exports it: exportfs -v; cat /etc/exports /etc/exports.d/*"
-    elif not loader.wait_for_port(NFS_PORT, params["timeout"]):
+    elif not host_export.wait_for_port(NFS_PORT, params["timeout"]):
         found, fix = f"Port {NFS_PORT} does not answer", f"See why: systemctl status {params['service']}"
     else:
         return

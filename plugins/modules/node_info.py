@@ -277,9 +277,9 @@ problem:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.rspm.ha.plugins.module_utils._node_loader import load_node
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
-from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import module_runner
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import module_runner
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._node.host import load_node
 
 
 def main() -> None:

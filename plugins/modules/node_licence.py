@@ -86,6 +86,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import Runner, module_runner
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._licence.host import apply, give_back, load_licence
 from ansible_collections.rspm.ha.plugins.module_utils._licence.rules import (
     LicenceState,
@@ -94,8 +96,6 @@ from ansible_collections.rspm.ha.plugins.module_utils._licence.rules import (
     summary,
     wanted_licence,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
-from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner, module_runner
 
 
 def present(params: dict[str, Any], runner: Runner, check_mode: bool) -> dict[str, Any]:

@@ -265,11 +265,11 @@ installed_version:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.rspm.ha.plugins.module_utils._database import DATABASE_OPTIONS
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import module_runner
 from ansible_collections.rspm.ha.plugins.module_utils._host_check.host_node import NodeCheck
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import find_driver
-from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import module_runner
-from ansible_collections.rspm.ha.plugins.module_utils._server_apply_loader import known_to_be_secret
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.options import DATABASE_OPTIONS
+from ansible_collections.rspm.ha.plugins.module_utils._service.host_apply import known_to_be_secret
 
 PACKAGE = {
     "source": {"type": "str", "choices": ["repository", "url", "file"], "default": "repository"},

@@ -95,12 +95,12 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.rspm.ha.plugins.module_utils._node_loader import load_service
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
-from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import module_runner
-from ansible_collections.rspm.ha.plugins.module_utils._service import decide_start
-from ansible_collections.rspm.ha.plugins.module_utils._service_loader import carry_out, wait_for_health
-from ansible_collections.rspm.ha.plugins.module_utils._work_loader import node_work
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import module_runner
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_work import node_work
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._node.host import load_service
+from ansible_collections.rspm.ha.plugins.module_utils._service.host import carry_out, wait_for_health
+from ansible_collections.rspm.ha.plugins.module_utils._service.rules import decide_start
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:

@@ -147,15 +147,15 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.rspm.ha.plugins.module_utils._database import SESSION_OPTIONS
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import module_runner
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_timeline import Timeline
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_work import node_work
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import require_driver
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
-from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import module_runner
-from ansible_collections.rspm.ha.plugins.module_utils._session_watch_loader import open_watch
-from ansible_collections.rspm.ha.plugins.module_utils._stop import plan_stop, state_text
-from ansible_collections.rspm.ha.plugins.module_utils._stop_loader import load_remains, stop_and_prove
-from ansible_collections.rspm.ha.plugins.module_utils._timeline_loader import Timeline
-from ansible_collections.rspm.ha.plugins.module_utils._work_loader import node_work
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.host_sessions import open_watch
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.options import SESSION_OPTIONS
+from ansible_collections.rspm.ha.plugins.module_utils._service.host_stop import load_remains, stop_and_prove
+from ansible_collections.rspm.ha.plugins.module_utils._service.stop_rules import plan_stop, state_text
 
 
 def run(module: AnsibleModule, timeline: Timeline) -> dict[str, Any]:

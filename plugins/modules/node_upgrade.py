@@ -201,16 +201,16 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.rspm.ha.plugins.module_utils._database import SESSION_OPTIONS
-from ansible_collections.rspm.ha.plugins.module_utils._node_upgrade import UpgradeRequest
-from ansible_collections.rspm.ha.plugins.module_utils._node_upgrade_loader import NodeUpgrade
-from ansible_collections.rspm.ha.plugins.module_utils._package_loader import PackageTool, load_host
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import module_runner
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_timeline import Timeline
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_work import node_work
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._node.change_rules import UpgradeRequest
+from ansible_collections.rspm.ha.plugins.module_utils._node.host_change import NodeUpgrade
+from ansible_collections.rspm.ha.plugins.module_utils._package.host import PackageTool, load_host
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import require_driver
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
-from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import module_runner
-from ansible_collections.rspm.ha.plugins.module_utils._stop import state_text
-from ansible_collections.rspm.ha.plugins.module_utils._timeline_loader import Timeline
-from ansible_collections.rspm.ha.plugins.module_utils._work_loader import node_work
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.options import SESSION_OPTIONS
+from ansible_collections.rspm.ha.plugins.module_utils._service.stop_rules import state_text
 
 
 def run(module: AnsibleModule, timeline: Timeline) -> dict[str, Any]:

@@ -124,11 +124,11 @@ from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.rspm.ha.plugins.module_utils._package_loader import PackageTool, load_host
-from ansible_collections.rspm.ha.plugins.module_utils._package_stage_loader import StageRequest, stage
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
-from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import module_runner
-from ansible_collections.rspm.ha.plugins.module_utils._work_loader import node_work
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import module_runner
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_work import node_work
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._package.host import PackageTool, load_host
+from ansible_collections.rspm.ha.plugins.module_utils._package.host_stage import StageRequest, stage
 
 
 def main() -> None:

@@ -244,15 +244,19 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.rspm.ha.plugins.module_utils._database import REQUIRED_DATABASE_OPTIONS, Database
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import module_runner
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_work import node_work
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, merged, raise_any
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import require_driver
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, merged, raise_any
-from ansible_collections.rspm.ha.plugins.module_utils._restore_point import Metadata, judge_move, must_create
-from ansible_collections.rspm.ha.plugins.module_utils._restore_point_loader import Store
-from ansible_collections.rspm.ha.plugins.module_utils._restore_space.host import load_space
-from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import module_runner
-from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import RestoreState
-from ansible_collections.rspm.ha.plugins.module_utils._work_loader import node_work
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.options import REQUIRED_DATABASE_OPTIONS, Database
+from ansible_collections.rspm.ha.plugins.module_utils._restore_point.host import Store
+from ansible_collections.rspm.ha.plugins.module_utils._restore_point.host_space import load_space
+from ansible_collections.rspm.ha.plugins.module_utils._restore_point.rules import (
+    Metadata,
+    RestoreState,
+    judge_move,
+    must_create,
+)
 
 
 def move(module: AnsibleModule, store: Store, now: Metadata) -> Metadata:

@@ -179,12 +179,12 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.rspm.ha.plugins.module_utils._database import DATABASE_OPTIONS, Database
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
-from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import module_runner
-from ansible_collections.rspm.ha.plugins.module_utils._server_apply_loader import Apply, known_to_be_secret
-from ansible_collections.rspm.ha.plugins.module_utils._server_config import ClusterSettings
-from ansible_collections.rspm.ha.plugins.module_utils._work_loader import node_work
+from ansible_collections.rspm.ha.plugins.module_utils._config.rules import ClusterSettings
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import module_runner
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_work import node_work
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.options import DATABASE_OPTIONS, Database
+from ansible_collections.rspm.ha.plugins.module_utils._service.host_apply import Apply, known_to_be_secret
 
 
 def main() -> None:

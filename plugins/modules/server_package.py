@@ -87,13 +87,13 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.rspm.ha.plugins.module_utils._package import file_missing, plan_install
-from ansible_collections.rspm.ha.plugins.module_utils._package_loader import PackageTool, load_host, make_whole
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
-from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import module_runner
-from ansible_collections.rspm.ha.plugins.module_utils._service import BLOCKED_FOR_INSTALL
-from ansible_collections.rspm.ha.plugins.module_utils._service_loader import block, load_unit, stop
-from ansible_collections.rspm.ha.plugins.module_utils._work_loader import node_work
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import module_runner
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_work import node_work
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._package.host import PackageTool, load_host, make_whole
+from ansible_collections.rspm.ha.plugins.module_utils._package.rules import file_missing, plan_install
+from ansible_collections.rspm.ha.plugins.module_utils._service.host import block, load_unit, stop
+from ansible_collections.rspm.ha.plugins.module_utils._service.rules import BLOCKED_FOR_INSTALL
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:

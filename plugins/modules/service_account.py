@@ -77,10 +77,10 @@ from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
-from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import module_runner
-from ansible_collections.rspm.ha.plugins.module_utils._storage_account import AccountRequest, plan_account
-from ansible_collections.rspm.ha.plugins.module_utils._storage_account_loader import read_account
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import module_runner
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._storage.account import AccountRequest, plan_account
+from ansible_collections.rspm.ha.plugins.module_utils._storage.host_account import read_account
 
 
 def main() -> None:

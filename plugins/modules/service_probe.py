@@ -161,9 +161,14 @@ problem:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.rspm.ha.plugins.module_utils._probe import Measurement, judge_times, measure, parse_target
-from ansible_collections.rspm.ha.plugins.module_utils._probe_loader import Client, Marker, load_samples
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._probe.host import Client, Marker, load_samples
+from ansible_collections.rspm.ha.plugins.module_utils._probe.rules import (
+    Measurement,
+    judge_times,
+    measure,
+    parse_target,
+)
 
 
 def run(module: AnsibleModule) -> Measurement:

@@ -172,11 +172,18 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.rspm.ha.plugins.module_utils import _storage_loader as loader
-from ansible_collections.rspm.ha.plugins.module_utils._mount import MountEntry, export_path, mount_of
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
-from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner, module_runner
-from ansible_collections.rspm.ha.plugins.module_utils._storage import (
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import Runner, module_runner
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, Problem
+from ansible_collections.rspm.ha.plugins.module_utils._storage import host as storage_host
+from ansible_collections.rspm.ha.plugins.module_utils._storage.access import (
+    judge_access,
+    judge_places,
+)
+from ansible_collections.rspm.ha.plugins.module_utils._storage.fstab import detached_text, with_mount
+from ansible_collections.rspm.ha.plugins.module_utils._storage.host_fstab import take_away
+from ansible_collections.rspm.ha.plugins.module_utils._storage.host_holders import list_holders
+from ansible_collections.rspm.ha.plugins.module_utils._storage.mount import MountEntry, export_path, mount_of
+from ansible_collections.rspm.ha.plugins.module_utils._storage.rules import (
     DATA_DIR_MODE,
     StorageRequest,
     decide_mount,
@@ -187,13 +194,6 @@ from ansible_collections.rspm.ha.plugins.module_utils._storage import (
     judge_server,
     storage_request,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._storage_access import (
-    judge_access,
-    judge_places,
-)
-from ansible_collections.rspm.ha.plugins.module_utils._storage_fstab.host import take_away
-from ansible_collections.rspm.ha.plugins.module_utils._storage_fstab.rules import detached_text, with_mount
-from ansible_collections.rspm.ha.plugins.module_utils._storage_holders.host import list_holders
 
 CONNECT_SECONDS = 10
 
@@ -210,7 +210,7 @@ class Storage:
     def __init__(self, module: AnsibleModule, request: StorageRequest, run: Runner) -> None:
         self.module, self.request, self.run = module, request, run
         self.timeout: int = module.params["timeout"]
-        self.action, self.differences = decide_mount(request, loader.read_mounts(request.path, self.timeout))
+        self.action, self.differences = decide_mount(request, storage_host.read_mounts(request.path, self.timeout))
         self.before: dict[str, Any] = {"mounted": self.action != "mount"}
         self.before.update({difference.name: difference.live for difference in self.differences})
         self.after = dict(self.before)
@@ -225,14 +225,14 @@ class Storage:
             self.check_access()
             return
         if self.action == "mount":
-            raise_first(judge_hidden(self.request.path, loader.list_names(self.request.path)))
+            raise_first(judge_hidden(self.request.path, storage_host.list_names(self.request.path)))
         self.refuse_held()
         if self.module.check_mode:
             # on bare machines the real run would have made the server first; preflight tells of one that it would not
             return
         raise_first(self.server_problems())
-        entry, tried = loader.try_unmounted(self.run, self.request, self.timeout)
-        raise_first(judge_delegations(entry.live_options, loader.read_delegations()))
+        entry, tried = storage_host.try_unmounted(self.run, self.request, self.timeout)
+        raise_first(judge_delegations(entry.live_options, storage_host.read_delegations()))
         raise_first(judge_places(self.request, tried, self.request.source))
 
     def server_problems(self) -> list[Problem]:
@@ -240,7 +240,7 @@ class Storage:
         params = self.module.params
         if self.request.kind != "nfs":
             return []
-        return judge_server(loader.probe_nfs_server(params["server"], params["nfs_version"], CONNECT_SECONDS))
+        return judge_server(storage_host.probe_nfs_server(params["server"], params["nfs_version"], CONNECT_SECONDS))
 
     def bring_up(self) -> None:
         """Mount what fstab has, where that is not what is mounted, and make the data directory."""
@@ -266,7 +266,7 @@ class Storage:
             self.changed = True
             self.before[name], self.after[name] = mode_text(mode), mode_text(DATA_DIR_MODE)
             if not self.module.check_mode:
-                made = loader.make_place(self.request, place, self.entry(), self.timeout)
+                made = storage_host.make_place(self.request, place, self.entry(), self.timeout)
                 raise_first(judge_access(self.request, made, place.folder))
 
     def make_folder(self) -> bool:
@@ -276,14 +276,14 @@ class Storage:
         self.changed = True
         self.after["folder"] = "made"
         if not self.module.check_mode:
-            loader.make_local(self.request)
+            storage_host.make_local(self.request)
         return not self.module.check_mode
 
     def fstab_line(self) -> str:
         """Return the text that fstab is to have, empty where it is right."""
         if self.request.kind != "nfs":
             return ""
-        text = loader.read_fstab()
+        text = storage_host.read_fstab()
         wanted = with_mount(text, self.request.source, self.request.path, self.request.options)
         if wanted == text:
             return ""
@@ -296,16 +296,16 @@ class Storage:
         """Make the live mount the wanted one. fstab: its new text, empty where it stays."""
         self.refuse_held()
         if fstab:
-            loader.write_fstab(fstab)
-        if self.request.kind == "nfs" and loader.unit_is_outdated(self.run, self.request.path):
+            storage_host.write_fstab(fstab)
+        if self.request.kind == "nfs" and storage_host.unit_is_outdated(self.run, self.request.path):
             self.changed = True
-            loader.reload_units(self.run)
+            storage_host.reload_units(self.run)
         if self.action == "keep":
             return
         if self.action == "change":
-            loader.unmount(self.run, self.request.path, self.timeout)
-        loader.mount_from_fstab(self.run, self.request, self.timeout)
-        raise_first(judge_after_mount(self.request, loader.read_mounts()))
+            storage_host.unmount(self.run, self.request.path, self.timeout)
+        storage_host.mount_from_fstab(self.run, self.request, self.timeout)
+        raise_first(judge_after_mount(self.request, storage_host.read_mounts()))
 
     def refuse_held(self) -> None:
         """Raise DomainError when the mount can't be taken away for a moment."""
@@ -315,7 +315,7 @@ class Storage:
 
     def entry(self) -> MountEntry:
         """Return the live mount."""
-        entry = mount_of(loader.read_mounts(), self.request.path)
+        entry = mount_of(storage_host.read_mounts(), self.request.path)
         if entry is None:
             raise DomainError(
                 Problem(
@@ -327,13 +327,13 @@ class Storage:
             )
         return entry
 
-    def check_access(self) -> loader.Tried:
+    def check_access(self) -> storage_host.Tried:
         """Let the service account try what is mounted; returns what it met in each folder that it needs."""
         entry = self.entry()
         if entry.is_nfs:
-            raise_first(judge_delegations(entry.live_options, loader.read_delegations()))
+            raise_first(judge_delegations(entry.live_options, storage_host.read_delegations()))
         write = not self.module.check_mode
-        tried = loader.try_places(self.request, entry, self.timeout, write=write)
+        tried = storage_host.try_places(self.request, entry, self.timeout, write=write)
         raise_first(judge_places(self.request, tried, export_path(entry)))
         return tried
 

@@ -186,12 +186,12 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
-from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import module_runner
-from ansible_collections.rspm.ha.plugins.module_utils._timeline_loader import Timeline
-from ansible_collections.rspm.ha.plugins.module_utils._tree import Mismatch
-from ansible_collections.rspm.ha.plugins.module_utils._tree_copy_loader import MismatchError, Outcome, TreeCopy
-from ansible_collections.rspm.ha.plugins.module_utils._tree_plan import former_state_folder
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import module_runner
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_timeline import Timeline
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.compare import Mismatch
+from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.host import MismatchError, Outcome, TreeCopy
+from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.plan import former_state_folder
 
 SHOWN = 20
 

@@ -45,7 +45,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import subprocess
-from ansible_collections.rspm.ha.plugins.module_utils._problem import Problem
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import Problem
 """
 
 CLUSTER_SPEC = """
@@ -131,9 +131,10 @@ CLEAN = {
     "extensions/molecule/default/converge.yml": PLAY,
     "galaxy.yml": "dependencies: {a.b: '>=1'}\n",
     "playbooks/site.yml": CHECK + PLAY,
-    "plugins/module_utils/_decide.py": DECISION,
-    "plugins/module_utils/_disk_loader.py": "import os\n",
+    "plugins/module_utils/_disk/host.py": "import os\n",
+    "plugins/module_utils/_disk/rules.py": DECISION,
     "plugins/modules/thing.py": MODULE,
+    "plugins/plugin_utils/_plan/rules.py": "from plugins.module_utils._disk import rules\n",
     "requirements.yml": "collections: [{name: a.b, version: '>=1'}]\n",
     "roles/rspm/defaults/main.yml": CLUSTER_DEFAULTS,
     "roles/rspm/meta/argument_specs.yml": CLUSTER_SPEC,

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Rules about modules and the layers below them."""
+"""Rules about modules: their documentation, examples and secrets."""
 
 from __future__ import annotations
 
@@ -16,86 +16,13 @@ import yaml
 from tests.rules import tree
 
 ATTRIBUTES = ("check_mode", "diff_mode", "idempotent")
-# Whatever reaches outside of the process, or Ansible. What a decision needs of these is given to it as a value.
-IMPURE = set(
-    """
-    ansible asyncio fcntl fileinput ftplib getpass glob grp http importlib io logging multiprocessing os
-    pathlib platform pwd random requests resource secrets select selectors shutil signal smtplib socket
-    sqlite3 ssl subprocess sys syslog tempfile threading time urllib uuid
-    """.split()
-)
-# Only calculate, although their package can do more.
-PURE_PARTS = {"pathlib.PurePath", "pathlib.PurePosixPath", "urllib.parse"}
-IMPURE_CALLS = {"open", "print", "input", "exec", "eval", "__import__", "breakpoint"}
-CLOCKS = {"now", "utcnow", "today"}
-
-
-def _parse(path: Path) -> ast.Module:
-    return ast.parse(tree.read(path), filename=str(path))
-
-
-def _is_loader(parts: tuple[str, ...]) -> bool:
-    """Return whether a path below module_utils is a loader: a name ends in `loader`, or the file is a `host`."""
-    stems = [Path(part).stem for part in parts]
-    return any(f"_{stem}".endswith("_loader") for stem in stems) or f"{stems[-1]}_".startswith("host_")
-
-
-def _imports(node: ast.AST) -> Iterator[tuple[int, str]]:
-    """Return line and full name of each import that runs (not what only a type checker sees)."""
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
-            continue
-        if isinstance(child, ast.Import):
-            yield from ((child.lineno, alias.name) for alias in child.names)
-        elif isinstance(child, ast.ImportFrom):
-            yield from (
-                (child.lineno, f"{'.' * child.level}{child.module or ''}.{alias.name}") for alias in child.names
-            )
-        else:
-            yield from _imports(child)
-
-
-def module_utils_are_private(root: Path) -> list[str]:
-    """Return the files of module_utils that are not below a name with a leading underscore."""
-    base = root / "plugins" / "module_utils"
-    return [
-        f"{tree.where(root, path)}: module_utils are private: the name starts with an underscore"
-        for path in tree.matching(root, "plugins/module_utils/**/*.py")
-        if not path.relative_to(base).parts[0].startswith("_")
-    ]
-
-
-def decisions_are_pure(root: Path) -> list[str]:
-    """Return where a file of module_utils that is not called a loader does I/O, asks the time, or knows Ansible."""
-    base = root / "plugins" / "module_utils"
-    found = []
-    for path in tree.matching(root, "plugins/module_utils/**/*.py"):
-        if _is_loader(path.relative_to(base).parts):
-            continue
-        module = _parse(path)
-        for line, name in _imports(module):
-            if name.split(".")[0] in IMPURE and not any(name == p or name.startswith(f"{p}.") for p in PURE_PARTS):
-                found.append(
-                    f"{tree.where(root, path, line)}: imports {name}; I/O belongs into a file named *_loader.py"
-                )
-            elif ("module_utils" in name or name.startswith(".")) and _is_loader(tuple(name.split("."))):
-                found.append(f"{tree.where(root, path, line)}: a decision imports the loader {name}")
-        for node in ast.walk(module):
-            if not isinstance(node, ast.Call):
-                continue
-            called = node.func
-            if isinstance(called, ast.Name) and called.id in IMPURE_CALLS:
-                found.append(f"{tree.where(root, path, node.lineno)}: calls {called.id}()")
-            elif isinstance(called, ast.Attribute) and called.attr in CLOCKS and "date" in ast.unparse(called.value):
-                found.append(f"{tree.where(root, path, node.lineno)}: asks the clock; the time is given to it")
-    return found
 
 
 def _constants(path: Path) -> dict[str, str]:
     """Return the module-level string constants."""
     return {
         target.id: node.value.value
-        for node in _parse(path).body
+        for node in tree.parse(path).body
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
         for target in node.targets
         if isinstance(target, ast.Name)
@@ -116,7 +43,7 @@ def _documentation(root: Path, path: Path) -> dict[str, Any]:
         file = root / "plugins" / "doc_fragments" / f"{fragment.split('.')[2]}.py" if fragment.count(".") >= 2 else None
         if file and fragment.startswith("rspm.ha.") and file.is_file():
             wanted = (fragment.split(".")[3:] or ["documentation"])[0].upper()
-            for node in ast.walk(_parse(file)):
+            for node in ast.walk(tree.parse(file)):
                 if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == wanted:
                     shared = _yaml(ast.literal_eval(node.value)) or {}
                     for key in ("options", "attributes"):
@@ -191,7 +118,7 @@ def secret_parameters_are_not_logged(root: Path) -> list[str]:
     """Return the parameters of modules that look like a secret and do not say whether they are one."""
     found = []
     for path in tree.matching(root, "plugins/modules/*.py", "plugins/module_utils/**/*.py"):
-        for node in ast.walk(_parse(path)):
+        for node in ast.walk(tree.parse(path)):
             for line, name, keys in _specs(node):
                 if (tree.is_secret(name) or name.endswith("key")) and "type" in keys and "no_log" not in keys:
                     found.append(
@@ -217,7 +144,7 @@ def _specs(node: ast.AST) -> Iterator[tuple[int, str, set[str]]]:
 def folders_have_a_mode(root: Path) -> list[str]:
     """Return each os.makedirs, whose folders have the mode that the umask leaves."""
     return [
-        f"{tree.where(root, path, number)}: os.makedirs obeys the umask; use make_folder of _file_loader"
+        f"{tree.where(root, path, number)}: os.makedirs obeys the umask; use make_folder of _core/host_files"
         for path in tree.matching(root, "plugins/**/*.py")
         for number, line in enumerate(tree.read(path).splitlines(), 1)
         if "makedirs(" in line
@@ -225,8 +152,6 @@ def folders_have_a_mode(root: Path) -> list[str]:
 
 
 RULES = [
-    module_utils_are_private,
-    decisions_are_pure,
     folders_have_a_mode,
     modules_are_documented,
     examples_fit_the_options,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.rules import clean_tree, module_rules, role_rules, task_rules, text_rules
+from tests.rules import clean_tree, module_rules, role_rules, room_rules, task_rules, text_rules
 from tests.rules.test_repository import RULES, Rule
 
 ROLE = "roles/thing/tasks/main.yml"
@@ -19,7 +19,7 @@ VARS = "roles/thing/vars/main.yml"
 DEFAULTS = "roles/rspm/defaults/main.yml"
 CLUSTER_SPEC = "roles/rspm/meta/argument_specs.yml"
 MODULE = "plugins/modules/thing.py"
-DECIDE = "plugins/module_utils/_decide.py"
+DECIDE = "plugins/module_utils/_disk/rules.py"
 SITE = "playbooks/site.yml"
 SCENARIO = "extensions/molecule/default/converge.yml"
 SECRET_TASK = "\n- name: x\n  ansible.builtin.debug:\n    msg: '{{ thing_password }}'\n"
@@ -198,14 +198,40 @@ PLANTED: list[tuple[Rule, str, str | None, str, str | None]] = [
     (role_rules.cluster_variables_are_defined, "roles/thing/templates/a.j2", None, "{{ rspm_q }}", "rspm_q is not in"),
     (role_rules.the_page_of_variables_is_fresh, "docs/variables.md", "/srv", "/opt", "make docs"),
     (role_rules.the_page_of_variables_is_fresh, CLUSTER_SPEC, "Where.", "Where it is.", "make docs"),
-    (module_rules.module_utils_are_private, "plugins/module_utils/open.py", None, "\n", "are private"),
-    (module_rules.decisions_are_pure, DECIDE, "", "import subprocess\n", "imports subprocess"),
-    (module_rules.decisions_are_pure, DECIDE, "", "def f():\n    from os import path\n", "imports os.path"),
-    (module_rules.decisions_are_pure, DECIDE, "", "from ansible.module_utils import basic\n", "imports ansible"),
-    (module_rules.decisions_are_pure, DECIDE, "", "from pathlib import Path\n", "imports pathlib.Path"),
-    (module_rules.decisions_are_pure, DECIDE, "", "from ._disk_loader import x\n", "imports the loader"),
-    (module_rules.decisions_are_pure, DECIDE, "", "x = open('/etc/passwd')\n", "calls open()"),
-    (module_rules.decisions_are_pure, DECIDE, "", "x = datetime.now()\n", "asks the clock"),
+    (room_rules.every_file_has_a_room, "plugins/module_utils/_open.py", None, "\n", "belongs into a package"),
+    (room_rules.every_file_has_a_room, "plugins/plugin_utils/open/rules.py", None, "\n", "belongs into a package"),
+    (room_rules.every_file_has_a_room, "plugins/module_utils/_disk/__init__.py", None, "\n", "belongs into a package"),
+    (room_rules.decisions_are_pure, DECIDE, "", "import subprocess\n", "imports subprocess"),
+    (room_rules.decisions_are_pure, DECIDE, "", "def f():\n    from os import path\n", "imports os.path"),
+    (room_rules.decisions_are_pure, DECIDE, "", "from ansible.module_utils import basic\n", "imports ansible"),
+    (room_rules.decisions_are_pure, DECIDE, "", "from pathlib import Path\n", "imports pathlib.Path"),
+    (room_rules.decisions_are_pure, DECIDE, "", "from plugins.module_utils._disk.host import x\n", "which acts"),
+    (room_rules.decisions_are_pure, DECIDE, "", "from plugins.module_utils._disk import host\n", "which acts"),
+    (room_rules.decisions_are_pure, "plugins/plugin_utils/_plan/rules.py", "", "import os\n", "imports os"),
+    (room_rules.decisions_are_pure, "plugins/plugin_utils/_plan/read.py", None, "import os\n", None),
+    (
+        room_rules.what_travels_knows_nothing_that_stays,
+        DECIDE,
+        "",
+        "from plugins.plugin_utils._plan import rules\n",
+        "which does not",
+    ),
+    (
+        room_rules.what_travels_knows_nothing_that_stays,
+        "plugins/modules/thing.py",
+        "",
+        "from plugins.plugin_utils._plan.rules import x\n",
+        "which does not",
+    ),
+    (
+        room_rules.rooms_form_no_circle,
+        DECIDE,
+        "",
+        "from plugins.plugin_utils._plan import rules\n",
+        "need each other",
+    ),
+    (room_rules.decisions_are_pure, DECIDE, "", "x = open('/etc/passwd')\n", "calls open()"),
+    (room_rules.decisions_are_pure, DECIDE, "", "x = datetime.now()\n", "asks the clock"),
     (
         module_rules.modules_are_documented,
         MODULE,

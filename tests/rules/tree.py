@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -66,6 +67,12 @@ def read(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         return ""
+
+
+@cache
+def parse(path: Path) -> ast.Module:
+    """Return a Python file's syntax tree."""
+    return ast.parse(read(path), filename=str(path))
 
 
 @cache

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from ansible_collections.rspm.ha.plugins.module_utils import _work_loader
+from ansible_collections.rspm.ha.plugins.module_utils._core import host_work
 
 
 @pytest.fixture(autouse=True, scope="session")
 def work_lock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_work_loader, "LOCK_PATH", str(tmp_path_factory.mktemp("run") / "rspm-ha.lock"))
+        patch.setattr(host_work, "LOCK_PATH", str(tmp_path_factory.mktemp("run") / "rspm-ha.lock"))
         yield

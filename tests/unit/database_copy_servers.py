@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.rspm.ha.plugins.module_utils import _database_copy_host_loader as host_loader
-from ansible_collections.rspm.ha.plugins.module_utils import _database_copy_loader as loader
+from ansible_collections.rspm.ha.plugins.module_utils._database_copy import host as database_copy_host
+from ansible_collections.rspm.ha.plugins.module_utils._database_copy import host_tools
 from ansible_collections.rspm.ha.plugins.modules import database_copy
 from tests.unit import postgres_server
 from tests.unit.postgres_server import SECRET, postgres
@@ -136,8 +136,8 @@ def filled(clusters: tuple[Server, Server], monkeypatch: pytest.MonkeyPatch) -> 
     source.sql(CONTENT)
     target.sql(ROLES.format(SECRET.replace("'", "''")) + "CREATE ROLE reporting;\n" + DATABASES)
     run = Path(tempfile.mkdtemp(prefix="rspm-copy-run-"))
-    monkeypatch.setattr(host_loader, "RUN_FOLDER", str(run))
-    monkeypatch.setattr(loader, "_SESSION_TIMEOUT", 0.3)
+    monkeypatch.setattr(host_tools, "RUN_FOLDER", str(run))
+    monkeypatch.setattr(database_copy_host, "_SESSION_TIMEOUT", 0.3)
     yield source, target
     left = os.listdir(run)
     shutil.rmtree(run)

@@ -15,19 +15,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
-from ansible_collections.rspm.ha.plugins.module_utils._migration_model import (
-    RETIRED,
+from ansible_collections.rspm.ha.plugins.module_utils._lock.rules import LockView
+from ansible_collections.rspm.ha.plugins.module_utils._migration.rules import RETIRED, Options, Record, RecordState
+from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.model import Balancer, LockObservation
+from ansible_collections.rspm.ha.plugins.plugin_utils._migration.model import (
     VERB,
     Action,
-    Balancer,
-    LockObservation,
-    LockView,
     NodeObservation,
     Observations,
-    Options,
     Plan,
-    Record,
-    RecordState,
 )
 
 NAMES = ("a", "b", "c")

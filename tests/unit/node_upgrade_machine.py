@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.rspm.ha.plugins.module_utils import _node_loader as node_loader
-from ansible_collections.rspm.ha.plugins.module_utils import _node_upgrade_loader as loader
-from ansible_collections.rspm.ha.plugins.module_utils import _service_loader as service_loader
-from ansible_collections.rspm.ha.plugins.module_utils import _stop_loader as stop_loader
-from ansible_collections.rspm.ha.plugins.module_utils._package import Host
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
-from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import CompletedCommand
-from ansible_collections.rspm.ha.plugins.module_utils._service import ApiState
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import CompletedCommand
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, Problem
+from ansible_collections.rspm.ha.plugins.module_utils._node import host as node_host
+from ansible_collections.rspm.ha.plugins.module_utils._node import host_change
+from ansible_collections.rspm.ha.plugins.module_utils._package.rules import Host
+from ansible_collections.rspm.ha.plugins.module_utils._service import host as service_host
+from ansible_collections.rspm.ha.plugins.module_utils._service import host_stop
+from ansible_collections.rspm.ha.plugins.module_utils._service.rules import ApiState
 from ansible_collections.rspm.ha.plugins.modules import node_upgrade
 
 OLD, NEW = "2026.04.0", "2026.08.0"
@@ -168,17 +168,17 @@ class Machine:
 def simulated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """Return a machine in the place of this one."""
     machine = Machine(tmp_path)
-    monkeypatch.setattr(service_loader, "BLOCK_PATH", str(machine.block))
-    monkeypatch.setattr(service_loader, "DROPIN_FOLDER", str(machine.block.parent))
-    monkeypatch.setattr(service_loader, "PATIENCE_PATH", str(machine.patience))
-    monkeypatch.setattr(loader, "_LAST_LIFE_SECONDS", 0.5)
-    monkeypatch.setattr(service_loader, "load_api", machine.api)
-    monkeypatch.setattr(node_loader, "load_api", machine.api)
-    for module in (node_loader, node_upgrade):
+    monkeypatch.setattr(service_host, "BLOCK_PATH", str(machine.block))
+    monkeypatch.setattr(service_host, "DROPIN_FOLDER", str(machine.block.parent))
+    monkeypatch.setattr(service_host, "PATIENCE_PATH", str(machine.patience))
+    monkeypatch.setattr(host_change, "_LAST_LIFE_SECONDS", 0.5)
+    monkeypatch.setattr(service_host, "load_api", machine.api)
+    monkeypatch.setattr(node_host, "load_api", machine.api)
+    for module in (node_host, node_upgrade):
         monkeypatch.setattr(module, "load_host", lambda: Host("debian", "12", "x86_64"))
-    monkeypatch.setattr(stop_loader, "load_processes", machine.processes)
-    monkeypatch.setattr(stop_loader, "_LINGER_SECONDS", 0.2)
-    monkeypatch.setattr(loader, "open_watch", lambda _database: machine)
+    monkeypatch.setattr(host_stop, "load_processes", machine.processes)
+    monkeypatch.setattr(host_stop, "_LINGER_SECONDS", 0.2)
+    monkeypatch.setattr(host_change, "open_watch", lambda _database: machine)
     monkeypatch.setattr(node_upgrade, "module_runner", lambda _module: machine)
     return machine
 
@@ -213,4 +213,4 @@ def steps(result: dict[str, Any]) -> list[str]:
 
 def stopped(machine: Machine) -> None:
     machine.running = ""
-    service_loader.block(machine, "rollback")
+    service_host.block(machine, "rollback")

@@ -18,14 +18,14 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.rspm.ha.plugins.module_utils import _account_loader as account_loader
-from ansible_collections.rspm.ha.plugins.module_utils import _restore_point as point
-from ansible_collections.rspm.ha.plugins.module_utils import _restore_point_loader as loader
-from ansible_collections.rspm.ha.plugins.module_utils import _service_loader as service_loader
-from ansible_collections.rspm.ha.plugins.module_utils._database import Database
-from ansible_collections.rspm.ha.plugins.module_utils._package import Host, staged_name
-from ansible_collections.rspm.ha.plugins.module_utils._restore_point_loader import Store
-from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import CompletedCommand
+from ansible_collections.rspm.ha.plugins.module_utils._core import host_user
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import CompletedCommand
+from ansible_collections.rspm.ha.plugins.module_utils._package.rules import Host, staged_name
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.options import Database
+from ansible_collections.rspm.ha.plugins.module_utils._restore_point import host as restore_point_host
+from ansible_collections.rspm.ha.plugins.module_utils._restore_point import rules as point
+from ansible_collections.rspm.ha.plugins.module_utils._restore_point.host import Store
+from ansible_collections.rspm.ha.plugins.module_utils._service import host as service_host
 from tests.unit import postgres_server
 from tests.unit.postgres_server import ACCOUNT, SECRET, postgres
 
@@ -154,15 +154,15 @@ def node_files(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         shutil.chown(folder / path, ACCOUNT, ACCOUNT)
     host = Host("debian", "12", "x86_64")
     (folder / "cache" / staged_name(host.family, "2026.04.0", host.machine)).write_bytes(b"\x00\xffpackage")
-    for module in (loader, account_loader):
+    for module in (restore_point_host, host_user):
         monkeypatch.setattr(module, "ACCOUNT", ACCOUNT)
-    for module in (loader, service_loader):
+    for module in (restore_point_host, service_host):
         monkeypatch.setattr(module, "CONFIG_PATH", f"{folder}/etc/rstudio-pm.gcfg")
     shutil.chown(folder / "cache", "root", "root")
-    monkeypatch.setattr(loader, "STAGING_FOLDER", f"{folder}/cache")
-    monkeypatch.setattr(loader, "KNOWN_PATH", f"{folder}/root/restore-point-package.json")
-    monkeypatch.setattr(loader, "load_host", lambda: host)
-    monkeypatch.setattr(loader, "_SESSION_TIMEOUT", 0.3)
+    monkeypatch.setattr(restore_point_host, "STAGING_FOLDER", f"{folder}/cache")
+    monkeypatch.setattr(restore_point_host, "KNOWN_PATH", f"{folder}/root/restore-point-package.json")
+    monkeypatch.setattr(restore_point_host, "load_host", lambda: host)
+    monkeypatch.setattr(restore_point_host, "_SESSION_TIMEOUT", 0.3)
     yield folder
     shutil.rmtree(folder)
 

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.rspm.ha.plugins.module_utils import _package_loader
 from ansible_collections.rspm.ha.plugins.module_utils._account_files import host
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._package import host as package_host
 
 SECRET = "root's secret"
 
@@ -138,7 +138,7 @@ def test_a_folder_that_the_account_can_swap_is_found(account: host.Account, top:
 
 
 def test_no_package_is_staged_or_installed_from_there(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_package_loader, "ACCOUNT", "nobody")
+    monkeypatch.setattr(package_host, "ACCOUNT", "nobody")
     with pytest.raises(DomainError, match=r"may write to .*theirs"):
-        _package_loader.require_apart(f"{top}/theirs/package.deb")
-    _package_loader.require_apart(f"{top}/package.deb")
+        package_host.require_apart(f"{top}/theirs/package.deb")
+    package_host.require_apart(f"{top}/package.deb")

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_server.client_rules import (
     Access,
     Word,
@@ -22,7 +23,6 @@ from ansible_collections.rspm.ha.plugins.module_utils._postgres_server.client_ru
     read_records,
     with_rules,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
 
 ACCESS = Access(("pm", "pm_usage"), "pm_role", ("10.2.0.1", "10.2.0.2"), True)
 BLOCK = """\

@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.rspm.ha.plugins.module_utils import _clock_loader as loader
-from ansible_collections.rspm.ha.plugins.module_utils._clock import (
+from ansible_collections.rspm.ha.plugins.module_utils._clock import host
+from ansible_collections.rspm.ha.plugins.module_utils._clock.rules import (
     ClockState,
     Source,
     Tracking,
@@ -33,7 +33,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._clock import (
     sources_differ,
     units_in_the_way,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import CompletedCommand
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import CompletedCommand
 
 # Recorded from chrony 4.3
 TRACKING = (
@@ -230,9 +230,9 @@ class FakeRunner:
 
 
 def test_the_offset_is_measured_and_not_taken_from_chronyd(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loader, "query_ntp", lambda server, _timeout: 60.0 if server == "10.0.0.13" else None)
+    monkeypatch.setattr(host, "query_ntp", lambda server, _timeout: 60.0 if server == "10.0.0.13" else None)
     run = FakeRunner({"chronyc -n -c tracking": TRACKING, "chronyc -n -c sources": SOURCES})
-    seen = loader.read_clock(run, 1)
+    seen = host.read_clock(run, 1)
     assert (seen.offset, seen.measured_with) == (60.0, "10.0.0.13")
     assert decide_clock(seen, 0.5) == "restart"
 
@@ -241,23 +241,23 @@ def test_the_offset_is_measured_and_not_taken_from_chronyd(monkeypatch: pytest.M
 def test_chronyd_is_believed_only_with_a_fresh_answer(
     monkeypatch: pytest.MonkeyPatch, age: int, offset: float | None
 ) -> None:
-    monkeypatch.setattr(loader, "query_ntp", lambda _server, _timeout: None)
+    monkeypatch.setattr(host, "query_ntp", lambda _server, _timeout: None)
     monkeypatch.setattr(time, "sleep", lambda _seconds: None)
     sources = SOURCES.replace(",17,50,", f",17,{age},")
     run = FakeRunner({"chronyc -n -c tracking": TRACKING, "chronyc -n -c sources": sources, "chronyc burst 1/2": ""})
-    assert loader.read_clock(run, 1).offset == offset
+    assert host.read_clock(run, 1).offset == offset
     assert "chronyc burst 1/2" in run.ran
 
 
 def test_without_chronyd_nothing_is_known() -> None:
-    assert loader.read_clock(FakeRunner({}), 1) == ClockState()
-    assert loader.read_source_names(FakeRunner({})) is None
+    assert host.read_clock(FakeRunner({}), 1) == ClockState()
+    assert host.read_source_names(FakeRunner({})) is None
 
 
 def test_a_bare_host_can_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loader, "query_ntp", lambda server, _timeout: {"b": 1.5}.get(server))
-    assert loader.observe_clock(["a", "b"], 1) == ClockState(offset=1.5, measured_with="b")
-    assert loader.observe_clock(["a"], 1).offset is None
+    monkeypatch.setattr(host, "query_ntp", lambda server, _timeout: {"b": 1.5}.get(server))
+    assert host.observe_clock(["a", "b"], 1) == ClockState(offset=1.5, measured_with="b")
+    assert host.observe_clock(["a"], 1).offset is None
 
 
 @pytest.mark.parametrize(("delays", "known"), [((0.6, 0.0), True), ((0.4, 0.24, 0.6, 0.4), True), ((2.0,), False)])
@@ -279,7 +279,7 @@ def test_an_answer_that_came_late_is_not_the_last(
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
-        offset = loader.query_ntp("ntp.example", 1.2)
+        offset = host.query_ntp("ntp.example", 1.2)
         thread.join()
     assert (offset is not None) == known
     if offset is not None:

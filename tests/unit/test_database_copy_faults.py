@@ -19,8 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.rspm.ha.plugins.module_utils import _database_copy_host_loader as host_loader
-from ansible_collections.rspm.ha.plugins.module_utils import _database_copy_loader as loader
+from ansible_collections.rspm.ha.plugins.module_utils._database_copy import host, host_tools
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import connect
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.rules import Credentials
 from tests.unit.database_copy_servers import Server, filled, run_module, succeed, two_clusters
@@ -56,9 +55,9 @@ def test_a_foreign_target_is_refused_by_name(servers: tuple[Server, Server], tmp
 SCRIPT = """\
 import json, sys
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.rspm.ha.plugins.module_utils import _database_copy_host_loader as host_loader
+from ansible_collections.rspm.ha.plugins.module_utils._database_copy.rules import host_tools as database_copy_host_tools
 from ansible_collections.rspm.ha.plugins.modules import database_copy
-arguments, host_loader.RUN_FOLDER = json.load(sys.stdin), sys.argv[1]
+arguments, host_tools.RUN_FOLDER = json.load(sys.stdin), sys.argv[1]
 with patch_module_args(arguments):
     database_copy.main()
 """
@@ -74,7 +73,7 @@ def test_killed_in_the_restore_the_next_run_does_it_again(servers: tuple[Server,
     arguments = {"source": source.option(), "target": target.option(), "work_path": str(tmp_path), "jobs": 2}
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, host_loader.RUN_FOLDER],
+        [sys.executable, "-c", SCRIPT, host_tools.RUN_FOLDER],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
@@ -90,7 +89,7 @@ def test_killed_in_the_restore_the_next_run_does_it_again(servers: tuple[Server,
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    assert len(os.listdir(tmp_path)) == 1 and os.listdir(host_loader.RUN_FOLDER) == ["pgpass"]
+    assert len(os.listdir(tmp_path)) == 1 and os.listdir(host_tools.RUN_FOLDER) == ["pgpass"]
     redone = succeed(servers, tmp_path)
     assert redone["before_state"] == "ours_unfinished" and redone["target_state"] == "ours_finished"
     assert [one["action"] for one in redone["databases"]] == ["replace", "fill"]
@@ -173,7 +172,7 @@ def test_a_full_disk_is_told(servers: tuple[Server, Server], tmp_path: Path, mon
         refused = run_module(servers, small)
         assert "bytes free" in refused["msg"] and "work_path" in refused["problem"]["fix"]
         with monkeypatch.context() as patch:
-            patch.setattr(loader, "free_bytes", lambda _path: 1 << 40)
+            patch.setattr(host, "free_bytes", lambda _path: 1 << 40)
             refused = run_module(servers, small)
         assert f"{small} on {socket.gethostname()} is full" in refused["msg"]
         subprocess.run(["mount", "-o", "remount,size=14m", str(small)], check=True)

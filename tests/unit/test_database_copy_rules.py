@@ -13,10 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.rspm.ha.plugins.module_utils import _database_copy as copy
-from ansible_collections.rspm.ha.plugins.module_utils import _database_copy_content as content
-from ansible_collections.rspm.ha.plugins.module_utils._database import Database
-from ansible_collections.rspm.ha.plugins.module_utils._database_copy import (
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._database_copy import content
+from ansible_collections.rspm.ha.plugins.module_utils._database_copy import rules as copy
+from ansible_collections.rspm.ha.plugins.module_utils._database_copy.content import Content, Grant, Item
+from ansible_collections.rspm.ha.plugins.module_utils._database_copy.failure import failed, judge_space, tool_failed
+from ansible_collections.rspm.ha.plugins.module_utils._database_copy.rules import (
     Facts,
     Marker,
     Part,
@@ -24,9 +26,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._database_copy import (
     TargetState,
     Tools,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._database_copy_content import Content, Grant, Item
-from ansible_collections.rspm.ha.plugins.module_utils._database_copy_failure import failed, judge_space, tool_failed
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.options import Database
 
 PART = Part("main", "pm", "pm", "")
 FACTS = Facts("db:5432/pm", 150004, "UTF8", "7/1/", 10, 10, 1, 1, ("public.t",), True)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.rspm.ha.plugins.module_utils import _database_copy_host_loader as host_loader
+from ansible_collections.rspm.ha.plugins.module_utils._database_copy import host_tools
 from tests.unit.database_copy_servers import Server, filled, run_module, succeed, two_clusters
 from tests.unit.postgres_server import BINARIES, needs_server
 
@@ -140,7 +140,7 @@ def test_what_was_planted_in_the_target_is_found(
     servers: tuple[Server, Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
     target = servers[1]
-    restore = host_loader.Workshop.restore
+    restore = host_tools.Workshop.restore
 
     def corrupt(self: Any, *arguments: Any) -> None:
         restore(self, *arguments)
@@ -148,7 +148,7 @@ def test_what_was_planted_in_the_target_is_found(
             target.sql(";\n".join(["SET ROLE pm", *(planted for planted, _found in PLANTED[:count])]), "main")
 
     with monkeypatch.context() as patch:
-        patch.setattr(host_loader.Workshop, "restore", corrupt)
+        patch.setattr(host_tools.Workshop, "restore", corrupt)
         refused = run_module(servers, tmp_path)
     objects = [item["object"] for item in refused["mismatches"]]
     missed = [found for _planted, found in PLANTED[:count] if not any(name.startswith(found) for name in objects)]

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.rspm.ha.plugins.module_utils._database_copy import Tools
-from ansible_collections.rspm.ha.plugins.module_utils._database_copy_content import Mismatch
-from ansible_collections.rspm.ha.plugins.module_utils._database_restore import rules
-from ansible_collections.rspm.ha.plugins.module_utils._database_restore.rules import Place
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._database_copy.content import Mismatch
+from ansible_collections.rspm.ha.plugins.module_utils._database_copy.rules import Tools
+from ansible_collections.rspm.ha.plugins.module_utils._restore_point import restore_rules as rules
+from ansible_collections.rspm.ha.plugins.module_utils._restore_point.restore_rules import Place
 
 PLACE = Place("db1:5432/pm", "", "pm")
 HEAD = """\

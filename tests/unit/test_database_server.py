@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import CompletedCommand
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, Problem
 from ansible_collections.rspm.ha.plugins.module_utils._postgres import rules
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import connect
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_server.host import UNANSWERED, PostgresServer
@@ -29,8 +31,6 @@ from ansible_collections.rspm.ha.plugins.module_utils._postgres_server.rules imp
     kept_clients,
     listening,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
-from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import CompletedCommand
 from ansible_collections.rspm.ha.plugins.modules.database_server import check, let_in, met_at
 from tests.unit.postgres_server import Server, needs_server, running_server
 

@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.rspm.ha.plugins.module_utils._existing_server.host import keep_copy, load_existing
-from ansible_collections.rspm.ha.plugins.module_utils._existing_server.rules import (
+from ansible_collections.rspm.ha.plugins.module_utils._config.gcfg import parse
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import CompletedCommand
+from ansible_collections.rspm.ha.plugins.module_utils._service.existing import (
     ExistingServer,
     ServerData,
     judge_existing,
     server_data,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._gcfg import parse
-from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import CompletedCommand
+from ansible_collections.rspm.ha.plugins.module_utils._service.host_existing import keep_copy, load_existing
 
 CLUSTER = ServerData("db:5432/rstudio_pm", "/mnt/rstudio-pm/data", "/x", "/etc/rstudio-pm/rstudio-pm.key")
 SQLITE = ServerData("sqlite", "/var/lib/rstudio-pm", "/var/lib/rstudio-pm/db", "/var/lib/rstudio-pm/rstudio-pm.key")

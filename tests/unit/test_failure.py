@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.rspm.ha.plugins.module_utils._failure import failure_reason
+from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.failure import failure_reason
 
 # what ansible-core 2.19 registers where the module's interpreter wrote no result
 FULL = """Traceback (most recent call last):

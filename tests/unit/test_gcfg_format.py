@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.rspm.ha.plugins.module_utils._gcfg import (
+from ansible_collections.rspm.ha.plugins.module_utils._config.gcfg import (
     HIDDEN,
     flatten,
     hide,
@@ -23,7 +23,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._gcfg import (
     render,
     secrets_of,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
 
 text_values = st.text(
     st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")) | st.sampled_from(list('";#\\ =[]\u00a0')), max_size=20

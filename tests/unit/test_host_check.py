@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.rspm.ha.plugins.module_utils._host_check import host as host_loader
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import CompletedCommand
+from ansible_collections.rspm.ha.plugins.module_utils._host_check import host as host_check
 from ansible_collections.rspm.ha.plugins.module_utils._host_check import rules
-from ansible_collections.rspm.ha.plugins.module_utils._package import Host
-from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import CompletedCommand
+from ansible_collections.rspm.ha.plugins.module_utils._package.rules import Host
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 NGINX = rules.Holder(12, "nginx")
@@ -62,16 +62,16 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     """The machine, behind all that HostCheck asks."""
     made = World()
     monkeypatch.setattr(os.path, "isdir", lambda path: made.systemd or path != "/run/systemd/system")
-    monkeypatch.setattr(host_loader, "load_host", lambda: Host("debian", "12", "x86_64"))
-    monkeypatch.setattr(host_loader, "wait_for_locks", lambda _family, timeout: (made.locks, timeout))
+    monkeypatch.setattr(host_check, "load_host", lambda: Host("debian", "12", "x86_64"))
+    monkeypatch.setattr(host_check, "wait_for_locks", lambda _family, timeout: (made.locks, timeout))
     monkeypatch.setattr(
-        host_loader, "load_package_states", lambda run: rules.parse_package_states(made.dpkg, made.journal)
+        host_check, "load_package_states", lambda run: rules.parse_package_states(made.dpkg, made.journal)
     )
-    monkeypatch.setattr(host_loader, "lists_are_final", lambda: made.final)
-    monkeypatch.setattr(host_loader, "free_bytes", lambda _path: made.free)
-    monkeypatch.setattr(host_loader, "load_port_holders", lambda _numbers: made.holders)
-    monkeypatch.setattr(host_loader, "load_processes", lambda _group: made.own)
-    monkeypatch.setattr(host_loader, "load_system_python", lambda: "/usr/bin/python3.11")
+    monkeypatch.setattr(host_check, "lists_are_final", lambda: made.final)
+    monkeypatch.setattr(host_check, "free_bytes", lambda _path: made.free)
+    monkeypatch.setattr(host_check, "load_port_holders", lambda _numbers: made.holders)
+    monkeypatch.setattr(host_check, "load_processes", lambda _group: made.own)
+    monkeypatch.setattr(host_check, "load_system_python", lambda: "/usr/bin/python3.11")
     monkeypatch.setattr(os.path, "realpath", lambda _path: made.python)
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: made.library)
     return made
@@ -85,7 +85,7 @@ PARAMS: dict[str, Any] = {
 
 
 def checks(world: World, **changes: Any) -> list[str]:
-    found = host_loader.HostCheck({**PARAMS, **changes}, world.run).problems()
+    found = host_check.HostCheck({**PARAMS, **changes}, world.run).problems()
     return [problem.check for problem in found]
 
 
@@ -128,9 +128,9 @@ def test_a_host_that_is_asked_for_nothing_has_no_problem(world: World) -> None:
 
 
 def test_a_name_is_told_with_all_variables_that_hold_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host_loader, "is_known", lambda name: name != "lost")
+    monkeypatch.setattr(host_check, "is_known", lambda name: name != "lost")
     given = {"rspm_database_host": ["lost"], "rspm_nfs_server": ["10.0.0.1"], "rspm_ntp_servers": ["lost", "there"]}
-    unresolved = host_loader.load_unresolved(given)
+    unresolved = host_check.load_unresolved(given)
     assert unresolved == {"lost": ["rspm_database_host", "rspm_ntp_servers"]}
     assert [problem.found for problem in rules.judge_names(unresolved)] == [
         "The name lost of rspm_database_host, rspm_ntp_servers can't be resolved"
@@ -208,19 +208,19 @@ def test_who_holds_a_lock_is_read_from_the_kernel(tmp_path: Path, monkeypatch: p
     lock = tmp_path / "lock"
     monkeypatch.setitem(rules.LOCKED_FILES, "debian", (str(lock), str(tmp_path / "absent")))
     lock.touch()
-    assert host_loader.wait_for_locks("debian", 0)[0] == {}
+    assert host_check.wait_for_locks("debian", 0)[0] == {}
     with lock.open("w") as file:
         fcntl.lockf(file, fcntl.LOCK_EX)
-        held, _waited = host_loader.wait_for_locks("debian", 0)
+        held, _waited = host_check.wait_for_locks("debian", 0)
     assert [holder.pid for holder in held.values()] == [os.getpid()]
     assert f"(pid {os.getpid()}) holds {lock}" in rules.judge_locks(held, 3)[0].found
 
 
 def test_a_lock_that_is_given_back_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = [{"/lock": APT}, {"/lock": APT}, {}]
-    monkeypatch.setattr(host_loader, "load_lock_holders", lambda _family: answers.pop(0))
+    monkeypatch.setattr(host_check, "load_lock_holders", lambda _family: answers.pop(0))
     monkeypatch.setattr(time, "sleep", lambda _seconds: None)
-    assert host_loader.wait_for_locks("debian", 60)[0] == {}
+    assert host_check.wait_for_locks("debian", 60)[0] == {}
     assert answers == []
 
 
@@ -228,9 +228,9 @@ def test_a_number_that_a_dead_process_left_holds_nothing(tmp_path: Path, monkeyp
     file = tmp_path / "zypp.pid"
     monkeypatch.setitem(rules.PID_FILES, "suse", (str(file),))
     file.write_text("4194305\n")
-    assert host_loader.load_lock_holders("suse") == {}
+    assert host_check.load_lock_holders("suse") == {}
     file.write_text(f"{os.getpid()}\n")
-    assert [holder.pid for holder in host_loader.load_lock_holders("suse").values()] == [os.getpid()]
+    assert [holder.pid for holder in host_check.load_lock_holders("suse").values()] == [os.getpid()]
 
 
 def test_who_listens_is_read_from_the_kernel() -> None:
@@ -238,8 +238,8 @@ def test_who_listens_is_read_from_the_kernel() -> None:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         number = listener.getsockname()[1]
-        assert [holder.pid for holder in host_loader.load_port_holders({number})[number]] == [os.getpid()]
-    assert host_loader.load_port_holders({number}) == {}
+        assert [holder.pid for holder in host_check.load_port_holders({number})[number]] == [os.getpid()]
+    assert host_check.load_port_holders({number}) == {}
 
 
 @pytest.mark.parametrize("part", list(rules.PACKAGES))

@@ -12,8 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.rspm.ha.plugins.module_utils._lock import (
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._lock.lease import LIVES
+from ansible_collections.rspm.ha.plugins.module_utils._lock.rules import (
     LockRecord,
+    LockView,
     ProcessId,
     Request,
     describe,
@@ -24,9 +27,6 @@ from ansible_collections.rspm.ha.plugins.module_utils._lock import (
     refusal,
     render,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._lock_lease.rules import LIVES
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
-from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import LockView
 
 NOW = "2026-11-24T04:00:00Z"
 ANNA = LockRecord(

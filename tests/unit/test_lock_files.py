@@ -19,10 +19,10 @@ from typing import Any, Callable
 
 import pytest
 
-from ansible_collections.rspm.ha.plugins.module_utils import _lock_loader as loader
-from ansible_collections.rspm.ha.plugins.module_utils._lock import ProcessId, Request, holder_pid, is_gone
-from ansible_collections.rspm.ha.plugins.module_utils._lock_lease.host import identify
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._lock import host
+from ansible_collections.rspm.ha.plugins.module_utils._lock.host_lease import identify
+from ansible_collections.rspm.ha.plugins.module_utils._lock.rules import ProcessId, Request, holder_pid, is_gone
 from ansible_collections.rspm.ha.plugins.modules import cluster_lock
 from ansible_collections.rspm.ha.plugins.plugin_utils._lock_keeper.rules import RENEW, answer_of
 from tests.conftest import COLLECTIONS
@@ -36,8 +36,8 @@ def storage(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def folder(storage: Path) -> loader.LockFolder:
-    return loader.LockFolder(str(storage / ".rspm-ha" / "lock"), os.geteuid(), os.getegid())
+def folder(storage: Path) -> host.LockFolder:
+    return host.LockFolder(str(storage / ".rspm-ha" / "lock"), os.geteuid(), os.getegid())
 
 
 def request(holder: str, **changes: str) -> Request:
@@ -154,7 +154,7 @@ def test_the_race_can_fail(storage: Path, monkeypatch: pytest.MonkeyPatch) -> No
         return True
 
     Path(folder(storage).path).mkdir(parents=True)
-    monkeypatch.setattr(loader, "_create", careless)
+    monkeypatch.setattr(host, "_create", careless)
     assert race(_tries(storage)) > 1
 
 
@@ -184,8 +184,8 @@ def test_a_storage_that_is_not_there_is_an_error_that_says_what_to_do(tmp_path: 
 
 
 def test_a_storage_that_does_not_answer_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loader, "_read", lambda path: time.sleep(30))
-    slow = loader.LockFolder(str(tmp_path), os.geteuid(), os.getegid(), timeout=0.2)
+    monkeypatch.setattr(host, "_read", lambda path: time.sleep(30))
+    slow = host.LockFolder(str(tmp_path), os.geteuid(), os.getegid(), timeout=0.2)
     with pytest.raises(DomainError, match=r"did not answer within 0.2 s"):
         slow.read()
 
@@ -196,13 +196,13 @@ def test_root_writes_as_the_service_account(storage: Path) -> None:
         if path != Path("/") and path.stat().st_uid == 0 and path.stat().st_mode & 0o077 == 0:
             path.chmod(0o711)
     os.chown(storage, 940, 940)
-    there = loader.LockFolder(str(storage / ".rspm-ha" / "lock"), 940, 940)
+    there = host.LockFolder(str(storage / ".rspm-ha" / "lock"), 940, 940)
     assert cluster_lock.hold(there, request("me"), NOW, True)["changed"]
     facts = os.stat(storage / ".rspm-ha" / "lock" / "000001.json")
     assert (facts.st_uid, facts.st_gid, facts.st_mode & 0o777) == (940, 940, 0o640)
     os.chown(storage, 0, 0)
     with pytest.raises(DomainError, match="uid 941 may write there"):
-        cluster_lock.hold(loader.LockFolder(str(storage / "other" / "lock"), 941, 941), request("me"), NOW, True)
+        cluster_lock.hold(host.LockFolder(str(storage / "other" / "lock"), 941, 941), request("me"), NOW, True)
 
 
 def renew(storage: Path, number: int, word: str) -> str:
@@ -299,7 +299,7 @@ def test_a_released_lock_is_renewed_no_more(storage: Path) -> None:
 def test_an_operator_without_a_name_is_known_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SUDO_USER", raising=False)
     monkeypatch.setattr(os, "getuid", lambda: 1000660000)
-    assert loader.this_operator().startswith("1000660000@")
+    assert host.this_operator().startswith("1000660000@")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become other users")
@@ -307,11 +307,11 @@ def test_an_operator_without_a_name_is_known_by_number(monkeypatch: pytest.Monke
 def test_another_users_living_run_is_not_gone_where_proc_hides_it(hidepid: str) -> None:
     mount = ["mount", "-t", "proc", "-o", f"hidepid={hidepid}", "proc", "/proc"]
     with subprocess.Popen(["/bin/sleep", "60"], user=1001) as process:
-        holder = ProcessId(loader.this_kernel(), process.pid, loader.start_time(process.pid) or 0)
+        holder = ProcessId(host.this_kernel(), process.pid, host.start_time(process.pid) or 0)
         ask = f"""
 import os, subprocess, sys
 sys.path.insert(0, {str(COLLECTIONS)!r})
-from ansible_collections.rspm.ha.plugins.module_utils._lock_lease.host import identify
+from ansible_collections.rspm.ha.plugins.module_utils._lock.host_lease import identify
 identify("")  # whatever Python loads late, while it may read it
 subprocess.run({mount!r}, check=True)
 os.setgroups([]); os.setgid(1002); os.setuid(1002)
@@ -340,7 +340,7 @@ time.sleep(60)
 MODULE = """
 import sys
 sys.path.insert(0, {path!r})
-from ansible_collections.rspm.ha.plugins.module_utils._lock_loader import this_run
+from ansible_collections.rspm.ha.plugins.module_utils._lock.host import this_run
 print(this_run(), flush=True)
 """
 

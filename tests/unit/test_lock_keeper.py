@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.rspm.ha.plugins.module_utils._lock_lease.rules import (
+from ansible_collections.rspm.ha.plugins.module_utils._lock.lease import (
     Sign,
     is_over,
     parse_sign,

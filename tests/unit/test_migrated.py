@@ -17,15 +17,14 @@ import pytest
 import yaml
 
 from ansible_collections.rspm.ha.plugins.filter.left_behind import left_behind
-from ansible_collections.rspm.ha.plugins.module_utils import _migration_record_loader
-from ansible_collections.rspm.ha.plugins.module_utils._lock import LockRecord
-from ansible_collections.rspm.ha.plugins.module_utils._migrated import host
-from ansible_collections.rspm.ha.plugins.module_utils._migration_model import RETIRED, RecordState
-from ansible_collections.rspm.ha.plugins.module_utils._migration_record import Written, advance, render, retire
-from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import CompletedCommand
-from ansible_collections.rspm.ha.plugins.module_utils._service import block_text
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import CompletedCommand
+from ansible_collections.rspm.ha.plugins.module_utils._lock.rules import LockRecord
+from ansible_collections.rspm.ha.plugins.module_utils._migration import host_left, host_record
+from ansible_collections.rspm.ha.plugins.module_utils._migration.record import Written, advance, render, retire
+from ansible_collections.rspm.ha.plugins.module_utils._migration.rules import RETIRED, RecordState
+from ansible_collections.rspm.ha.plugins.module_utils._service.rules import block_text
 from ansible_collections.rspm.ha.plugins.modules import migration_record
-from ansible_collections.rspm.ha.plugins.plugin_utils._migrated.rules import Left, Settings, judge_left, judge_lock
+from ansible_collections.rspm.ha.plugins.plugin_utils._migration.left import Left, Settings, judge_left, judge_lock
 from tests.unit.test_preflight_run import PLAYBOOKS, play
 
 VERBS = ("preflight", "site", "upgrade", "rollback", "status", "unlock")
@@ -151,9 +150,9 @@ def test_the_lock_of_another_run_is_told_to_those_who_plan_nothing() -> None:
 
 def test_a_node_that_is_out_keeps_what_the_other_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = tmp_path / "own" / "migration.json"
-    monkeypatch.setattr(_migration_record_loader, "LOCAL_PATH", str(own))
-    monkeypatch.setattr(_migration_record_loader, "write_file", lambda path, text, _mode: Path(path).write_text(text))
-    store = _migration_record_loader.Store(lambda *_args, **_options: pytest.fail("a command"), str(tmp_path))  # type: ignore[arg-type]
+    monkeypatch.setattr(host_record, "LOCAL_PATH", str(own))
+    monkeypatch.setattr(host_record, "write_file", lambda path, text, _mode: Path(path).write_text(text))
+    store = host_record.Store(lambda *_args, **_options: pytest.fail("a command"), str(tmp_path))  # type: ignore[arg-type]
     given = {"record": record_of(KINDS[0], RecordState.SWITCHED).to_dict(), "inventory": FOLDER, "operator": "a@b"}
     assert migration_record.put_out(store, given, False)["changed"] and not own.exists()
     assert [migration_record.put_out(store, given, True)["changed"] for _time in range(2)] == [True, False]
@@ -188,8 +187,8 @@ def test_every_verb_looks_before_all_else() -> None:
 
 @pytest.mark.parametrize("locked", [True, False])
 def test_a_node_tells_all_in_one_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locked: bool) -> None:
-    monkeypatch.setattr(_migration_record_loader, "LOCAL_PATH", str(tmp_path / "own.json"))
-    monkeypatch.setattr(host, "BLOCK_PATH", str(tmp_path / "block.conf"))
+    monkeypatch.setattr(host_record, "LOCAL_PATH", str(tmp_path / "own.json"))
+    monkeypatch.setattr(host_left, "BLOCK_PATH", str(tmp_path / "block.conf"))
     (tmp_path / "block.conf").write_text(block_text(RETIRED))
     (tmp_path / "own.json").write_text(render(retire(record_of(KINDS[0], RecordState.SWITCHED), FOLDER, "a@b")))
     folder = tmp_path / "share" / ".rspm-ha"
@@ -204,9 +203,9 @@ def test_a_node_tells_all_in_one_look(tmp_path: Path, monkeypatch: pytest.Monkey
         lock = LockRecord("id", "boot/1/1", "ben@ops2", "upgrade", "1", *["2026-11-28T04:00:00Z"] * 2, "stage", "n")
         (folder / "lock").mkdir(parents=True)
         (folder / "lock" / "000001.json").write_text(json.dumps(lock.to_dict()))
-    left = host.load_left(runner, given)
+    left = host_left.load_left(runner, given)
     # what this node has itself counts also where the storage does not answer
     assert (left["own"], left["blocked_for"], left["record"]["here"]) == ("retired", RETIRED, "retired")
     assert left["ready"] and left["lock"].get("operator", "") == ("ben@ops2" if locked else "") and not left["over"]
     (tmp_path / "own.json").unlink()
-    assert "can't be read" in host.load_left(runner, given)["says"]
+    assert "can't be read" in host_left.load_left(runner, given)["says"]

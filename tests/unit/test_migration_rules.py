@@ -16,26 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.rspm.ha.plugins.filter.migration_plan import migration_plan
-from ansible_collections.rspm.ha.plugins.module_utils._migration_model import (
-    RETIRED,
-    VERB,
-    Action,
-    Balancer,
-    LockObservation,
-    LockView,
-    NodeObservation,
-    Observations,
-    Options,
-    Outcome,
-    Package,
-    Plan,
-    Record,
-    RecordState,
-    Refusal,
-)
-from ansible_collections.rspm.ha.plugins.module_utils._migration_observe import observe, options_of
-from ansible_collections.rspm.ha.plugins.module_utils._migration_plan import plan_abort, plan_migration
-from ansible_collections.rspm.ha.plugins.module_utils._migration_record import (
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import CompletedCommand
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._lock.rules import LockView
+from ansible_collections.rspm.ha.plugins.module_utils._migration.host_record import Store
+from ansible_collections.rspm.ha.plugins.module_utils._migration.record import (
     Written,
     advance,
     further,
@@ -43,11 +28,20 @@ from ansible_collections.rspm.ha.plugins.module_utils._migration_record import (
     render,
     to_record,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._migration_record_loader import Store
-from ansible_collections.rspm.ha.plugins.module_utils._migration_report import estimate, left_behind, outline, report
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
-from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import CompletedCommand
-from ansible_collections.rspm.ha.plugins.module_utils._tree_plan import state_folder
+from ansible_collections.rspm.ha.plugins.module_utils._migration.rules import RETIRED, Options, Record, RecordState
+from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.plan import state_folder
+from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.model import Balancer, LockObservation, Package, Refusal
+from ansible_collections.rspm.ha.plugins.plugin_utils._migration.model import (
+    VERB,
+    Action,
+    NodeObservation,
+    Observations,
+    Outcome,
+    Plan,
+)
+from ansible_collections.rspm.ha.plugins.plugin_utils._migration.observe import observe, options_of
+from ansible_collections.rspm.ha.plugins.plugin_utils._migration.plan import plan_abort, plan_migration
+from ansible_collections.rspm.ha.plugins.plugin_utils._migration.report import estimate, left_behind, outline, report
 
 MOVE = Options("a")
 NODE = NodeObservation(

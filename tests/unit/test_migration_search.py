@@ -13,19 +13,16 @@ from typing import Callable, Optional
 
 import pytest
 
-from ansible_collections.rspm.ha.plugins.module_utils import _migration_plan
-from ansible_collections.rspm.ha.plugins.module_utils._migration_model import (
+from ansible_collections.rspm.ha.plugins.module_utils._migration.rules import Options, RecordState
+from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.model import Phase, Refusal, Step
+from ansible_collections.rspm.ha.plugins.plugin_utils._migration import plan as migration_plan
+from ansible_collections.rspm.ha.plugins.plugin_utils._migration.model import (
     Action,
     NodeObservation,
     Observations,
-    Options,
     Outcome,
-    Phase,
     PhaseName,
     Plan,
-    RecordState,
-    Refusal,
-    Step,
 )
 from tests.unit.migration_world import (
     ABSENT,
@@ -63,12 +60,12 @@ CHOICES = [
 
 def forwards(seen: Observations, options: Options) -> Outcome:
     """Plan the migration with the planner under test (looked up late, so that a planted fault is used)."""
-    return _migration_plan.plan_migration(seen, options)
+    return migration_plan.plan_migration(seen, options)
 
 
 def backwards(seen: Observations, options: Options) -> Outcome:
     """Plan the way back with the planner under test."""
-    return _migration_plan.plan_abort(seen)
+    return migration_plan.plan_abort(seen)
 
 
 @dataclass(frozen=True)

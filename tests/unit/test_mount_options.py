@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.rspm.ha.plugins.module_utils._mount import (
+from ansible_collections.rspm.ha.plugins.module_utils._storage.mount import (
     MountEntry,
     cache_settings,
     export_path,

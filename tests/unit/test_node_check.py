@@ -11,23 +11,25 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.rspm.ha.plugins.module_utils import _server_apply_loader, _service_loader, _storage_loader
-from ansible_collections.rspm.ha.plugins.module_utils._existing_server.rules import ExistingServer, ServerData
-from ansible_collections.rspm.ha.plugins.module_utils._host_check import host as host_loader
+from ansible_collections.rspm.ha.plugins.module_utils._config.host import OnDisk
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import CompletedCommand
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import Problem
+from ansible_collections.rspm.ha.plugins.module_utils._host_check import host as host_check
 from ansible_collections.rspm.ha.plugins.module_utils._host_check import host_node, rules
-from ansible_collections.rspm.ha.plugins.module_utils._package import Host, PackageState
+from ansible_collections.rspm.ha.plugins.module_utils._package.rules import Host, PackageState
 from ansible_collections.rspm.ha.plugins.module_utils._postgres import host_login
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.login import LoginResult
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.rules import (
     NO_DRIVER,
     REFUSED,
     SERVER_ERROR,
     ServerError,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_login import LoginResult
-from ansible_collections.rspm.ha.plugins.module_utils._problem import Problem
-from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import CompletedCommand
-from ansible_collections.rspm.ha.plugins.module_utils._server_config_loader import OnDisk
-from ansible_collections.rspm.ha.plugins.module_utils._storage import ServerProbe
+from ansible_collections.rspm.ha.plugins.module_utils._service import host as service_host
+from ansible_collections.rspm.ha.plugins.module_utils._service import host_apply
+from ansible_collections.rspm.ha.plugins.module_utils._service.existing import ExistingServer, ServerData
+from ansible_collections.rspm.ha.plugins.module_utils._storage import host as storage_host
+from ansible_collections.rspm.ha.plugins.module_utils._storage.rules import ServerProbe
 
 PARAMS: dict[str, Any] = {
     "versions": {"node1": "2026.08.0", "node2": "2026.08.0"},
@@ -144,28 +146,28 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(host_node, "PackageTool", Tool)
     monkeypatch.setattr(host_node, "load_host", lambda: Host("debian", "12", "x86_64"))
     monkeypatch.setattr(host_node, "free_bytes", lambda _path: made.free)
-    monkeypatch.setattr(host_loader, "is_known", lambda name: name not in made.unknown)
-    monkeypatch.setattr(host_loader, "query_ntp", lambda _server, _timeout: made.time)
-    monkeypatch.setattr(host_loader, "load_port_holders", lambda _numbers: made.holders)
-    monkeypatch.setattr(host_loader, "load_processes", lambda _group: made.own)
+    monkeypatch.setattr(host_check, "is_known", lambda name: name not in made.unknown)
+    monkeypatch.setattr(host_check, "query_ntp", lambda _server, _timeout: made.time)
+    monkeypatch.setattr(host_check, "load_port_holders", lambda _numbers: made.holders)
+    monkeypatch.setattr(host_check, "load_processes", lambda _group: made.own)
     monkeypatch.setattr(host_node, "judge_account", lambda _request, _found: [])
-    monkeypatch.setattr(_storage_loader, "read_mounts", lambda *_given: [])
+    monkeypatch.setattr(storage_host, "read_mounts", lambda *_given: [])
     monkeypatch.setattr(
-        _storage_loader,
+        storage_host,
         "probe_nfs_server",
         lambda server, _version, _timeout: [ServerProbe(server, 2049, made.nfs)],
     )
-    monkeypatch.setattr(_storage_loader, "list_names", lambda _path: made.hidden)
+    monkeypatch.setattr(storage_host, "list_names", lambda _path: made.hidden)
     monkeypatch.setattr(host_node, "NFS_CLIENT", ())
-    monkeypatch.setattr(_service_loader, "read_text", lambda _path: made.block)
+    monkeypatch.setattr(service_host, "read_text", lambda _path: made.block)
     monkeypatch.setattr(host_login, "login", login)
     monkeypatch.setattr(host_node, "has_driver", lambda: made.driver)
     monkeypatch.setattr(host_login, "try_port", lambda *_given: made.port)
-    monkeypatch.setattr(_server_apply_loader, "load_file", lambda _path: OnDisk(None))
-    monkeypatch.setattr(_server_apply_loader, "load_shared", lambda _run, _path: made.key)
-    monkeypatch.setattr(_server_apply_loader, "load_existing", lambda *_given: made.existing)
-    monkeypatch.setattr(_server_apply_loader, "has_cli", lambda: False)
-    monkeypatch.setattr(_server_apply_loader, "account_ids", lambda _name: None)
+    monkeypatch.setattr(host_apply, "load_file", lambda _path: OnDisk(None))
+    monkeypatch.setattr(host_apply, "load_shared", lambda _run, _path: made.key)
+    monkeypatch.setattr(host_apply, "load_existing", lambda *_given: made.existing)
+    monkeypatch.setattr(host_apply, "has_cli", lambda: False)
+    monkeypatch.setattr(host_apply, "account_ids", lambda _name: None)
     return made
 
 

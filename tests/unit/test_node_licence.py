@@ -17,6 +17,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import CompletedCommand
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._licence import host
 from ansible_collections.rspm.ha.plugins.module_utils._licence.rules import (
     Licence,
@@ -27,8 +29,6 @@ from ansible_collections.rspm.ha.plugins.module_utils._licence.rules import (
     shown,
     wanted_licence,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
-from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import CompletedCommand
 from ansible_collections.rspm.ha.plugins.modules.node_licence import absent, present
 
 KEY = "ABCD-EFGH-1234-5678-ABCD-EFGH-1234"

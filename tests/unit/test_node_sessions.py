@@ -12,8 +12,8 @@ import socket
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.rspm.ha.plugins.module_utils._node_sessions.host import load_open_ports, local_end
-from ansible_collections.rspm.ha.plugins.module_utils._node_sessions.rules import (
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.host_node_sessions import load_open_ports, local_end
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.node_sessions import (
     End,
     is_direct,
     judge_left,
@@ -21,7 +21,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._node_sessions.rules impor
     open_ports_of,
     plain_address,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_sessions import Session
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.sessions import Session
 
 ADDRESSES = st.sampled_from(["", "192.0.2.1", "192.0.2.2"])
 PORTS = st.integers(min_value=0, max_value=3)

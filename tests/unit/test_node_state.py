@@ -12,11 +12,17 @@ import json
 
 import pytest
 
-from ansible_collections.rspm.ha.plugins.module_utils._node import Clock, Mount, NodeState, parse_free, parse_listening
-from ansible_collections.rspm.ha.plugins.module_utils._package import PackageState
-from ansible_collections.rspm.ha.plugins.module_utils._process import is_server
-from ansible_collections.rspm.ha.plugins.module_utils._server_unit import config_hash
-from ansible_collections.rspm.ha.plugins.module_utils._service import ApiState, ConfigState, UnitState
+from ansible_collections.rspm.ha.plugins.module_utils._config.unit import config_hash
+from ansible_collections.rspm.ha.plugins.module_utils._core.process import is_server
+from ansible_collections.rspm.ha.plugins.module_utils._node.rules import (
+    Clock,
+    Mount,
+    NodeState,
+    parse_free,
+    parse_listening,
+)
+from ansible_collections.rspm.ha.plugins.module_utils._package.rules import PackageState
+from ansible_collections.rspm.ha.plugins.module_utils._service.rules import ApiState, ConfigState, UnitState
 
 FILES = {"/etc/rstudio-pm/rstudio-pm.gcfg": "aa"}
 NODE = NodeState(

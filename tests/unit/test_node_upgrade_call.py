@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.rspm.ha.plugins.module_utils import _service_loader as service_loader
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
-from ansible_collections.rspm.ha.plugins.module_utils._service import ApiState
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._service import host
+from ansible_collections.rspm.ha.plugins.module_utils._service.rules import ApiState
 from tests.unit.node_upgrade_machine import FIRST, NEW, OLD, OTHERS, Machine, run, simulated, steps, stopped
 
 
@@ -54,8 +54,8 @@ def test_a_start_that_the_mask_skipped_is_not_taken_for_the_one_after(machine: M
         return patched()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(service_loader, "load_api", late)
-        patch.setattr(service_loader, "_UNIT_INTERVAL", 0)
+        patch.setattr(host, "load_api", late)
+        patch.setattr(host, "_UNIT_INTERVAL", 0)
         assert run(machine)["version"] == NEW
 
 

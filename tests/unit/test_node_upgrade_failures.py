@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.rspm.ha.plugins.module_utils import _service_loader as service_loader
-from ansible_collections.rspm.ha.plugins.module_utils._node_upgrade import (
+from ansible_collections.rspm.ha.plugins.module_utils._node.change_rules import (
     AfterFailure,
     UpgradePlan,
     UpgradeRequest,
     after_failure,
 )
+from ansible_collections.rspm.ha.plugins.module_utils._service import host
 from tests.unit.node_upgrade_machine import FIRST, NEW, Machine, run, simulated, steps
 
 
@@ -76,7 +76,7 @@ def test_a_life_that_follows_a_failed_one_ends_by_itself(machine: Machine, lives
 
 def test_a_start_has_all_the_time_it_needs_also_where_the_block_is_there_already(machine: Machine) -> None:
     machine.version, machine.running = NEW, ""
-    service_loader.block(machine, "upgrade")
+    host.block(machine, "upgrade")
     assert run(machine, **FIRST)["version"] == NEW
     assert machine.patient and not machine.patience.exists()
 

@@ -24,17 +24,17 @@ from typing import Any
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.rspm.ha.plugins.module_utils import _node_loader as node_loader
-from ansible_collections.rspm.ha.plugins.module_utils import _runner_loader
-from ansible_collections.rspm.ha.plugins.module_utils import _work_loader as work
-from ansible_collections.rspm.ha.plugins.module_utils._package import Host
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
-from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import CompletedCommand
+from ansible_collections.rspm.ha.plugins.module_utils._core import host_command
+from ansible_collections.rspm.ha.plugins.module_utils._core import host_work as work
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import CompletedCommand
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._node import host
+from ansible_collections.rspm.ha.plugins.module_utils._package.rules import Host
 
 # what a killed run leaves: a step that goes on, and a service that its package's scripts started
 HOLDER = """
 import subprocess, sys, time
-from ansible_collections.rspm.ha.plugins.module_utils import _work_loader as work
+from ansible_collections.rspm.ha.plugins.module_utils._core import host_work as work
 work.LOCK_PATH = sys.argv[1]
 with work.node_work("install"):
     child = subprocess.Popen(["sleep", "60"], close_fds=False, stdout=subprocess.DEVNULL)
@@ -171,7 +171,7 @@ def result_of(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
 
     with patch_module_args(arguments), pytest.MonkeyPatch.context() as patch:
         patch.setattr("builtins.print", lambda text, *_rest, **_more: results.append(text))
-        patch.setattr(_runner_loader, "start", reached)
+        patch.setattr(host_command, "start", reached)
         if name == "restore_point":
             patch.setattr(module.Store, "read", reached)
         if name == "server_config":
@@ -210,7 +210,7 @@ def test_a_node_tells_what_is_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
     def nothing(argv: list[str], **_more: object) -> CompletedCommand:
         return CompletedCommand(127, "", f"{argv[0]}: not found")
 
-    monkeypatch.setattr(node_loader, "load_host", lambda: Host("debian", "12", "x86_64"))
-    assert node_loader.load_node(nothing, 0.1).to_dict()["busy"] == ""
+    monkeypatch.setattr(host, "load_host", lambda: Host("debian", "12", "x86_64"))
+    assert host.load_node(nothing, 0.1).to_dict()["busy"] == ""
     with work.node_work("install"):
-        assert node_loader.load_node(nothing, 0.1, 0.1).busy == f"install, pid {os.getpid()}"
+        assert host.load_node(nothing, 0.1, 0.1).busy == f"install, pid {os.getpid()}"

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.rspm.ha.plugins.module_utils import _package as package
-from ansible_collections.rspm.ha.plugins.module_utils import _package_tools as tools
-from ansible_collections.rspm.ha.plugins.module_utils._package import DEBIAN, REDHAT, SUSE, PackageState
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._package import commands as tools
+from ansible_collections.rspm.ha.plugins.module_utils._package import rules as package
+from ansible_collections.rspm.ha.plugins.module_utils._package.rules import DEBIAN, REDHAT, SUSE, PackageState
 
 
 @pytest.mark.parametrize(

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.rspm.ha.plugins.module_utils import _package_stage_loader as staging
-from ansible_collections.rspm.ha.plugins.module_utils._package import DEBIAN, REDHAT, SUSE, Host, PackageFile
-from ansible_collections.rspm.ha.plugins.module_utils._package_loader import PackageTool
-from ansible_collections.rspm.ha.plugins.module_utils._package_signature.host import check_signature
-from ansible_collections.rspm.ha.plugins.module_utils._package_signature.rules import check_argv, judge_signature
-from ansible_collections.rspm.ha.plugins.module_utils._package_stage_loader import StageRequest
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
-from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import CompletedCommand, command_runner
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import CompletedCommand, command_runner
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._package import host_stage as staging
+from ansible_collections.rspm.ha.plugins.module_utils._package.host import PackageTool
+from ansible_collections.rspm.ha.plugins.module_utils._package.host_signature import check_signature
+from ansible_collections.rspm.ha.plugins.module_utils._package.host_stage import StageRequest
+from ansible_collections.rspm.ha.plugins.module_utils._package.rules import DEBIAN, REDHAT, SUSE, Host, PackageFile
+from ansible_collections.rspm.ha.plugins.module_utils._package.signature import check_argv, judge_signature
 
 RUN = command_runner(lambda _text: None)
 TOOLS = all(shutil.which(tool) for tool in ("rpmkeys", "rpmbuild", "rpmsign", "gpg"))

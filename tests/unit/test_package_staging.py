@@ -13,14 +13,13 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.rspm.ha.plugins.module_utils import _package_fetch_loader as fetch_loader
-from ansible_collections.rspm.ha.plugins.module_utils import _package_loader as loader
-from ansible_collections.rspm.ha.plugins.module_utils import _package_stage_loader as staging
-from ansible_collections.rspm.ha.plugins.module_utils._package import DEBIAN, REDHAT, SUSE, Host
-from ansible_collections.rspm.ha.plugins.module_utils._package_loader import PackageTool, make_whole
-from ansible_collections.rspm.ha.plugins.module_utils._package_stage_loader import StageRequest, stage
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
-from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import CompletedCommand
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import CompletedCommand
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._package import host, host_fetch
+from ansible_collections.rspm.ha.plugins.module_utils._package import host_stage as staging
+from ansible_collections.rspm.ha.plugins.module_utils._package.host import PackageTool, make_whole
+from ansible_collections.rspm.ha.plugins.module_utils._package.host_stage import StageRequest, stage
+from ansible_collections.rspm.ha.plugins.module_utils._package.rules import DEBIAN, REDHAT, SUSE, Host
 
 HOST = Host(DEBIAN, "12", "x86_64")
 CONTENT = b"a package"
@@ -249,7 +248,7 @@ def test_a_package_that_is_not_what_it_claims_is_not_whole() -> None:
 
 
 def test_waits_for_dpkgs_lock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loader.time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr(host.time, "sleep", lambda _seconds: None)
     apt = Apt(fails=["dpkg: error: dpkg frontend lock was locked by another process with pid 7"] * 2)
     assert make_whole(PackageTool(apt, HOST), "/p.deb", "2026.04.0", repair=False, quick=True).installed
     assert apt.names() == ["dpkg", "dpkg", "dpkg"]
@@ -257,7 +256,7 @@ def test_waits_for_dpkgs_lock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_lists_are_waited_for_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """apt-get update itself does not wait: its lock is not dpkg's."""
-    monkeypatch.setattr(loader.time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr(host.time, "sleep", lambda _seconds: None)
     left = ["E: Could not get lock /var/lib/apt/lists/lock. It is held by process 7 (apt-get)"] * 2
     environments = []
 
@@ -302,13 +301,13 @@ class Answer:
 
 def test_fetch_looks_at_the_space_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "p.part"
-    monkeypatch.setattr(fetch_loader, "open_url", lambda *_args, **_given: Answer(100 << 20))
-    monkeypatch.setattr(fetch_loader, "free_bytes", lambda _path: 100 << 20)
+    monkeypatch.setattr(host_fetch, "open_url", lambda *_args, **_given: Answer(100 << 20))
+    monkeypatch.setattr(host_fetch, "free_bytes", lambda _path: 100 << 20)
     with pytest.raises(DomainError, match=f"{tmp_path} has 100 MiB free, 164 MiB are needed"):
-        fetch_loader.fetch("https://r/p.deb", str(target), str(tmp_path))
+        host_fetch.fetch("https://r/p.deb", str(target), str(tmp_path))
     assert not target.exists()
-    monkeypatch.setattr(fetch_loader, "free_bytes", lambda _path: 1 << 30)
-    fetch_loader.fetch("https://r/p.deb", str(target), str(tmp_path))
+    monkeypatch.setattr(host_fetch, "free_bytes", lambda _path: 1 << 30)
+    host_fetch.fetch("https://r/p.deb", str(target), str(tmp_path))
     assert target.read_bytes() == CONTENT
 
 
@@ -316,7 +315,7 @@ def test_fetch_says_why_it_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     def refused(*_args: Any, **_given: Any) -> None:
         raise OSError("certificate verify failed for https://u:canary@r")
 
-    monkeypatch.setattr(fetch_loader, "open_url", refused)
+    monkeypatch.setattr(host_fetch, "open_url", refused)
     with pytest.raises(DomainError, match="certificate verify failed") as caught:
-        fetch_loader.fetch("https://u:canary@r/p.deb", str(tmp_path / "p"), str(tmp_path))
+        host_fetch.fetch("https://u:canary@r/p.deb", str(tmp_path / "p"), str(tmp_path))
     assert "canary" not in str(caught.value)

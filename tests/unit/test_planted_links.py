@@ -24,29 +24,27 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.rspm.ha.plugins.module_utils import (
-    _account_loader,
-    _database_copy_host_loader,
-    _lock_loader,
-    _migration_record_loader,
-    _restore_point_loader,
-    _service_loader,
-    _storage_export_loader,
-    _storage_loader,
-)
-from ansible_collections.rspm.ha.plugins.module_utils import _restore_point as point
 from ansible_collections.rspm.ha.plugins.module_utils._account_files.host import Account, find_account
-from ansible_collections.rspm.ha.plugins.module_utils._existing_server import host as existing_server
-from ansible_collections.rspm.ha.plugins.module_utils._file_loader import make_folder, read_text, write_file
+from ansible_collections.rspm.ha.plugins.module_utils._config.host import Candidate, load_file, save
+from ansible_collections.rspm.ha.plugins.module_utils._core import host_user
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import CompletedCommand
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_files import make_folder, read_text, write_file
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._database_copy import host_tools
 from ansible_collections.rspm.ha.plugins.module_utils._licence import host as licence
-from ansible_collections.rspm.ha.plugins.module_utils._lock import LockRecord
-from ansible_collections.rspm.ha.plugins.module_utils._migration_record import Written
-from ansible_collections.rspm.ha.plugins.module_utils._mount import mount_of, parse_mountinfo
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
-from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import CompletedCommand
-from ansible_collections.rspm.ha.plugins.module_utils._server_config_loader import Candidate, load_file, save
-from ansible_collections.rspm.ha.plugins.module_utils._storage import Place, StorageRequest
-from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import RestoreState
+from ansible_collections.rspm.ha.plugins.module_utils._lock import host as lock_host
+from ansible_collections.rspm.ha.plugins.module_utils._lock.rules import LockRecord
+from ansible_collections.rspm.ha.plugins.module_utils._migration import host_record
+from ansible_collections.rspm.ha.plugins.module_utils._migration.record import Written
+from ansible_collections.rspm.ha.plugins.module_utils._restore_point import host as restore_point_host
+from ansible_collections.rspm.ha.plugins.module_utils._restore_point import rules as point
+from ansible_collections.rspm.ha.plugins.module_utils._restore_point.rules import RestoreState
+from ansible_collections.rspm.ha.plugins.module_utils._service import host as service_host
+from ansible_collections.rspm.ha.plugins.module_utils._service import host_existing as existing_server
+from ansible_collections.rspm.ha.plugins.module_utils._storage import host as storage_host
+from ansible_collections.rspm.ha.plugins.module_utils._storage import host_export
+from ansible_collections.rspm.ha.plugins.module_utils._storage.mount import mount_of, parse_mountinfo
+from ansible_collections.rspm.ha.plugins.module_utils._storage.rules import Place, StorageRequest
 from tests.unit.tree_copies import seen
 
 SECRET = "root's secret"
@@ -102,7 +100,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     (made.victim / "file").chmod(0o600)
     (made.victim / "empty").mkdir()
     made.own()
-    for module in (_account_loader, _restore_point_loader, licence):
+    for module in (host_user, restore_point_host, licence):
         monkeypatch.setattr(module, "ACCOUNT", "nobody")
     before = seen(made.victim)
     yield made
@@ -146,18 +144,18 @@ def test_a_pipe_is_not_waited_for(world: World) -> None:
 def test_server_config(world: World, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     path = f"{world.theirs}/{name}"
     world.link(name, f"{name}.rspm-ha-new", f"{name}.original", f"{name}.before")
-    monkeypatch.setattr(_service_loader, "CONFIG_PATH", path)
-    monkeypatch.setattr(_service_loader, "KEY_PATH", path)
+    monkeypatch.setattr(service_host, "CONFIG_PATH", path)
+    monkeypatch.setattr(service_host, "KEY_PATH", path)
     works = (
         lambda: load_file(path),
         lambda: existing_server.keep_copy(path, True),
-        _service_loader.load_document,
-        lambda: _service_loader.load_config(runner, {}),
-        lambda: _service_loader._sha256_of(path),
+        service_host.load_document,
+        lambda: service_host.load_config(runner, {}),
+        lambda: service_host._sha256_of(path),
     )
     for work in works:
         assert SECRET not in (text := said(work)) and str(hash(SECRET)) not in text
-    assert _service_loader._sha256_of(path) is None
+    assert service_host._sha256_of(path) is None
     save(path, "ours", 0o600, (world.account.uid, world.account.gid))
     assert Path(path).read_text() == "ours" and os.stat(path).st_uid == world.account.uid
 
@@ -207,10 +205,10 @@ def test_storage_mount(world: World) -> None:
     os.chmod(world.theirs, 0o555)  # so that it is left to root
     for name in ("data", "data/new", "deep/new/er"):
         place = Place(f"{world.theirs}/{name}", name)
-        said(lambda place=place: _storage_loader.make_place(request, place, entry, 10))
-        said(lambda place=place: _storage_loader.try_access(request, place, request.path, entry.device, 10))
+        said(lambda place=place: storage_host.make_place(request, place, entry, 10))
+        said(lambda place=place: storage_host.try_access(request, place, request.path, entry.device, 10))
     for path in ("deep/new", "deep/empty"):
-        said(lambda path=path: _storage_loader.make_local(request_of(world, f"{world.theirs}/{path}")))
+        said(lambda path=path: storage_host.make_local(request_of(world, f"{world.theirs}/{path}")))
 
 
 def test_storage_mount_gives_away_no_folder_that_was_put_in_the_place_of_its_own(
@@ -228,25 +226,25 @@ def test_storage_mount_gives_away_no_folder_that_was_put_in_the_place_of_its_own
     monkeypatch.setattr(os, "mkdir", swap)
     folder = os.open(world.theirs, os.O_RDONLY | os.O_DIRECTORY)
     with pytest.raises(OSError):
-        _storage_loader._make_for(request_of(world, str(world.theirs)), "data", folder)
+        storage_host._make_for(request_of(world, str(world.theirs)), "data", folder)
     os.close(folder)
     assert os.stat(world.theirs / "data").st_uid == 0
 
 
 def test_nfs_export(world: World) -> None:
     world.link_folder("share")
-    state = _storage_export_loader.FolderState(world.account.uid, world.account.gid, 0o777)
+    state = host_export.FolderState(world.account.uid, world.account.gid, 0o777)
     for path in ("share", "share/empty", "share/new"):
         with pytest.raises(OSError):
-            _storage_export_loader.make_folder(f"{world.theirs}/{path}", state)
+            host_export.make_folder(f"{world.theirs}/{path}", state)
 
 
 def test_migration_record(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = _migration_record_loader.Store(runner, f"{world.theirs}/migration")
+    store = host_record.Store(runner, f"{world.theirs}/migration")
     record = Written("begun", "r1", "node1", "keep", "move", "/var/x", "move", "")
     world.link("migration/migration.json", "migration/.migration.json.new")
     world.link("own.json", "own.json.rspm-ha-new")
-    monkeypatch.setattr(_migration_record_loader, "LOCAL_PATH", f"{world.theirs}/own.json")
+    monkeypatch.setattr(host_record, "LOCAL_PATH", f"{world.theirs}/own.json")
     for work in (
         store.read_shared,
         lambda: store.write_shared(record),
@@ -259,7 +257,7 @@ def test_migration_record(world: World, monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_cluster_lock(world: World) -> None:
     record = LockRecord("r1", "p", "anna@ops1", "upgrade", "2026.08.0", "", "", "", "node1")
-    folder = _lock_loader.LockFolder(f"{world.theirs}/lock", world.account.uid, world.account.gid, timeout=2)
+    folder = lock_host.LockFolder(f"{world.theirs}/lock", world.account.uid, world.account.gid, timeout=2)
     world.link("lock/000001.json", "lock/000001.released", "lock/000002.json", "lock/000001.alive")
     for work in (
         folder.read,
@@ -272,7 +270,7 @@ def test_cluster_lock(world: World) -> None:
 
 
 def test_restore_point_metadata(world: World) -> None:
-    store = _restore_point_loader.Store(runner, f"{world.theirs}/point")
+    store = restore_point_host.Store(runner, f"{world.theirs}/point")
     world.link("point/restore-point.json", "point/.restore-point.json.new", "point/f/main.dump")
     made = point.Metadata(RestoreState.COMPLETE, "r1", "2026.04.0", "2026.08.0", "", "f", files={"main.dump": "0" * 64})
     for work in (store.read, lambda: store.write(made), lambda: store.verify(made)):
@@ -280,6 +278,6 @@ def test_restore_point_metadata(world: World) -> None:
 
 
 def test_database_copy(world: World) -> None:
-    world.link(f"{_database_copy_host_loader._PREFIX}x")
-    world.link_folder(f"{_database_copy_host_loader._PREFIX}y")
-    said(lambda: _database_copy_host_loader._remove_leftovers(str(world.theirs)))
+    world.link(f"{host_tools._PREFIX}x")
+    world.link_folder(f"{host_tools._PREFIX}y")
+    said(lambda: host_tools._remove_leftovers(str(world.theirs)))

@@ -10,8 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from ansible_collections.rspm.ha.plugins.module_utils import _postgres_login as login
-from ansible_collections.rspm.ha.plugins.module_utils._postgres import rules
+from ansible_collections.rspm.ha.plugins.module_utils._postgres import login, rules
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.rules import ServerError
 
 GOOD = login.LoginResult(

@@ -29,8 +29,8 @@ from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import (
     connect,
     login,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_login import LoginResult, judge_login
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_sessions import (
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.login import LoginResult, judge_login
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.sessions import (
     Session,
     parse_sessions,
     remaining,

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from ansible_collections.rspm.ha.plugins.module_utils import _postgres_sessions as sessions
+from ansible_collections.rspm.ha.plugins.module_utils._postgres import sessions
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.rules import Rows
 
 NODE = sessions.Session(4711, "main", "pm", "rstudio-pm", "192.0.2.12", "idle", "2026-08-01T12:00:00Z", "")

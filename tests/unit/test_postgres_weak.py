@@ -14,7 +14,7 @@ import pytest
 
 from ansible_collections.rspm.ha.plugins.module_utils._postgres import host, rules
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import login
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_login import judge_login
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.login import judge_login
 from tests.unit.test_postgres_server import BINARIES, PASSWORD, Server, free_port, server
 
 __all__ = ["server"]

@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import Problem, unique
+from ansible_collections.rspm.ha.plugins.module_utils._host_check.node_rules import MIB, judge_free, judge_package
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.login import LoginResult, judge_managed_login
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.rules import (
     CERTIFICATE,
     REFUSED,
@@ -14,16 +17,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._postgres.rules import (
     TLS_NOT_OFFERED,
     ServerError,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_login import LoginResult
-from ansible_collections.rspm.ha.plugins.module_utils._preflight import (
-    MIB,
-    judge_free,
-    judge_managed_login,
-    judge_package,
-    report,
-    unique,
-)
-from ansible_collections.rspm.ha.plugins.module_utils._problem import Problem
+from ansible_collections.rspm.ha.plugins.plugin_utils._preflight.rules import report
 
 SUM = "a" * 64
 

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.rspm.ha.plugins.module_utils import _process_loader as loader
+from ansible_collections.rspm.ha.plugins.module_utils._service.rules import host_process
 
 
 def test_a_process_lives_until_it_has_ended() -> None:
     with subprocess.Popen(["sleep", "60"]) as process:
-        assert loader.lives(process.pid)
+        assert host_process.lives(process.pid)
         process.kill()
-    assert not loader.lives(process.pid)
-    assert not loader.lives(2**22 + 1)
+    assert not host_process.lives(process.pid)
+    assert not host_process.lives(2**22 + 1)
 
 
 def test_a_process_that_may_not_be_looked_at_lives(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,7 +28,7 @@ def test_a_process_that_may_not_be_looked_at_lives(monkeypatch: pytest.MonkeyPat
         raise PermissionError
 
     monkeypatch.setattr(os, "kill", denied)
-    assert loader.lives(1)
+    assert host_process.lives(1)
 
 
 def test_what_is_closed_meanwhile_hides_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,5 +42,5 @@ def test_what_is_closed_meanwhile_hides_nothing_else(tmp_path: Path, monkeypatch
         return real(path)
 
     monkeypatch.setattr(os, "readlink", closing)
-    assert sorted(loader.load_links(str(tmp_path))) == ["socket:[3]", "socket:[5]"]
-    assert loader.load_links(str(tmp_path / "none")) == []
+    assert sorted(host_process.load_links(str(tmp_path))) == ["socket:[3]", "socket:[5]"]
+    assert host_process.load_links(str(tmp_path / "none")) == []

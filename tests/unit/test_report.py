@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.rspm.ha.plugins.module_utils import _lock_loader
+from ansible_collections.rspm.ha.plugins.module_utils._lock import host as lock_host
 from ansible_collections.rspm.ha.plugins.plugin_utils._variables.check import Given
-from ansible_collections.rspm.ha.plugins.plugin_utils._variables.paths import path_faults
+from ansible_collections.rspm.ha.plugins.plugin_utils._variables.read_paths import path_faults
 
 COLLECTIONS = Path(__file__).resolve().parents[2] / ".cache" / "collections"
 KEEP_ALIVE = "-o ServerAliveInterval=10 -o ServerAliveCountMax=3"
@@ -176,11 +176,11 @@ def test_a_folder_that_can_not_be_written_is_told(tmp_path: Path, monkeypatch: p
 
 
 def test_a_process_that_is_hidden_is_not_taken_for_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not _lock_loader.is_hidden(os.getpid())
-    monkeypatch.setattr(_lock_loader, "_stat", lambda _pid: [])
+    assert not lock_host.is_hidden(os.getpid())
+    monkeypatch.setattr(lock_host, "_stat", lambda _pid: [])
 
     def kill(_pid: int, _number: int) -> None:
         raise PermissionError
 
     monkeypatch.setattr(os, "kill", kill)
-    assert _lock_loader.is_hidden(7)
+    assert lock_host.is_hidden(7)

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.rspm.ha.plugins.module_utils._database_restore import host
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._postgres import host as postgres_host
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
-from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import RestoreState
+from ansible_collections.rspm.ha.plugins.module_utils._restore_point import host_restore as host
+from ansible_collections.rspm.ha.plugins.module_utils._restore_point.rules import RestoreState
 from tests.unit.postgres_server import SECRET, needs_server
 from tests.unit.restore_points import MOVED, Server, bare, create, filled, node_files, store_of
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.rspm.ha.plugins.module_utils import _restore_point as point
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._restore_point import rules as point
 from tests.unit.postgres_server import needs_server
 from tests.unit.test_restore_point_server import Server, bare_server, create, node, server, store_of
 

@@ -14,28 +14,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.rspm.ha.plugins.module_utils._database import Database
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import CompletedCommand
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.client_tools import (
+    password_file,
+    quote_pattern,
+    restore_list,
+    tool_environment,
+    wipe_statement,
+)
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.options import Database
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.rules import SSLMODES, known_options, tool_options
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
-from ansible_collections.rspm.ha.plugins.module_utils._restore_point import (
+from ansible_collections.rspm.ha.plugins.module_utils._restore_point.host import Store
+from ansible_collections.rspm.ha.plugins.module_utils._restore_point.rules import (
     ABSENT,
     Metadata,
+    RestoreState,
     dumps_of,
     judge_files,
     judge_move,
     must_create,
     parse,
-    password_file,
-    quote_pattern,
     render,
-    restore_list,
-    tool_environment,
     tool_failed,
-    wipe_statement,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._restore_point_loader import Store
-from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import CompletedCommand
-from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import RestoreState
 
 A, B, C = "2025.12.0-14", "2026.04.0", "2026.08.0"
 POINT = Metadata(

@@ -19,11 +19,11 @@ from typing import Any
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.rspm.ha.plugins.module_utils import _restore_point as point
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._postgres import host as postgres_host
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
-from ansible_collections.rspm.ha.plugins.module_utils._restore_point_loader import Store
-from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import RestoreState
+from ansible_collections.rspm.ha.plugins.module_utils._restore_point import rules as point
+from ansible_collections.rspm.ha.plugins.module_utils._restore_point.host import Store
+from ansible_collections.rspm.ha.plugins.module_utils._restore_point.rules import RestoreState
 from ansible_collections.rspm.ha.plugins.modules import restore_point
 from tests.unit.postgres_server import ACCOUNT, SECRET, needs_server
 from tests.unit.restore_points import MOVED, Server, bare, create, filled, node_files, store_of

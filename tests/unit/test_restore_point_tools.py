@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.rspm.ha.plugins.module_utils import _database_copy_host_loader as host_loader
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
-from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import RestoreState
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._database_copy import host_tools
+from ansible_collections.rspm.ha.plugins.module_utils._restore_point.rules import RestoreState
 from tests.unit.postgres_server import BINARIES, needs_server
 from tests.unit.restore_points import MOVED, Server, bare, create, filled, node_files, store_of
 
@@ -58,7 +58,7 @@ def newer() -> Iterator[str]:
 def test_newer_tools_put_back_what_was_there(
     server: Server, node: Path, newer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(host_loader, "_TOOL_FOLDERS", (newer,))
+    monkeypatch.setattr(host_tools, "_TOOL_FOLDERS", (newer,))
     server.sql("SET ROLE pm; SELECT lo_from_bytea(0, 'a large object')", "main")
     store = store_of(server, node)
     before = {name: server.schema(name) for name in ("main", "usage")}
@@ -67,10 +67,10 @@ def test_newer_tools_put_back_what_was_there(
     server.sql(MOVED)
     # the tools of the server's version can't read what those have written
     with monkeypatch.context() as patch, pytest.raises(DomainError, match=f"of PostgreSQL {made.tools} on"):
-        patch.setattr(host_loader, "_TOOL_FOLDERS", (str(BINARIES[-1].parent),))
+        patch.setattr(host_tools, "_TOOL_FOLDERS", (str(BINARIES[-1].parent),))
         store.restore(made)
     assert store.read().state is RestoreState.COMPLETE
-    monkeypatch.setattr(host_loader, "_TOOL_FOLDERS", (str(BINARIES[-1].parent), newer))
+    monkeypatch.setattr(host_tools, "_TOOL_FOLDERS", (str(BINARIES[-1].parent), newer))
     store.restore(made)
     assert {name: server.schema(name) for name in before} == before
     assert create(store, "r2").tools == int(BINARIES[-1].parts[-3])
@@ -84,10 +84,10 @@ def test_older_tools_are_refused_before_anything_is_saved(
     for name in ("pg_dump", "pg_restore", "psql"):
         (folder / name).write_text(f"#!/bin/sh\necho '{name} (PostgreSQL) 9.6.24'\n")
         (folder / name).chmod(0o755)
-    monkeypatch.setattr(host_loader, "_TOOL_FOLDERS", (str(folder),))
+    monkeypatch.setattr(host_tools, "_TOOL_FOLDERS", (str(folder),))
     with pytest.raises(DomainError, match=r"found: 9 in ") as caught:
         create(store_of(server, node))
     assert caught.value.problem.check == "restore-point-tools" and "postgresql-client-" in str(caught.value)
-    monkeypatch.setattr(host_loader, "_TOOL_FOLDERS", ())
+    monkeypatch.setattr(host_tools, "_TOOL_FOLDERS", ())
     with pytest.raises(DomainError, match="there is no pg_dump, pg_restore and psql on"):
         store_of(server, node).require_tools()

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.rspm.ha.plugins.module_utils._lock import LockRecord, ProcessId, render
-from ansible_collections.rspm.ha.plugins.module_utils._lock_loader import this_kernel
+from ansible_collections.rspm.ha.plugins.module_utils._lock.host import this_kernel
+from ansible_collections.rspm.ha.plugins.module_utils._lock.rules import LockRecord, ProcessId, render
 from tests.unit.test_preflight_run import LOST, PLAYBOOKS, play
 
 NOW = "2026-11-28T04:00:00Z"

@@ -20,11 +20,11 @@ from typing import TypeVar
 
 import pytest
 
-from ansible_collections.rspm.ha.plugins.module_utils import _runner_loader
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
-from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import OUT_OF_TIME, CompletedCommand, Runner
-from ansible_collections.rspm.ha.plugins.module_utils._tree_rsync_loader import Command, Run, run_all
-from ansible_collections.rspm.ha.plugins.module_utils._tree_worker_loader import Worker
+from ansible_collections.rspm.ha.plugins.module_utils._core import host_command
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import OUT_OF_TIME, CompletedCommand, Runner
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.host_rsync import Command, Run, run_all
+from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.host_worker import Worker
 from ansible_collections.rspm.ha.plugins.modules import lb_member
 
 # As apt-get does before it asks dpkg: from another process group than the terminal's it would be stopped
@@ -66,7 +66,7 @@ def log() -> Log:
 @pytest.fixture
 def runner(log: Log) -> Runner:
     """Return the runner of a module."""
-    return _runner_loader.module_runner(log)
+    return host_command.module_runner(log)
 
 
 def on_a_terminal(work: Callable[[], str], seconds: float = 15) -> str:
@@ -179,7 +179,7 @@ def test_a_command_that_stopped_itself_is_ended(runner: Runner) -> None:
 
 
 def test_each_command_has_a_limit(runner: Runner) -> None:
-    assert runner.__kwdefaults__["timeout"] == _runner_loader.DEFAULT_LIMIT  # type: ignore[attr-defined]
+    assert runner.__kwdefaults__["timeout"] == host_command.DEFAULT_LIMIT  # type: ignore[attr-defined]
     # for coreutils 0 is no limit
     assert runner(["sleep", "30"], timeout=0).rc == OUT_OF_TIME
 
@@ -190,7 +190,7 @@ def test_the_limit_holds_where_the_module_is_gone(tmp_path: Path) -> None:
     if child == 0:
         log = Log()
         try:
-            _runner_loader.module_runner(log)(["sh", "-c", f"echo $$ > {kept}; exec sleep 30"], timeout=2)
+            host_command.module_runner(log)(["sh", "-c", f"echo $$ > {kept}; exec sleep 30"], timeout=2)
         finally:
             os._exit(0)
     while not kept.exists() or not kept.read_text(encoding="utf-8"):

@@ -15,16 +15,16 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.rspm.ha.plugins.module_utils import _account_loader as account_loader
-from ansible_collections.rspm.ha.plugins.module_utils import _server_apply_loader as apply_loader
-from ansible_collections.rspm.ha.plugins.module_utils import _server_config_loader as config_loader
-from ansible_collections.rspm.ha.plugins.module_utils import _service_loader as service_loader
-from ansible_collections.rspm.ha.plugins.module_utils._database import Database
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
-from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import CompletedCommand
-from ansible_collections.rspm.ha.plugins.module_utils._server_apply_loader import Apply
-from ansible_collections.rspm.ha.plugins.module_utils._server_config import ClusterSettings
-from ansible_collections.rspm.ha.plugins.module_utils._server_unit import judge_read
+from ansible_collections.rspm.ha.plugins.module_utils._config import host as config_host
+from ansible_collections.rspm.ha.plugins.module_utils._config.rules import ClusterSettings
+from ansible_collections.rspm.ha.plugins.module_utils._config.unit import judge_read
+from ansible_collections.rspm.ha.plugins.module_utils._core import host_user
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import CompletedCommand
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.options import Database
+from ansible_collections.rspm.ha.plugins.module_utils._service import host as service_host
+from ansible_collections.rspm.ha.plugins.module_utils._service import host_apply
+from ansible_collections.rspm.ha.plugins.module_utils._service.host_apply import Apply
 
 CANARY = "can;ary-password"
 
@@ -69,7 +69,7 @@ class Host:
         if argv[0] == "test":
             return CompletedCommand(0 if os.path.isdir(argv[2]) else 1, "", "")
         if argv[0] == "runuser":
-            assert argv[4:6] == [config_loader.CLI, "check-config"]
+            assert argv[4:6] == [config_host.CLI, "check-config"]
             self.checked.append(Path(argv[-1]).read_text())
             return self.check
         if argv[0] == "sha256sum":
@@ -88,19 +88,19 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
         "STARTED_WITH_PATH": f"{tmp_path}/run/started-with",
     }
     for name, path in paths.items():
-        for module in (apply_loader, service_loader):
+        for module in (host_apply, service_host):
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, path)
     me = (os.getuid(), os.getgid())
-    monkeypatch.setattr(apply_loader, "account_ids", lambda _name: me)
-    monkeypatch.setattr(apply_loader, "has_cli", lambda: True)
-    monkeypatch.setattr(config_loader, "_user", lambda _uid: "rstudio-pm")
-    monkeypatch.setattr(config_loader, "_group", lambda _gid: "rstudio-pm")
-    monkeypatch.setattr(apply_loader.WantedFile, "rights", lambda self: f"rstudio-pm:rstudio-pm {self.mode:04o}")
-    monkeypatch.setattr(config_loader.tempfile, "mkdtemp", lambda **_: _made(tmp_path / "candidate"))
-    monkeypatch.setattr(config_loader, "as_account", lambda argv: argv)
-    monkeypatch.setattr(service_loader, "as_account", lambda argv: argv)
-    monkeypatch.setattr(config_loader, "account_ids", lambda _name: me)
+    monkeypatch.setattr(host_apply, "account_ids", lambda _name: me)
+    monkeypatch.setattr(host_apply, "has_cli", lambda: True)
+    monkeypatch.setattr(config_host, "_user", lambda _uid: "rstudio-pm")
+    monkeypatch.setattr(config_host, "_group", lambda _gid: "rstudio-pm")
+    monkeypatch.setattr(host_apply.WantedFile, "rights", lambda self: f"rstudio-pm:rstudio-pm {self.mode:04o}")
+    monkeypatch.setattr(config_host.tempfile, "mkdtemp", lambda **_: _made(tmp_path / "candidate"))
+    monkeypatch.setattr(config_host, "as_account", lambda argv: argv)
+    monkeypatch.setattr(service_host, "as_account", lambda argv: argv)
+    monkeypatch.setattr(config_host, "account_ids", lambda _name: me)
     return Host()
 
 
@@ -270,22 +270,22 @@ def test_stale_unit_files_are_read_again(host: Host, tmp_path: Path) -> None:
 
 def test_secrets_of_a_configuration_that_is_no_gcfg(tmp_path: Path) -> None:
     wrong = cluster(tmp_path, {"Manifest": {"Password": "canary", "Bad key": ["x", {"y": "z"}]}})
-    assert {"canary", "x", "z", CANARY} <= apply_loader.known_to_be_secret(wrong)
+    assert {"canary", "x", "z", CANARY} <= host_apply.known_to_be_secret(wrong)
 
 
 def test_shared_files_are_read_as_the_account_that_owns_them(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file server with root_squash shows them to nobody else, and an unseen key would be an absent one."""
     monkeypatch.undo()
-    monkeypatch.setattr(account_loader.pwd, "getpwnam", lambda _name: None)
-    assert account_loader.as_account(["cat", "/x"]) == ["runuser", "-u", "rstudio-pm", "--", "cat", "/x"]
+    monkeypatch.setattr(host_user.pwd, "getpwnam", lambda _name: None)
+    assert host_user.as_account(["cat", "/x"]) == ["runuser", "-u", "rstudio-pm", "--", "cat", "/x"]
     asked: list[list[str]] = []
 
     def runner(argv: list[str], **_given: Any) -> CompletedCommand:
         asked.append(argv)
         return CompletedCommand(0, "k", "")
 
-    monkeypatch.setattr(config_loader, "account_ids", lambda _name: (1, 1))
-    assert config_loader.load_shared(runner, "/data/rstudio-pm.key") == "k"
+    monkeypatch.setattr(config_host, "account_ids", lambda _name: (1, 1))
+    assert config_host.load_shared(runner, "/data/rstudio-pm.key") == "k"
     assert asked[0][0] == "runuser"
 
 

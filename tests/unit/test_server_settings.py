@@ -16,10 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.rspm.ha.plugins.module_utils._database import Database
-from ansible_collections.rspm.ha.plugins.module_utils._gcfg import last, parse, render
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
-from ansible_collections.rspm.ha.plugins.module_utils._server_config import (
+from ansible_collections.rspm.ha.plugins.module_utils._config.gcfg import last, parse, render
+from ansible_collections.rspm.ha.plugins.module_utils._config.rules import (
     KEY_PATH,
     ClusterSettings,
     judge_settings,
@@ -27,7 +25,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._server_config import (
     postgres_url,
     wanted_settings,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._server_unit import (
+from ansible_collections.rspm.ha.plugins.module_utils._config.unit import (
     changed_since_start,
     config_hash,
     dropin,
@@ -37,6 +35,8 @@ from ansible_collections.rspm.ha.plugins.module_utils._server_unit import (
     mount_unit,
     parse_sums,
 )
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.options import Database
 
 DATABASE = Database("db1", 5432, "rstudio_pm", "rstudio_pm_usage", "rstudio_pm", "can;ary", "require")
 

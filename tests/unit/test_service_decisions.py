@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.rspm.ha.plugins.module_utils._gcfg import parse
-from ansible_collections.rspm.ha.plugins.module_utils._package import PackageState
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
-from ansible_collections.rspm.ha.plugins.module_utils._service import (
+from ansible_collections.rspm.ha.plugins.module_utils._config.gcfg import parse
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._package.rules import PackageState
+from ansible_collections.rspm.ha.plugins.module_utils._service.rules import (
     BLOCK_PATH,
     ApiState,
     ConfigState,

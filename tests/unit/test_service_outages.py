@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.rspm.ha.plugins.module_utils import _probe as probe
-from ansible_collections.rspm.ha.plugins.module_utils._probe import Measurement, Outage, Sample
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._probe import rules as probe
+from ansible_collections.rspm.ha.plugins.module_utils._probe.rules import Measurement, Outage, Sample
 
 # milliseconds, so that sums are exact enough to compare
 STEP = st.tuples(st.integers(0, 5000), st.integers(1, 6000), st.sampled_from(["", "", "503", "ConnectionRefusedError"]))

@@ -22,8 +22,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.rspm.ha.plugins.module_utils import _probe_loader as loader
-from ansible_collections.rspm.ha.plugins.module_utils._probe import parse_target
+from ansible_collections.rspm.ha.plugins.module_utils._probe import host
+from ansible_collections.rspm.ha.plugins.module_utils._probe.rules import parse_target
 
 RUN = """
 import json, sys
@@ -194,7 +194,7 @@ def test_an_answer_that_is_not_whole_is_none(service: Service, mode: str, said: 
                 self, name, "20" if name == "Content-Length" else value
             )
         )
-    client = loader.Client(parse_target(service.url), 0.5, [200], True)
+    client = host.Client(parse_target(service.url), 0.5, [200], True)
     begun = time.monotonic()
     assert client.ask(None) == said
     assert time.monotonic() - begun < 2
@@ -268,7 +268,7 @@ def test_certificates_are_checked_unless_told_otherwise(tmp_path: Path) -> None:
     service = Service(context)
     try:
         for checked, said in ((True, "SSLCertVerificationError"), (False, "")):
-            client = loader.Client(parse_target(f"https://127.0.0.1:{service.port}/"), 5, [200], checked)
+            client = host.Client(parse_target(f"https://127.0.0.1:{service.port}/"), 5, [200], checked)
             assert client.ask(client.context()) == said
     finally:
         service.close()

@@ -21,10 +21,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "standin"))
 import standin_builder
 from standin_harness import NEW, OLD, Node, Postgres, python_with_psycopg2, until
 
-from ansible_collections.rspm.ha.plugins.module_utils import _service_loader as service_loader
-from ansible_collections.rspm.ha.plugins.module_utils._process import is_server
-from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import CompletedCommand
-from ansible_collections.rspm.ha.plugins.module_utils._service import ApiState, ProbeTarget, unmet
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import CompletedCommand
+from ansible_collections.rspm.ha.plugins.module_utils._core.process import is_server
+from ansible_collections.rspm.ha.plugins.module_utils._service import host
+from ansible_collections.rspm.ha.plugins.module_utils._service.rules import ApiState, ProbeTarget, unmet
 from tests.standin.standin_plants import PLANTS
 
 
@@ -41,7 +41,7 @@ def fixture_node(tmp_path: Path) -> Iterator[Node]:
 
 def asked(node: Node) -> ApiState:
     """Return what the collection sees of a node."""
-    return service_loader.load_api(ProbeTarget("http", "127.0.0.1", node.port, "127.0.0.1"))
+    return host.load_api(ProbeTarget("http", "127.0.0.1", node.port, "127.0.0.1"))
 
 
 def test_a_ping_before_the_schema_is_moved_is_no_health(node: Node) -> None:
@@ -58,13 +58,13 @@ def test_a_ping_before_the_schema_is_moved_is_no_health(node: Node) -> None:
 def test_the_collection_waits_for_the_schema_behind_a_ping(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     node.install(NEW, "pings-early")
     target = ProbeTarget("http", "127.0.0.1", node.port, "127.0.0.1")
-    monkeypatch.setattr(service_loader, "probe_target", lambda _document: target)
+    monkeypatch.setattr(host, "probe_target", lambda _document: target)
 
     def runner(*_argv: object, **_more: object) -> CompletedCommand:
         return CompletedCommand(0, "LoadState=loaded\nActiveState=active\nMainPID=1\n", "")
 
     node.launch(MIGRATION_SECONDS="2")
-    found, waited = service_loader.wait_for_health(runner, "node1", NEW, allow_unlicensed=False, timeout=20)
+    found, waited = host.wait_for_health(runner, "node1", NEW, allow_unlicensed=False, timeout=20)
     assert found.version == NEW and waited > 1 and "migrated from 41" in node.log
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.rspm.ha.plugins.module_utils._cluster import judge_cluster
-from ansible_collections.rspm.ha.plugins.module_utils._status import summarise, table
+from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.compare import judge_cluster
+from ansible_collections.rspm.ha.plugins.plugin_utils._status.rules import summarise, table
 
 NODE: dict[str, Any] = {
     "package": {"version": "2026.08.0", "held": True, "status": "installed"},

@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.rspm.ha.plugins.module_utils import _service_loader as service_loader
-from ansible_collections.rspm.ha.plugins.module_utils import _stop_loader as stop_loader
-from ansible_collections.rspm.ha.plugins.module_utils._gcfg import parse
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_sessions import Session, sessions_of, terminate_query
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
-from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import CompletedCommand
-from ansible_collections.rspm.ha.plugins.module_utils._service import UnitState, block_text, parse_unit
-from ansible_collections.rspm.ha.plugins.module_utils._stop import (
+from ansible_collections.rspm.ha.plugins.module_utils._config.gcfg import parse
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import CompletedCommand
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, Problem
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.sessions import Session, sessions_of, terminate_query
+from ansible_collections.rspm.ha.plugins.module_utils._service import host as service_host
+from ansible_collections.rspm.ha.plugins.module_utils._service import host_stop
+from ansible_collections.rspm.ha.plugins.module_utils._service.rules import UnitState, block_text, parse_unit
+from ansible_collections.rspm.ha.plugins.module_utils._service.stop_rules import (
     Listener,
     Remains,
     StopPlan,
@@ -145,11 +145,11 @@ class Node:
 @pytest.fixture
 def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
     node = Node(tmp_path)
-    monkeypatch.setattr(service_loader, "BLOCK_PATH", str(node.block))
-    monkeypatch.setattr(service_loader, "DROPIN_FOLDER", str(node.block.parent))
-    monkeypatch.setattr(stop_loader, "load_document", dict)
-    monkeypatch.setattr(stop_loader, "load_processes", node.processes)
-    monkeypatch.setattr(stop_loader, "_LINGER_SECONDS", 0.2)
+    monkeypatch.setattr(service_host, "BLOCK_PATH", str(node.block))
+    monkeypatch.setattr(service_host, "DROPIN_FOLDER", str(node.block.parent))
+    monkeypatch.setattr(host_stop, "load_document", dict)
+    monkeypatch.setattr(host_stop, "load_processes", node.processes)
+    monkeypatch.setattr(host_stop, "_LINGER_SECONDS", 0.2)
     monkeypatch.setattr(node_stop, "module_runner", lambda _module: node)
     return node
 

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.rspm.ha.plugins.module_utils import _session_watch_loader
-from ansible_collections.rspm.ha.plugins.module_utils._node_sessions.host import local_end
-from ansible_collections.rspm.ha.plugins.module_utils._node_sessions.rules import End
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._postgres import host_sessions
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import Connection, connect
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.host_node_sessions import local_end
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.host_sessions import SessionWatch, open_watch
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.node_sessions import End
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.rules import ConnectFailed, Credentials, ServerRefused
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
-from ansible_collections.rspm.ha.plugins.module_utils._session_watch_loader import SessionWatch, open_watch
 from tests.unit.test_postgres_server import BINARIES, PASSWORD, Server, server
 
 __all__ = ["server"]
@@ -62,7 +62,7 @@ def test_nobody_is_left(server: Server) -> None:
 def test_what_a_dead_process_left_is_ended(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     stale = session(server)
     # as after a power cut: the server still has the session, and no process of the node
-    monkeypatch.setattr(_session_watch_loader, "load_open_ports", dict)
+    monkeypatch.setattr(host_sessions, "load_open_ports", dict)
     with closing(watch_of(server)) as watch:
         assert watch.prove_own_gone() == 1
         assert watch.wait(0) == ()

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the loader does to folders and mounts: on a folder of this machine, as the user who runs the tests."""
+"""What the host does to folders and mounts: on a folder of this machine, as the user who runs the tests."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.rspm.ha.plugins.module_utils import _storage_loader as loader
-from ansible_collections.rspm.ha.plugins.module_utils._mount import MountEntry, nfs_options
-from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import CompletedCommand
-from ansible_collections.rspm.ha.plugins.module_utils._storage import Place, StorageRequest
-from ansible_collections.rspm.ha.plugins.module_utils._storage_holders.host import list_holders
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import CompletedCommand
+from ansible_collections.rspm.ha.plugins.module_utils._storage import host
+from ansible_collections.rspm.ha.plugins.module_utils._storage.host_holders import list_holders
+from ansible_collections.rspm.ha.plugins.module_utils._storage.mount import MountEntry, nfs_options
+from ansible_collections.rspm.ha.plugins.module_utils._storage.rules import Place, StorageRequest
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def data(request: StorageRequest) -> Place:
 
 
 def test_the_account_tries_everything_and_leaves_nothing(local: StorageRequest) -> None:
-    result = loader.try_access(local, data(local), local.path, device_of(local.path), 10)
+    result = host.try_access(local, data(local), local.path, device_of(local.path), 10)
     assert (result.step, result.error, result.uid, result.folder_mode) == ("done", "", os.getuid(), -1)
     assert os.listdir(local.path) == []
 
@@ -57,9 +57,7 @@ def test_the_account_tries_everything_and_leaves_nothing(local: StorageRequest) 
 def test_two_who_look_at_once_are_not_in_each_others_way(local: StorageRequest) -> None:
     device = device_of(local.path)
     with ThreadPoolExecutor(8) as pool:
-        results = list(
-            pool.map(lambda _number: loader.try_access(local, data(local), local.path, device, 30), range(80))
-        )
+        results = list(pool.map(lambda _number: host.try_access(local, data(local), local.path, device, 30), range(80)))
     assert {(result.step, result.error) for result in results} == {("done", "")}
     assert os.listdir(local.path) == []
 
@@ -69,25 +67,25 @@ def test_what_a_killed_probe_left_is_cleared_away(local: StorageRequest) -> None
     left = Path(local.path) / f".rspm-probe-{socket.gethostname()}-{2**22 + 1}"
     left.mkdir()
     (left / "new").write_text("rspm")
-    assert loader.try_access(local, data(local), local.path, device_of(local.path), 10).step == "done"
+    assert host.try_access(local, data(local), local.path, device_of(local.path), 10).step == "done"
     assert os.listdir(local.path) == []
 
 
 def test_the_data_directory_is_made_with_its_mode_and_found_again(local: StorageRequest) -> None:
     device = device_of(local.path)
-    assert loader.make_place(local, data(local), mounted(local), 10).step == "done"
+    assert host.make_place(local, data(local), mounted(local), 10).step == "done"
     assert stat.S_IMODE(os.stat(local.data_dir).st_mode) == 0o701
-    result = loader.try_access(local, data(local), local.path, device, 10)
+    result = host.try_access(local, data(local), local.path, device, 10)
     assert (result.where, result.folder_mode, result.folder_uid) == (local.data_dir, 0o701, os.getuid())
     os.chmod(local.data_dir, 0o755)
-    assert loader.make_place(local, data(local), mounted(local), 10).folder_mode == 0o701
+    assert host.make_place(local, data(local), mounted(local), 10).folder_mode == 0o701
 
 
 def test_nothing_is_made_on_another_file_system_than_the_mount(local: StorageRequest) -> None:
     elsewhere = replace(mounted(local), device="0:9999")
     for result in (
-        loader.try_access(local, data(local), local.path, "0:9999", 10),
-        loader.make_place(local, data(local), elsewhere, 10),
+        host.try_access(local, data(local), local.path, "0:9999", 10),
+        host.make_place(local, data(local), elsewhere, 10),
     ):
         assert (result.step, result.error) == ("device", "EXDEV")
     assert os.listdir(local.path) == []
@@ -95,19 +93,19 @@ def test_nothing_is_made_on_another_file_system_than_the_mount(local: StorageReq
 
 def test_without_write_nothing_is_written(local: StorageRequest) -> None:
     before = os.stat(local.path).st_mtime_ns
-    assert loader.try_access(local, data(local), local.path, device_of(local.path), 10, write=False).step == "done"
+    assert host.try_access(local, data(local), local.path, device_of(local.path), 10, write=False).step == "done"
     assert os.stat(local.path).st_mtime_ns == before
 
 
 def test_a_storage_that_does_not_answer_is_given_up(local: StorageRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loader._Steps, "open_folder", lambda *_args, **_options: time.sleep(60))
-    assert loader.try_access(local, data(local), local.path, "0:1", 0.2).step == "wait"
+    monkeypatch.setattr(host._Steps, "open_folder", lambda *_args, **_options: time.sleep(60))
+    assert host.try_access(local, data(local), local.path, "0:1", 0.2).step == "wait"
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
 def test_the_account_is_the_service_and_not_root(local: StorageRequest) -> None:
     stranger = StorageRequest("existing", local.path, local.data_dir, "", (), 54321, 54321)
-    result = loader.try_access(stranger, data(local), local.path, device_of(local.path), 10)
+    result = host.try_access(stranger, data(local), local.path, device_of(local.path), 10)
     assert result.error == "EACCES"
 
 
@@ -134,14 +132,14 @@ def reachable() -> Iterator[Path]:
 def test_root_makes_what_the_account_may_not(reachable: Path, mode: int) -> None:
     request = below(reachable, mode)
     entry = mounted(request, str(reachable))
-    tried = loader.try_places(request, entry, 10)
+    tried = host.try_places(request, entry, 10)
     assert [place.relative for place, _result in tried] == ["team/rspm/data", "team/rspm/.rspm-ha"]
     assert {(result.is_left_to_root, result.root_may) for _place, result in tried} == {(True, True)}
     assert os.listdir(reachable) == []
     for place, _result in tried:
-        made = loader.make_place(request, place, entry, 10)
+        made = host.make_place(request, place, entry, 10)
         assert (made.step, made.folder_uid, made.folder_gid, made.folder_mode) == ("done", STRANGER, STRANGER, 0o701)
-    assert {result.step for _place, result in loader.try_places(request, entry, 10)} == {"done"}
+    assert {result.step for _place, result in host.try_places(request, entry, 10)} == {"done"}
     assert os.stat(request.path).st_uid == STRANGER
 
 
@@ -153,9 +151,9 @@ def test_a_root_that_is_squashed_makes_nothing(reachable: Path, monkeypatch: pyt
     monkeypatch.setattr(os, "fchown", refuse)
     request = below(reachable, 0o755)
     entry = mounted(request, str(reachable))
-    for place, result in loader.try_places(request, entry, 10):
+    for place, result in host.try_places(request, entry, 10):
         assert (result.is_left_to_root, result.root_may) == (True, False)
-        assert loader.make_place(request, place, entry, 10).error == "EPERM"
+        assert host.make_place(request, place, entry, 10).error == "EPERM"
     assert os.listdir(reachable) == []
 
 
@@ -166,7 +164,7 @@ def test_root_follows_no_link(reachable: Path) -> None:
     (reachable / "team").symlink_to(reachable.parent / "elsewhere")
     entry = mounted(request, str(reachable))
     for place in request.places(str(reachable)):
-        assert loader.make_place(request, place, entry, 10).step != "done"
+        assert host.make_place(request, place, entry, 10).step != "done"
     assert os.listdir(reachable.parent / "elsewhere") == []
 
 
@@ -175,8 +173,8 @@ def test_parents_are_passable_whatever_the_umask_is(tmp_path: Path) -> None:
     request = StorageRequest("local", str(path), f"{path}/data", "", (), os.getuid(), os.getgid())
     old = os.umask(0o077)
     try:
-        loader.make_local(request)
-        loader.mount_from_fstab(
+        host.make_local(request)
+        host.mount_from_fstab(
             lambda *_arguments, **_more: CompletedCommand(0, "", ""), replace(request, path=f"{tmp_path}/c/d"), 5
         )
     finally:
@@ -220,8 +218,8 @@ def test_the_trial_leaves_nothing_whatever_happens(monkeypatch: pytest.MonkeyPat
     request = StorageRequest("nfs", "/mnt/x", "/mnt/x/data", "nfs:/srv/rstudio-pm", options, 940, 940)
     monkeypatch.setattr(tempfile, "mkdtemp", make)
 
-    monkeypatch.setattr(loader, "read_mounts", lambda: [MountEntry("0:1", "/", str(folder), (), "nfs4", "s", ())])
-    with pytest.raises(RuntimeError), loader.trial_mount(run, request, 5):
+    monkeypatch.setattr(host, "read_mounts", lambda: [MountEntry("0:1", "/", str(folder), (), "nfs4", "s", ())])
+    with pytest.raises(RuntimeError), host.trial_mount(run, request, 5):
         raise RuntimeError
     assert not folder.exists()
     told = "rw,hard,vers=4.2,lookupcache=pos,retry=0"
@@ -235,9 +233,9 @@ def test_systemd_is_asked_whether_it_knows_fstab() -> None:
 
         return run
 
-    assert not loader.unit_is_outdated(run_with("SourcePath=/etc/fstab\nNeedDaemonReload=no\n"), "/mnt/rstudio-pm")
-    assert loader.unit_is_outdated(run_with("SourcePath=/etc/fstab\nNeedDaemonReload=yes\n"), "/mnt/rstudio-pm")
-    assert loader.unit_is_outdated(run_with("SourcePath=\nNeedDaemonReload=no\n"), "/mnt/rstudio-pm")
+    assert not host.unit_is_outdated(run_with("SourcePath=/etc/fstab\nNeedDaemonReload=no\n"), "/mnt/rstudio-pm")
+    assert host.unit_is_outdated(run_with("SourcePath=/etc/fstab\nNeedDaemonReload=yes\n"), "/mnt/rstudio-pm")
+    assert host.unit_is_outdated(run_with("SourcePath=\nNeedDaemonReload=no\n"), "/mnt/rstudio-pm")
 
 
 @pytest.mark.parametrize(("times", "step"), [(1, "done"), (2, "enter")])
@@ -255,4 +253,4 @@ def test_a_folder_that_the_server_made_anew_is_looked_up_again(
         return real(path, **options)
 
     monkeypatch.setattr(os, "stat", stale)
-    assert loader.try_access(local, data(local), local.path, device_of(local.path), 10).step == step
+    assert host.try_access(local, data(local), local.path, device_of(local.path), 10).step == step

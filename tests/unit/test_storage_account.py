@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
-from ansible_collections.rspm.ha.plugins.module_utils._storage_account import (
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._storage.account import (
     AccountRequest,
     AccountState,
     judge_account,
     plan_account,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._storage_account_loader import read_account
+from ansible_collections.rspm.ha.plugins.module_utils._storage.host_account import read_account
 
 WANTED = AccountRequest("rstudio-pm", 940, 941, "/var/lib/rstudio-pm", "/usr/sbin/nologin")
 NOTHING = AccountState(-1, -1, -1, "", "", False)

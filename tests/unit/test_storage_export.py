@@ -16,10 +16,10 @@ from ansible.module_utils.testing import patch_module_args
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.rspm.ha.plugins.module_utils import _storage_export_loader as loader
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
-from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import CompletedCommand
-from ansible_collections.rspm.ha.plugins.module_utils._storage_export import (
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import CompletedCommand
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._storage import host_export
+from ansible_collections.rspm.ha.plugins.module_utils._storage.export import (
     EXPORT_OPTIONS,
     Export,
     export_commands,
@@ -189,10 +189,10 @@ class Server:
         self.own, self.export = folder / "exports.d/rspm.exports", folder / "srv/rspm"
         self.etab: dict[tuple[str, str], str] = {}
         (folder / "exports").write_text("/srv/theirs 10.9.9.9(ro)\n")
-        patch.setattr(loader, "read_exports", lambda: [Export(*key, LIVE) for key in self.etab])
+        patch.setattr(host_export, "read_exports", lambda: [Export(*key, LIVE) for key in self.etab])
         patterns = (str(folder / "exports"), str(folder / "exports.d/*.exports"))
-        patch.setattr(loader.read_exporting, "__defaults__", (patterns,))
-        patch.setattr(loader, "wait_for_port", lambda *_arguments: True)
+        patch.setattr(host_export.read_exporting, "__defaults__", (patterns,))
+        patch.setattr(host_export, "wait_for_port", lambda *_arguments: True)
         patch.setattr(nfs_export, "module_runner", lambda _module: self.run)
 
     def run(self, argv: list[str], **_more: Any) -> CompletedCommand:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.rspm.ha.plugins.module_utils._storage_fstab.rules import with_mount, without_mount
+from ansible_collections.rspm.ha.plugins.module_utils._storage.fstab import with_mount, without_mount
 
 OTHERS = "# fstab\nUUID=1 / ext4 errors=remount-ro 0 1\n\n\tnfs:/b\t/mnt/b\tnfs\tro 0 0\n#nfs:/a /mnt/a nfs rw\n"
 OURS = "nfs:/a /mnt/a nfs rw,hard 0 0\n"

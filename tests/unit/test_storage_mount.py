@@ -14,20 +14,20 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.rspm.ha.plugins.module_utils import _storage_loader as loader
-from ansible_collections.rspm.ha.plugins.module_utils._mount import MountEntry, parse_mountinfo
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
-from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import OUT_OF_TIME, CompletedCommand
-from ansible_collections.rspm.ha.plugins.module_utils._storage import (
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import OUT_OF_TIME, CompletedCommand
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._storage import host as storage_host
+from ansible_collections.rspm.ha.plugins.module_utils._storage.access import AccessResult
+from ansible_collections.rspm.ha.plugins.module_utils._storage.fstab import detached_text, with_mount
+from ansible_collections.rspm.ha.plugins.module_utils._storage.host_fstab import take_away
+from ansible_collections.rspm.ha.plugins.module_utils._storage.mount import MountEntry, parse_mountinfo
+from ansible_collections.rspm.ha.plugins.module_utils._storage.rules import (
     Holder,
     Place,
     ServerProbe,
     StorageRequest,
     storage_request,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._storage_access import AccessResult
-from ansible_collections.rspm.ha.plugins.module_utils._storage_fstab.host import take_away
-from ansible_collections.rspm.ha.plugins.module_utils._storage_fstab.rules import detached_text, with_mount
 from ansible_collections.rspm.ha.plugins.modules import storage_mount
 from ansible_collections.rspm.ha.plugins.modules.storage_mount import Storage
 
@@ -61,7 +61,7 @@ NO_MOUNT = table()[:1]
 
 
 class Recorder:
-    """Stands for the loader: answers from what a test sets, and writes down what is done to the host."""
+    """Stands for the storage_host: answers from what a test sets, and writes down what is done to the host."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, entries: list[MountEntry]) -> None:
         self.entries, self.done = entries, list[str]()
@@ -73,22 +73,22 @@ class Recorder:
         self.access = AccessResult("done", "", "/m", 940, 940, 940, 940, 0o701)
         self.own = AccessResult("done", "", "/m/.rspm-ha", 940, 940, 940, 940, 0o750)
         self.mount_gives = self.trial_gives = table()
-        monkeypatch.setattr(loader, "read_mounts", lambda *_args: self.entries)
+        monkeypatch.setattr(storage_host, "read_mounts", lambda *_args: self.entries)
         monkeypatch.setattr(storage_mount, "list_holders", lambda *_args: self.holders)
-        monkeypatch.setattr(loader, "list_names", lambda *_args: self.names)
-        monkeypatch.setattr(loader, "probe_nfs_server", lambda *_args: self.probes)
+        monkeypatch.setattr(storage_host, "list_names", lambda *_args: self.names)
+        monkeypatch.setattr(storage_host, "probe_nfs_server", lambda *_args: self.probes)
         self.fstab = with_mount("", asked().source, asked().path, asked().options)
-        monkeypatch.setattr(loader, "read_fstab", lambda: self.fstab)
-        monkeypatch.setattr(loader, "write_fstab", self.write_fstab)
-        monkeypatch.setattr(loader, "reload_units", lambda _run: self.done.append("reload"))
+        monkeypatch.setattr(storage_host, "read_fstab", lambda: self.fstab)
+        monkeypatch.setattr(storage_host, "write_fstab", self.write_fstab)
+        monkeypatch.setattr(storage_host, "reload_units", lambda _run: self.done.append("reload"))
         self.delegations = False
-        monkeypatch.setattr(loader, "read_delegations", lambda: self.delegations)
-        monkeypatch.setattr(loader, "try_places", self.try_places)
-        monkeypatch.setattr(loader, "make_place", self.make_place)
-        monkeypatch.setattr(loader, "trial_mount", self.trial_mount)
-        monkeypatch.setattr(loader, "mount_from_fstab", self.mount)
-        monkeypatch.setattr(loader, "unmount", self.unmount)
-        monkeypatch.setattr(loader, "unit_is_outdated", lambda *_args: False)
+        monkeypatch.setattr(storage_host, "read_delegations", lambda: self.delegations)
+        monkeypatch.setattr(storage_host, "try_places", self.try_places)
+        monkeypatch.setattr(storage_host, "make_place", self.make_place)
+        monkeypatch.setattr(storage_host, "trial_mount", self.trial_mount)
+        monkeypatch.setattr(storage_host, "mount_from_fstab", self.mount)
+        monkeypatch.setattr(storage_host, "unmount", self.unmount)
+        monkeypatch.setattr(storage_host, "unit_is_outdated", lambda *_args: False)
 
     def try_places(
         self, request: StorageRequest, entry: MountEntry, _timeout: float, write: bool = True, root: str = ""

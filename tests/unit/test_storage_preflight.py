@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.rspm.ha.plugins.module_utils import _storage_loader as loader
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import CompletedCommand
 from ansible_collections.rspm.ha.plugins.module_utils._host_check import host_node
-from ansible_collections.rspm.ha.plugins.module_utils._mount import MountEntry, parse_mountinfo
-from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import CompletedCommand
-from ansible_collections.rspm.ha.plugins.module_utils._storage import Holder, Place, ServerProbe, StorageRequest
-from ansible_collections.rspm.ha.plugins.module_utils._storage_access import AccessResult
+from ansible_collections.rspm.ha.plugins.module_utils._storage import host
+from ansible_collections.rspm.ha.plugins.module_utils._storage.access import AccessResult
+from ansible_collections.rspm.ha.plugins.module_utils._storage.mount import MountEntry, parse_mountinfo
+from ansible_collections.rspm.ha.plugins.module_utils._storage.rules import Holder, Place, ServerProbe, StorageRequest
 
 ROOT = "20 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
 LIVE = "rw,vers=4.2,hard,lookupcache=pos"
@@ -34,12 +34,12 @@ class World:
         self.holders: list[Holder] = []
         self.client = True
         self.trials = 0
-        patch.setattr(loader, "read_mounts", lambda *_arguments: parse_mountinfo(self.mounts))
-        patch.setattr(loader, "list_names", lambda _path: self.names)
-        patch.setattr(loader, "probe_nfs_server", lambda *_arguments: self.probes)
-        patch.setattr(loader, "read_delegations", lambda: False)
-        patch.setattr(loader, "try_places", self.try_places)
-        patch.setattr(loader, "trial_mount", self.trial_mount)
+        patch.setattr(host, "read_mounts", lambda *_arguments: parse_mountinfo(self.mounts))
+        patch.setattr(host, "list_names", lambda _path: self.names)
+        patch.setattr(host, "probe_nfs_server", lambda *_arguments: self.probes)
+        patch.setattr(host, "read_delegations", lambda: False)
+        patch.setattr(host, "try_places", self.try_places)
+        patch.setattr(host, "trial_mount", self.trial_mount)
         patch.setattr(host_node, "list_holders", lambda *_arguments: self.holders)
         patch.setattr(host_node.os.path, "exists", lambda _path: self.client)
 

@@ -13,10 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.rspm.ha.plugins.module_utils import _storage_loader as loader
-from ansible_collections.rspm.ha.plugins.module_utils._mount import MountEntry, kernel_options, parse_mountinfo
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
-from ansible_collections.rspm.ha.plugins.module_utils._storage import (
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._storage import host
+from ansible_collections.rspm.ha.plugins.module_utils._storage.access import AccessResult, judge_access
+from ansible_collections.rspm.ha.plugins.module_utils._storage.mount import MountEntry, kernel_options, parse_mountinfo
+from ansible_collections.rspm.ha.plugins.module_utils._storage.rules import (
     ServerProbe,
     StorageRequest,
     decide_mount,
@@ -26,7 +27,6 @@ from ansible_collections.rspm.ha.plugins.module_utils._storage import (
     judge_server,
     storage_request,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._storage_access import AccessResult, judge_access
 
 ASKED: dict[str, Any] = {
     "kind": "nfs",
@@ -215,8 +215,8 @@ def test_the_ports_depend_on_the_version(monkeypatch: pytest.MonkeyPatch) -> Non
         raise ConnectionRefusedError(111, "Connection refused")
 
     monkeypatch.setattr(socket, "create_connection", refuse)
-    assert loader.probe_nfs_server("h", "4.2", 1) == [ServerProbe("h", 2049, "Connection refused")]
-    assert [probe.port for probe in loader.probe_nfs_server("h", "3", 1)] == [2049, 111]
+    assert host.probe_nfs_server("h", "4.2", 1) == [ServerProbe("h", 2049, "Connection refused")]
+    assert [probe.port for probe in host.probe_nfs_server("h", "3", 1)] == [2049, 111]
 
 
 @given(st.lists(st.sampled_from(["rw", "vers=4.2", "_netdev", "x-systemd.automount", "retry=1", "actimeo=5"])))

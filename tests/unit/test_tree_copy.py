@@ -15,16 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.rspm.ha.plugins.module_utils import (
-    _tree,
-    _tree_copy_loader,
-    _tree_lanes,
-    _tree_plan,
-    _tree_worker_loader,
-)
 from ansible_collections.rspm.ha.plugins.module_utils._account_files.host import find_account
-from ansible_collections.rspm.ha.plugins.module_utils._tree_copy_loader import TreeCopy
-from ansible_collections.rspm.ha.plugins.module_utils._tree_rsync_loader import Command
+from ansible_collections.rspm.ha.plugins.module_utils._tree_copy import compare as tree_copy_compare
+from ansible_collections.rspm.ha.plugins.module_utils._tree_copy import host, host_worker, plan
+from ansible_collections.rspm.ha.plugins.module_utils._tree_copy import shares as tree_copy_shares
+from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.host import TreeCopy
+from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.host_rsync import Command
 from tests.unit.tree_copies import (
     as_root,
     assert_equal,
@@ -64,7 +60,7 @@ def test_what_a_warm_pass_proved_is_not_read_again(place: Path) -> None:
 
 
 def test_an_rsync_that_does_not_say_what_it_read(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_tree_plan, "gives_digests", lambda _text: False)
+    monkeypatch.setattr(plan, "gives_digests", lambda _text: False)
     warm = copy(place, "warm")
     assert warm.read_bytes == 2 * warm.work.totals.size
     assert copy(place, "last").read_bytes == 0
@@ -167,30 +163,30 @@ def test_each_difference_is_mended(place: Path, change: str) -> None:
 
 
 def test_several_rsyncs_copy_what_one_would(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_tree_lanes, "_PARALLEL_COST", 0)
+    monkeypatch.setattr(tree_copy_shares, "_PARALLEL_COST", 0)
     started = []
-    begin = _tree_copy_loader.run_all
-    monkeypatch.setattr(_tree_copy_loader, "run_all", lambda *a: started.append(len(a[0])) or begin(*a))
+    begin = host.run_all
+    monkeypatch.setattr(host, "run_all", lambda *a: started.append(len(a[0])) or begin(*a))
     outcome = copy(place, "warm")
     assert started == [2, 1, 1] and outcome.copied_files == 12
     assert_equal(place)
 
 
-@pytest.mark.parametrize(("size", "shown"), [(_tree_plan.LARGE_FILE - 4096, False), (_tree_plan.LARGE_FILE, True)])
+@pytest.mark.parametrize(("size", "shown"), [(plan.LARGE_FILE - 4096, False), (plan.LARGE_FILE, True)])
 def test_how_far_it_is_within_a_large_file_is_shown(
     place: Path, monkeypatch: pytest.MonkeyPatch, size: int, shown: bool
 ) -> None:
     write(os.fsencode(place / "source/large"), os.urandom(size))
     started: list[Command] = []
-    begin = _tree_copy_loader.run_all
-    monkeypatch.setattr(_tree_copy_loader, "run_all", lambda *a: started.extend(a[0]) or begin(*a))
+    begin = host.run_all
+    monkeypatch.setattr(host, "run_all", lambda *a: started.extend(a[0]) or begin(*a))
     copy(place, "warm")
     assert [("--info=progress2" in each.argv) for each in started if each.argv[0] == "rsync"] == [shown]
     assert_equal(place)
 
 
 def test_several_rsyncs_copy_new_folders_whole(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_tree_lanes, "_PARALLEL_COST", 0)
+    monkeypatch.setattr(tree_copy_shares, "_PARALLEL_COST", 0)
     (place / "source/deep/hard").unlink()
     for number in range(40):
         (place / f"source/many/{number}").mkdir(parents=True)
@@ -198,8 +194,8 @@ def test_several_rsyncs_copy_new_folders_whole(place: Path, monkeypatch: pytest.
         os.utime(place / f"source/many/{number}", (number, number))
     os.symlink("nowhere", place / "source/many/7/link")
     lists = []
-    deal = _tree_lanes.deal
-    monkeypatch.setattr(_tree_lanes, "deal", lambda *a: lists.extend(deal(*a)) or iter(lists))
+    deal = tree_copy_shares.deal
+    monkeypatch.setattr(tree_copy_shares, "deal", lambda *a: lists.extend(deal(*a)) or iter(lists))
     copy(place, "warm")
     assert {lane for lane, _path in lists} == {0, 1} and {b"many/7", b"many/39"} <= {path for _lane, path in lists}
     assert_equal(place)
@@ -238,7 +234,7 @@ def test_half_a_line_of_evidence_is_none(place: Path) -> None:
 
 @as_root
 def test_the_source_is_read_by_the_account(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_tree_copy_loader, "ACCOUNT", "nobody")
+    monkeypatch.setattr(host, "ACCOUNT", "nobody")
     account = find_account("nobody")
     assert account is not None
     runner(["chown", "-hR", f"{account.uid}:{account.gid}", str(place / "source")])
@@ -251,33 +247,33 @@ def test_the_source_is_read_by_the_account(place: Path, monkeypatch: pytest.Monk
     secret.chmod(0o600)
     said = fails(place, "last")
     assert "Permission denied" in said and "secret" in said
-    with closing(_tree_worker_loader.Worker("source", "node1", account)) as reader:
+    with closing(host_worker.Worker("source", "node1", account)) as reader:
         reader.send("digest", str(place / "source"), [b"a/secret"])
-        assert reader.digests(5) == [_tree.Digest(None, "Permission denied", 5)]
+        assert reader.digests(5) == [tree_copy_compare.Digest(None, "Permission denied", 5)]
     secret.unlink()
     copy(place, "last")
     assert_equal(place)
 
 
 def test_a_file_that_never_ends_is_not_read_for_ever() -> None:
-    with closing(_tree_worker_loader.Worker("source", "node1", None)) as reader:
+    with closing(host_worker.Worker("source", "node1", None)) as reader:
         reader.send("digest", "/dev", [b"zero"])
         (digest,) = reader.digests(0)
-    assert digest == _tree.Digest(None, "it changed", 0)
+    assert digest == tree_copy_compare.Digest(None, "it changed", 0)
 
 
 def test_a_reader_that_was_closed_is_gone_and_holds_no_mount(place: Path) -> None:
-    readers = [_tree_worker_loader.Worker("copy", "node1", None) for _number in range(8)]
+    readers = [host_worker.Worker("copy", "node1", None) for _number in range(8)]
     for reader in readers:
         list(reader.walk(str(place / "source"), lambda: None))
-    _tree_worker_loader.close_all(readers)
+    host_worker.close_all(readers)
     assert [reader.pid for reader in readers if Path(f"/proc/{reader.pid}").exists()] == []
 
 
 def test_a_reader_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    hanging = _tree_worker_loader.Worker("source", "node1", None)
+    hanging = host_worker.Worker("source", "node1", None)
     with monkeypatch.context() as patch:
-        patch.setattr(_tree_worker_loader, "_GONE", 0.1)
+        patch.setattr(host_worker, "_GONE", 0.1)
         patch.setattr(os, "waitpid", lambda _pid, _options: (0, 0))
         begun = time.monotonic()
         hanging.close()

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.rspm.ha.plugins.module_utils import _tree_copy_loader, _tree_lanes
 from ansible_collections.rspm.ha.plugins.module_utils._account_files.host import Account, find_account
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
-from ansible_collections.rspm.ha.plugins.module_utils._timeline_loader import Timeline
-from ansible_collections.rspm.ha.plugins.module_utils._tree_copy_loader import TreeCopy
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_timeline import Timeline
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._tree_copy import host, shares
+from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.host import TreeCopy
 from tests.unit.tree_copies import copier, copy, fails, needs_rsync, place, runner, seen, state
 
 __all__ = ["place"]
@@ -31,7 +31,7 @@ def account(place: Path, monkeypatch: pytest.MonkeyPatch) -> Account:
     """The account, which owns the folder that the copy is made in; beside it what only root may read and write."""
     found = find_account("nobody")
     assert found is not None, "make test-fast runs as root, and nobody is everywhere"
-    monkeypatch.setattr(_tree_copy_loader, "ACCOUNT", "nobody")
+    monkeypatch.setattr(host, "ACCOUNT", "nobody")
     (place / "theirs").mkdir()
     runner(["chown", "-hR", f"{found.uid}:{found.gid}", str(place / "source"), str(place / "theirs")])
     return found
@@ -176,7 +176,7 @@ def test_folders_that_their_owner_may_not_write_are_copied_by_him(
     place: Path, account: Account, monkeypatch: pytest.MonkeyPatch, side_by_side: bool
 ) -> None:
     if side_by_side:
-        monkeypatch.setattr(_tree_lanes, "_PARALLEL_COST", 0)
+        monkeypatch.setattr(shares, "_PARALLEL_COST", 0)
     source = place / "source"
     closed = [source / name for name in ("deep/er", "deep", "a", "")]
     for folder in closed:

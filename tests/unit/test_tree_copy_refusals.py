@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.rspm.ha.plugins.module_utils import _tree_copy_loader, _tree_plan
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
-from ansible_collections.rspm.ha.plugins.module_utils._timeline_loader import Timeline
-from ansible_collections.rspm.ha.plugins.module_utils._tree_copy_loader import TreeCopy
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_timeline import Timeline
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._tree_copy import host, plan
+from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.host import TreeCopy
 from tests.unit.tree_copies import as_root, assert_equal, copier, copy, fails, needs_rsync, place, runner, seen, state
 
 __all__ = ["place"]
@@ -47,7 +47,7 @@ def test_a_run_that_somebody_follows_is_not_waited_for(place: Path) -> None:
 
 
 def test_a_run_that_nobody_follows_ends(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_tree_copy_loader, "_ABANDONED", -1.0)
+    monkeypatch.setattr(host, "_ABANDONED", -1.0)
     assert "[tree-copy-abandoned]" in fails(place, follower="one")
     assert sorted(os.listdir(state(place))) == ["lock"]
     monkeypatch.undo()
@@ -100,8 +100,8 @@ def test_a_cut_off_pass_over_a_finished_copy_is_gone_on_from(place: Path, monkey
 
 
 def test_a_full_disk_names_what_is_missing(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    small = _tree_plan.Room(1000, None)
-    monkeypatch.setattr(_tree_copy_loader, "load_room", lambda _path: small)
+    small = plan.Room(1000, None)
+    monkeypatch.setattr(host, "load_room", lambda _path: small)
     assert "node1 lacks" in (said := fails(place, "warm")) and str(place / "copy") in said
     assert not (place / "copy").exists()
 
@@ -114,7 +114,7 @@ def test_a_disk_that_becomes_full(place: Path, monkeypatch: pytest.MonkeyPatch) 
         pytest.skip("may not mount")
     try:
         (place / "source/big").write_bytes(os.urandom(1 << 20))
-        monkeypatch.setattr(_tree_plan, "judge_room", lambda *_: [])
+        monkeypatch.setattr(plan, "judge_room", lambda *_: [])
         full = TreeCopy(runner, Timeline(), "node1", str(place / "source"), str(disk / "copy"), "warm")
         with pytest.raises(DomainError, match=r"node1 lacks \d{5,} bytes for .*it became full while copying"):
             full.run()

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.rspm.ha.plugins.module_utils import _tree_lanes as lanes
-from ansible_collections.rspm.ha.plugins.module_utils._tree import parents, sort_key
+from ansible_collections.rspm.ha.plugins.module_utils._tree_copy import shares as lanes
+from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.compare import parents, sort_key
 
 MIB = 1 << 20
 NAMES = st.sampled_from([b"a", b"a-b", b"b", b"\n", b"\xff"])

@@ -16,13 +16,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.rspm.ha.plugins.module_utils._timeline_loader import Timeline
-from ansible_collections.rspm.ha.plugins.module_utils._tree import Entry, parents, sort_key
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_timeline import Timeline
 from ansible_collections.rspm.ha.plugins.module_utils._tree_copy import host_spool
+from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.compare import Entry, parents, sort_key
+from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.host import TreeCopy
 from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.host_spool import Following, Sorter, Spool
+from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.host_survey import Trees
 from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.host_work import Sent, with_parents
-from ansible_collections.rspm.ha.plugins.module_utils._tree_copy_loader import TreeCopy
-from ansible_collections.rspm.ha.plugins.module_utils._tree_survey_loader import Trees
 from tests.unit.tree_copies import place, runner
 
 __all__ = ["place"]

@@ -14,17 +14,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.rspm.ha.plugins.module_utils import _tree as tree
-from ansible_collections.rspm.ha.plugins.module_utils import _tree_plan as plan
-from ansible_collections.rspm.ha.plugins.module_utils._mount import parse_mountinfo
-from ansible_collections.rspm.ha.plugins.module_utils._tree import Digest, Entry, HardLinks, Identity, Pair, Record
-from ansible_collections.rspm.ha.plugins.module_utils._tree_progress import (
+from ansible_collections.rspm.ha.plugins.module_utils._storage.mount import parse_mountinfo
+from ansible_collections.rspm.ha.plugins.module_utils._tree_copy import compare as tree
+from ansible_collections.rspm.ha.plugins.module_utils._tree_copy import plan
+from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.compare import (
+    Digest,
+    Entry,
+    HardLinks,
+    Identity,
+    Pair,
+    Record,
+)
+from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.host_state import parse_records, record_line
+from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.progress import (
     Progress,
     parse_progress,
     progress_line,
     seconds_left,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._tree_state_loader import parse_records, record_line
 
 NOW = 2_000_000_000_000_000_000
 TEXT = "f" * 32

@@ -14,17 +14,14 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.rspm.ha.plugins.module_utils import (
-    _file_loader,
-    _migration_record_loader,
-    _package_fetch_loader,
-    _runner_loader,
-    _server_config_loader,
-    _service_loader,
-    _storage_export_loader,
-    _storage_loader,
-)
-from ansible_collections.rspm.ha.plugins.module_utils._storage_export_loader import FolderState
+from ansible_collections.rspm.ha.plugins.module_utils._config import host
+from ansible_collections.rspm.ha.plugins.module_utils._core import host_command, host_files
+from ansible_collections.rspm.ha.plugins.module_utils._migration import host_record
+from ansible_collections.rspm.ha.plugins.module_utils._package import host_fetch
+from ansible_collections.rspm.ha.plugins.module_utils._service import host as service_host
+from ansible_collections.rspm.ha.plugins.module_utils._storage import host as storage_host
+from ansible_collections.rspm.ha.plugins.module_utils._storage import host_export
+from ansible_collections.rspm.ha.plugins.module_utils._storage.host_export import FolderState
 
 
 @pytest.fixture(autouse=True, params=[0o022, 0o027, 0o077], ids=["022", "027", "077"])
@@ -42,9 +39,9 @@ def modes(root: Path) -> dict[str, int]:
 
 
 def test_a_folder_has_its_mode_and_those_above_it_can_be_passed(tmp_path: Path) -> None:
-    _file_loader.make_folder(f"{tmp_path}/a/b/c", 0o750)
-    _file_loader.make_folder(f"{tmp_path}/a/b/c", 0o700)
-    _file_loader.make_parents(f"{tmp_path}/x/file")
+    host_files.make_folder(f"{tmp_path}/a/b/c", 0o750)
+    host_files.make_folder(f"{tmp_path}/a/b/c", 0o700)
+    host_files.make_parents(f"{tmp_path}/x/file")
     assert modes(tmp_path) == {"a": 0o755, "a/b": 0o755, "a/b/c": 0o750, "x": 0o755}
 
 
@@ -56,45 +53,45 @@ class Module:
 
 
 def test_what_a_command_makes_can_be_read(tmp_path: Path) -> None:
-    run = _runner_loader.module_runner(Module())  # the module is only asked to log
+    run = host_command.module_runner(Module())  # the module is only asked to log
     assert run(["sh", "-c", f"mkdir -p {tmp_path}/a/b; : > {tmp_path}/a/f"]).rc == 0
     assert modes(tmp_path) == {"a": 0o755, "a/b": 0o755, "a/f": 0o644}
 
 
 def _block(root: str, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(_service_loader, "DROPIN_FOLDER", f"{root}/a/b")
-    patch.setattr(_service_loader, "BLOCK_PATH", f"{root}/a/b/c")
-    _service_loader.block(lambda *_argv, **_more: _runner_loader.CompletedCommand(0, "", ""), "upgrade")
+    patch.setattr(service_host, "DROPIN_FOLDER", f"{root}/a/b")
+    patch.setattr(service_host, "BLOCK_PATH", f"{root}/a/b/c")
+    service_host.block(lambda *_argv, **_more: host_command.CompletedCommand(0, "", ""), "upgrade")
 
 
 def _record(root: str, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(_migration_record_loader, "LOCAL_PATH", f"{root}/a/b/c")
-    patch.setattr(_migration_record_loader, "render", lambda _record: "x")
+    patch.setattr(host_record, "LOCAL_PATH", f"{root}/a/b/c")
+    patch.setattr(host_record, "render", lambda _record: "x")
     nothing: Any = None
-    _migration_record_loader.Store(nothing, "/nowhere").write_own(nothing)
+    host_record.Store(nothing, "/nowhere").write_own(nothing)
 
 
 def _save(root: str, _patch: pytest.MonkeyPatch) -> None:
-    _server_config_loader.save(f"{root}/a/b/c", "x", 0o644, (os.getuid(), os.getgid()))
+    host.save(f"{root}/a/b/c", "x", 0o644, (os.getuid(), os.getgid()))
 
 
 def _mount(root: str, _patch: pytest.MonkeyPatch) -> None:
     request: Any = type("Request", (), {"path": f"{root}/a/b", "source": "x"})
-    _storage_loader.mount_from_fstab(lambda *_argv, **_more: _runner_loader.CompletedCommand(0, "", ""), request, 1)
+    storage_host.mount_from_fstab(lambda *_argv, **_more: host_command.CompletedCommand(0, "", ""), request, 1)
     Path(root, "a/b/c").touch()
     os.chmod(f"{root}/a/b/c", 0o644)
 
 
 def _stage(root: str, _patch: pytest.MonkeyPatch) -> None:
-    _package_fetch_loader.prepare_folder(f"{root}/a/b")
+    host_fetch.prepare_folder(f"{root}/a/b")
     Path(root, "part").touch()
     if os.geteuid():
         pytest.skip("gives the file to root")
-    _package_fetch_loader.place(f"{root}/part", f"{root}/a/b/c")
+    host_fetch.place(f"{root}/part", f"{root}/a/b/c")
 
 
 def _export(root: str, _patch: pytest.MonkeyPatch) -> None:
-    _storage_export_loader.make_folder(f"{root}/a/b", FolderState(os.getuid(), os.getgid(), 0o755))
+    host_export.make_folder(f"{root}/a/b", FolderState(os.getuid(), os.getgid(), 0o755))
     Path(root, "a/b/c").touch()
     os.chmod(f"{root}/a/b/c", 0o644)
 

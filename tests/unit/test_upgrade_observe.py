@@ -16,16 +16,12 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from ansible_collections.rspm.ha.plugins.filter.upgrade_plan import upgrade_plan
-from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import (
-    Balancer,
-    LockView,
-    NodeObservation,
-    Package,
-    Plan,
-    RestoreState,
-)
-from ansible_collections.rspm.ha.plugins.module_utils._upgrade_observe import judge_drift, observe
-from ansible_collections.rspm.ha.plugins.module_utils._upgrade_plan import plan_rollback, plan_upgrade
+from ansible_collections.rspm.ha.plugins.module_utils._lock.rules import LockView
+from ansible_collections.rspm.ha.plugins.module_utils._restore_point.rules import RestoreState
+from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.model import Balancer, Package
+from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.model import NodeObservation, Plan
+from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.observe import judge_drift, observe
+from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.plan import plan_rollback, plan_upgrade
 from tests.unit.upgrade_clusters import NEW, OLD, OURS, cluster, secured, serving
 
 

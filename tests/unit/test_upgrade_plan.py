@@ -12,25 +12,27 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import (
+from ansible_collections.rspm.ha.plugins.module_utils._lock.rules import LockView
+from ansible_collections.rspm.ha.plugins.module_utils._restore_point.rules import RestoreState
+from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.model import (
     CLUSTER,
-    Action,
     Balancer,
-    DatabaseObservation,
     LockObservation,
-    LockView,
+    Package,
+    Refusal,
+)
+from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.model import (
+    Action,
+    DatabaseObservation,
     Mode,
     NodeObservation,
     Observations,
     Options,
-    Package,
     PhaseName,
     Plan,
-    Refusal,
     RestorePoint,
-    RestoreState,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._upgrade_plan import plan_rollback, plan_upgrade
+from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.plan import plan_rollback, plan_upgrade
 from tests.unit.upgrade_clusters import NEW, OLD, OURS, cluster, secured, serving, told
 
 OLDER, NEWER = "2025.09.2-10", "2026.08.0"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.rspm.ha.plugins.module_utils._upgrade_report import outline, report
+from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.report import outline, report
 
 PLAN = {
     "first": "a",

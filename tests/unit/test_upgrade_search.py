@@ -12,24 +12,27 @@ from typing import Any, Callable
 
 import pytest
 
-from ansible_collections.rspm.ha.plugins.module_utils import _upgrade_plan, _upgrade_refusal
-from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import (
-    Action,
+from ansible_collections.rspm.ha.plugins.module_utils._lock.rules import LockView
+from ansible_collections.rspm.ha.plugins.module_utils._restore_point.rules import RestoreState
+from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.model import (
     Balancer,
     LockObservation,
-    LockView,
+    Phase,
+    Refusal,
+    Step,
+    once,
+)
+from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade import plan as upgrade_plan
+from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade import refuse
+from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.model import (
+    Action,
     Mode,
     NodeObservation,
     Observations,
     Options,
     Outcome,
-    Phase,
     PhaseName,
     Plan,
-    Refusal,
-    RestoreState,
-    Step,
-    once,
 )
 from tests.unit.upgrade_search import Planner, Search, real_rollback, real_upgrade, search
 from tests.unit.upgrade_world import MADE, NAMES, Breach, Node, T, World, advance, begin, observe
@@ -207,35 +210,35 @@ def _restore_point_always(seen: Observations, plan: Plan) -> Plan:
 
 
 def _old_restore_point_will_do(patch: pytest.MonkeyPatch) -> None:
-    real = _upgrade_plan.plan_upgrade
+    real = upgrade_plan.plan_upgrade
 
     def plan(seen: Observations, target: str, options: Options) -> Outcome:
         point = replace(seen.restore_point, run_id=seen.lock.run_id)
         view = LockView.TAKEABLE if seen.lock.view is LockView.FREE else seen.lock.view
         return real(replace(seen, restore_point=point, lock=replace(seen.lock, view=view)), target, options)
 
-    patch.setattr(_upgrade_plan, "plan_upgrade", plan)
+    patch.setattr(upgrade_plan, "plan_upgrade", plan)
 
 
 def _never_restores(state: RestoreState) -> Patch:
-    real = _upgrade_plan._needs_restore
+    real = upgrade_plan._needs_restore
 
     def needs(seen: Observations, changed: list[NodeObservation]) -> bool:
         return seen.restore_point.state is not state and real(seen, changed)
 
-    return lambda patch: patch.setattr(_upgrade_plan, "_needs_restore", needs)
+    return lambda patch: patch.setattr(upgrade_plan, "_needs_restore", needs)
 
 
 def _forgets_where_it_is(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(_upgrade_plan, "continues_run", lambda seen, target: False)
+    patch.setattr(upgrade_plan, "continues_run", lambda seen, target: False)
 
 
 def _says_nothing(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(_upgrade_refusal, "is_finished", lambda seen: False)
+    patch.setattr(refuse, "is_finished", lambda seen: False)
 
 
 def _forgets_what_it_saved(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(_upgrade_plan, "is_saved", lambda seen: False)
+    patch.setattr(upgrade_plan, "is_saved", lambda seen: False)
 
 
 def _observation(name: str, value: object) -> Patch:

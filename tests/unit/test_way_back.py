@@ -11,20 +11,13 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import (
-    LockObservation,
-    LockView,
-    Mode,
-    Options,
-    Outcome,
-    Plan,
-    Refusal,
-    RestorePoint,
-    RestoreState,
-    Space,
-)
-from ansible_collections.rspm.ha.plugins.module_utils._upgrade_plan import plan_rollback, plan_upgrade
-from ansible_collections.rspm.ha.plugins.module_utils._way_back.rules import duration
+from ansible_collections.rspm.ha.plugins.module_utils._lock.rules import LockView
+from ansible_collections.rspm.ha.plugins.module_utils._restore_point.rules import RestoreState
+from ansible_collections.rspm.ha.plugins.module_utils._restore_point.space import Space
+from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.model import LockObservation, Refusal
+from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.model import Mode, Options, Outcome, Plan, RestorePoint
+from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.plan import plan_rollback, plan_upgrade
+from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.way_back import duration
 from tests.unit.upgrade_clusters import MADE, NEW, NOW, OLD, OURS, cluster, finished, secured, serving, told
 
 

@@ -18,11 +18,11 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.rspm.ha.plugins.module_utils import _tree, _tree_plan
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
-from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import CompletedCommand
-from ansible_collections.rspm.ha.plugins.module_utils._timeline_loader import Timeline
-from ansible_collections.rspm.ha.plugins.module_utils._tree_copy_loader import Outcome, TreeCopy
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import CompletedCommand
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_timeline import Timeline
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._tree_copy import compare, plan
+from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.host import Outcome, TreeCopy
 
 needs_rsync = pytest.mark.skipif(shutil.which("rsync") is None, reason="needs rsync: apt-get install rsync")
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -36,10 +36,10 @@ def runner(argv: list[str], **_options: Any) -> CompletedCommand:
 @pytest.fixture
 def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder that every account may enter, with a source in it; files are proved however new they are."""
-    monkeypatch.setattr(_tree, "SOURCE_SETTLE_NS", 0)
-    monkeypatch.setattr(_tree, "TARGET_SETTLE_NS", 0)
+    monkeypatch.setattr(compare, "SOURCE_SETTLE_NS", 0)
+    monkeypatch.setattr(compare, "TARGET_SETTLE_NS", 0)
     folder = Path(tempfile.mkdtemp(prefix="tree 'copy-"))
-    monkeypatch.setattr(_tree_plan, "STATE_FOLDER", f"{folder}/root")
+    monkeypatch.setattr(plan, "STATE_FOLDER", f"{folder}/root")
     folder.chmod(0o755)
     make_tree(os.fsencode(folder / "source"))
     yield folder
@@ -77,7 +77,7 @@ def make_tree(root: bytes) -> None:
 
 def state(place: Path) -> Path:
     """Return the folder of the copy's state."""
-    return Path(_tree_plan.state_folder(str(place / "copy")))
+    return Path(plan.state_folder(str(place / "copy")))
 
 
 def write(path: bytes, text: bytes, mtime: float | None = None) -> None:

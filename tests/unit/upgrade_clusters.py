@@ -9,16 +9,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import (
-    Balancer,
-    LockObservation,
-    LockView,
+from ansible_collections.rspm.ha.plugins.module_utils._lock.rules import LockView
+from ansible_collections.rspm.ha.plugins.module_utils._restore_point.rules import RestoreState
+from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.model import Balancer, LockObservation
+from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.model import (
     NodeObservation,
     Observations,
     Outcome,
     Plan,
     RestorePoint,
-    RestoreState,
 )
 
 OLD, NEW = "2025.12.0-14", "2026.04.0"

@@ -11,15 +11,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Callable, Optional
 
-from ansible_collections.rspm.ha.plugins.module_utils import _upgrade_plan
-from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import (
+from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.model import Refusal
+from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade import plan as upgrade_plan
+from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.model import (
     DEFAULT_OPTIONS,
     Mode,
     Observations,
     Options,
     Outcome,
     Plan,
-    Refusal,
 )
 from tests.unit.upgrade_world import (
     NEW,
@@ -51,12 +51,12 @@ MAY_REFUSE = {"unfinished-rollback", "restore-point", "rollback-to"}
 
 def real_upgrade(seen: Observations, options: Options) -> Outcome:
     """Plan the upgrade with the planner under test (looked up late, so that a planted fault is used)."""
-    return _upgrade_plan.plan_upgrade(seen, NEW, options)
+    return upgrade_plan.plan_upgrade(seen, NEW, options)
 
 
 def real_rollback(seen: Observations, options: Options) -> Outcome:
     """Plan the rollback with the planner under test."""
-    return _upgrade_plan.plan_rollback(seen, options)
+    return upgrade_plan.plan_rollback(seen, options)
 
 
 @dataclass(frozen=True)

@@ -17,20 +17,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ansible_collections.rspm.ha.plugins.module_utils._upgrade_model import (
-    CLUSTER,
+from ansible_collections.rspm.ha.plugins.module_utils._lock.rules import LockView
+from ansible_collections.rspm.ha.plugins.module_utils._restore_point.rules import RestoreState
+from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.model import CLUSTER, Balancer, LockObservation, Package
+from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.model import (
     Action,
-    Balancer,
-    LockObservation,
-    LockView,
     NodeObservation,
     Observations,
-    Package,
     Plan,
     RestorePoint,
-    RestoreState,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._way_back.rules import seconds_of
+from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.way_back import seconds_of
 
 OLD, NEW = "2025.12.0-14", "2026.04.0"
 NAMES = ("a", "b", "c", "d")

@@ -16,14 +16,14 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ansible_collections.rspm.ha.plugins.module_utils._clock_loader import query_ntp
-from ansible_collections.rspm.ha.plugins.module_utils._file_loader import read_text
+from ansible_collections.rspm.ha.plugins.module_utils._clock.host import query_ntp
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import Runner
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_files import read_text
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_process import load_links, load_processes
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, Problem
 from ansible_collections.rspm.ha.plugins.module_utils._host_check import rules
-from ansible_collections.rspm.ha.plugins.module_utils._package import DEBIAN
-from ansible_collections.rspm.ha.plugins.module_utils._package_loader import free_bytes, load_host
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
-from ansible_collections.rspm.ha.plugins.module_utils._process_loader import load_links, load_processes
-from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner
+from ansible_collections.rspm.ha.plugins.module_utils._package.host import free_bytes, load_host
+from ansible_collections.rspm.ha.plugins.module_utils._package.rules import DEBIAN
 
 PORT: dict[str, dict[str, Any]] = {
     "number": {"type": "int", "required": True},

@@ -10,8 +10,10 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.rspm.ha.plugins.module_utils import _storage_loader
-from ansible_collections.rspm.ha.plugins.module_utils._database import Database
+from ansible_collections.rspm.ha.plugins.module_utils._config.rules import ClusterSettings, wanted_settings
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import Runner
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, Problem, unique
+from ansible_collections.rspm.ha.plugins.module_utils._core.version import judge_installed, judge_versions, package_url
 from ansible_collections.rspm.ha.plugins.module_utils._host_check.host import (
     load_account,
     load_answering,
@@ -19,6 +21,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._host_check.host import (
     load_taken_ports,
     load_unresolved,
 )
+from ansible_collections.rspm.ha.plugins.module_utils._host_check.node_rules import judge_free, judge_package
 from ansible_collections.rspm.ha.plugins.module_utils._host_check.rules import (
     NODE,
     Port,
@@ -31,26 +34,23 @@ from ansible_collections.rspm.ha.plugins.module_utils._host_check.rules import (
 )
 from ansible_collections.rspm.ha.plugins.module_utils._licence.host import load_licence
 from ansible_collections.rspm.ha.plugins.module_utils._licence.rules import judge_node, no_licence_file, wanted_licence
-from ansible_collections.rspm.ha.plugins.module_utils._mount import export_path, mount_of
-from ansible_collections.rspm.ha.plugins.module_utils._package import plan_install
-from ansible_collections.rspm.ha.plugins.module_utils._package_loader import PackageTool, free_bytes, load_host
+from ansible_collections.rspm.ha.plugins.module_utils._package.host import PackageTool, free_bytes, load_host
+from ansible_collections.rspm.ha.plugins.module_utils._package.rules import plan_install
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import has_driver
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.host_login import try_logins, try_server
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.login import judge_login, judge_managed_login
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.options import Database
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.rules import NO_DRIVER
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_login import judge_login
-from ansible_collections.rspm.ha.plugins.module_utils._preflight import (
-    judge_free,
-    judge_managed_login,
-    judge_package,
-    unique,
-)
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
-from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import Runner
-from ansible_collections.rspm.ha.plugins.module_utils._server_apply_loader import Apply
-from ansible_collections.rspm.ha.plugins.module_utils._server_config import ClusterSettings, wanted_settings
-from ansible_collections.rspm.ha.plugins.module_utils._service import judge_unit
-from ansible_collections.rspm.ha.plugins.module_utils._service_loader import load_unit
-from ansible_collections.rspm.ha.plugins.module_utils._storage import (
+from ansible_collections.rspm.ha.plugins.module_utils._service.host import load_unit
+from ansible_collections.rspm.ha.plugins.module_utils._service.host_apply import Apply
+from ansible_collections.rspm.ha.plugins.module_utils._service.rules import judge_unit
+from ansible_collections.rspm.ha.plugins.module_utils._storage import host as storage_host
+from ansible_collections.rspm.ha.plugins.module_utils._storage.access import judge_places
+from ansible_collections.rspm.ha.plugins.module_utils._storage.account import AccountRequest, judge_account
+from ansible_collections.rspm.ha.plugins.module_utils._storage.host_account import read_account
+from ansible_collections.rspm.ha.plugins.module_utils._storage.host_holders import list_holders
+from ansible_collections.rspm.ha.plugins.module_utils._storage.mount import export_path, mount_of
+from ansible_collections.rspm.ha.plugins.module_utils._storage.rules import (
     decide_mount,
     judge_delegations,
     judge_hidden,
@@ -58,11 +58,6 @@ from ansible_collections.rspm.ha.plugins.module_utils._storage import (
     judge_server,
     storage_request,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._storage_access import judge_places
-from ansible_collections.rspm.ha.plugins.module_utils._storage_account import AccountRequest, judge_account
-from ansible_collections.rspm.ha.plugins.module_utils._storage_account_loader import read_account
-from ansible_collections.rspm.ha.plugins.module_utils._storage_holders.host import list_holders
-from ansible_collections.rspm.ha.plugins.module_utils._version import judge_installed, judge_versions, package_url
 
 HOME = "/var/lib/rstudio-pm"
 # One of these is there once the NFS client is installed.
@@ -168,7 +163,7 @@ class NodeCheck:
             security=given["security"],
         )
         timeout = self.params["timeout"]
-        mounts = _storage_loader.read_mounts(request.path, timeout)
+        mounts = storage_host.read_mounts(request.path, timeout)
         action, differences = decide_mount(request, mounts)
         if request.kind == "local" and not os.path.isdir(request.path):
             return []
@@ -176,10 +171,10 @@ class NodeCheck:
             entry = mount_of(mounts, request.path)
             if entry is None:
                 return []
-            tried = _storage_loader.try_places(request, entry, timeout, write=self.may_write)
+            tried = storage_host.try_places(request, entry, timeout, write=self.may_write)
             found = judge_places(request, tried, export_path(entry))
             if entry.is_nfs:
-                found += judge_delegations(entry.live_options, _storage_loader.read_delegations())
+                found += judge_delegations(entry.live_options, storage_host.read_delegations())
             return found
         problems: list[Problem] = []
         # An upgrade mounts nothing.
@@ -187,14 +182,14 @@ class NodeCheck:
         if mounts_it and action == "change":
             problems += judge_holders(request.path, differences, list_holders(request.path, request.uid))
         elif mounts_it:
-            problems += judge_hidden(request.path, _storage_loader.list_names(request.path))
+            problems += judge_hidden(request.path, storage_host.list_names(request.path))
         if self.params["storage_managed"] or given["server"] in self.unresolved:
             return problems
-        problems += judge_server(_storage_loader.probe_nfs_server(given["server"], given["nfs_version"], timeout))
+        problems += judge_server(storage_host.probe_nfs_server(given["server"], given["nfs_version"], timeout))
         if problems or not (mounts_it and self.may_write) or not any(map(os.path.exists, NFS_CLIENT)):
             return problems
-        entry, tried = _storage_loader.try_unmounted(self.run, request, TRIAL_SECONDS)
-        problems += judge_delegations(entry.live_options, _storage_loader.read_delegations())
+        entry, tried = storage_host.try_unmounted(self.run, request, TRIAL_SECONDS)
+        problems += judge_delegations(entry.live_options, storage_host.read_delegations())
         return problems + judge_places(request, tried, request.source)
 
     def configuration(self) -> list[Problem]:

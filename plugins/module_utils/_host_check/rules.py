@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from ansible_collections.rspm.ha.plugins.module_utils._package import DEBIAN, NAME, REDHAT, SUSE
-from ansible_collections.rspm.ha.plugins.module_utils._problem import Problem
-from ansible_collections.rspm.ha.plugins.module_utils._server_config import LISTENERS, port_of
+from ansible_collections.rspm.ha.plugins.module_utils._config.rules import LISTENERS, port_of
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import Problem
+from ansible_collections.rspm.ha.plugins.module_utils._package.rules import DEBIAN, NAME, REDHAT, SUSE
 
 MIB = 1024 * 1024
 # PostgreSQL, the largest of them, unpacks to about 200 MiB

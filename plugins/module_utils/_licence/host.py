@@ -13,12 +13,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
-from ansible_collections.rspm.ha.plugins.module_utils._file_loader import (
+from ansible_collections.rspm.ha.plugins.module_utils._config.unit import DROPIN_FOLDER, account_missing
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import CompletedCommand, Runner
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_files import (
     make_folder,
     read_text,
     sync_folder,
     write_file,
 )
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._core.product import ACCOUNT
 from ansible_collections.rspm.ha.plugins.module_utils._licence.rules import (
     FILE_NAME,
     FOLDER,
@@ -32,11 +36,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._licence.rules import (
     replaces_another_kind,
     without_effect,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
-from ansible_collections.rspm.ha.plugins.module_utils._product import ACCOUNT
-from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import CompletedCommand, Runner
-from ansible_collections.rspm.ha.plugins.module_utils._server_unit import DROPIN_FOLDER, account_missing
-from ansible_collections.rspm.ha.plugins.module_utils._service_loader import daemon_reload
+from ansible_collections.rspm.ha.plugins.module_utils._service.host import daemon_reload
 
 MARK_PATH = f"{DROPIN_FOLDER}/rspm-ha-licence.conf"
 _OUT_OF_TIME = 124

@@ -10,7 +10,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 
-from ansible_collections.rspm.ha.plugins.module_utils._problem import PLAYBOOK, DomainError, Problem
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import PLAYBOOK, DomainError, Problem
 
 PROGRAM = "/opt/rstudio-pm/bin/license-manager"
 # Where the product looks for a licence file wherever Server.DataDir is, below the home of its account.

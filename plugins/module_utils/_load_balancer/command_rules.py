@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ansible_collections.rspm.ha.plugins.module_utils._gcfg import hide
-from ansible_collections.rspm.ha.plugins.module_utils._problem import Problem
+from ansible_collections.rspm.ha.plugins.module_utils._config.gcfg import hide
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import Problem
 
 # as short as a secret may be: a program that names its options, and they are many, stays readable
 _SHORTEST = 4

@@ -10,9 +10,9 @@ import glob
 import os
 import re
 
-from ansible_collections.rspm.ha.plugins.module_utils._file_loader import read_text
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_files import read_text
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_process import load_links
 from ansible_collections.rspm.ha.plugins.module_utils._load_balancer.rules import PACKAGE_CONFIG, Listener
-from ansible_collections.rspm.ha.plugins.module_utils._process_loader import load_links
 
 # State of a TCP socket in /proc/net/tcp
 LISTENS = "0A"

@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ansible_collections.rspm.ha.plugins.module_utils._problem import Problem
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import Problem
 
 UNIT = "rspm-haproxy.service"
 PACKAGE_UNIT = "haproxy.service"

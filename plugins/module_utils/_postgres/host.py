@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.common.respawn import has_respawned, probe_interpreters_for_module, respawn_module
 
-from ansible_collections.rspm.ha.plugins.module_utils import _postgres_login as facts
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, merged
+from ansible_collections.rspm.ha.plugins.module_utils._postgres import login as facts
 from ansible_collections.rspm.ha.plugins.module_utils._postgres import rules
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.rules import (
     ConnectFailed,
@@ -29,7 +30,6 @@ from ansible_collections.rspm.ha.plugins.module_utils._postgres.rules import (
     ServerError,
     ServerRefused,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, merged
 
 try:
     import psycopg2
@@ -42,7 +42,7 @@ except ImportError:
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
-    from ansible_collections.rspm.ha.plugins.module_utils._database import Database
+    from ansible_collections.rspm.ha.plugins.module_utils._postgres.options import Database
 
 _ISSUERS = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem")
 # The distribution's own, for which it has the package

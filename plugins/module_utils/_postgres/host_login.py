@@ -6,12 +6,15 @@
 
 from __future__ import annotations
 
-from ansible_collections.rspm.ha.plugins.module_utils._database import Database
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import Problem
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import login, try_port
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.login import (
+    LoginResult,
+    judge_login,
+    judge_managed_login,
+)
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.options import Database
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.rules import SERVER_ERROR
-from ansible_collections.rspm.ha.plugins.module_utils._postgres_login import LoginResult, judge_login
-from ansible_collections.rspm.ha.plugins.module_utils._preflight import judge_managed_login
-from ansible_collections.rspm.ha.plugins.module_utils._problem import Problem
 
 
 def try_logins(database: Database, made: bool, timeout: float) -> tuple[list[Problem], int]:

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Union
 
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, Problem
 
 _Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 _METHOD = "scram-sha-256"

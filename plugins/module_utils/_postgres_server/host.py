@@ -15,7 +15,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ansible_collections.rspm.ha.plugins.module_utils._address.host import resolve
-from ansible_collections.rspm.ha.plugins.module_utils._file_loader import write_file
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import DEFAULT_LIMIT, CompletedCommand, Runner
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_files import write_file
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, Problem
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.rules import APPLICATION, literal
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_server.client_rules import (
     Access,
@@ -23,8 +25,6 @@ from ansible_collections.rspm.ha.plugins.module_utils._postgres_server.client_ru
     with_rules,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_server.rules import Change, Setting, names_in
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError, Problem
-from ansible_collections.rspm.ha.plugins.module_utils._runner_loader import DEFAULT_LIMIT, CompletedCommand, Runner
 
 ACCOUNT = "postgres"
 UNANSWERED = "database-server"

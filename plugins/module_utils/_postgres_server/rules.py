@@ -10,7 +10,7 @@ import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ansible_collections.rspm.ha.plugins.module_utils._problem import Problem
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import Problem
 
 EVERYWHERE = "*"
 

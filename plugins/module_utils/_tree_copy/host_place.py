@@ -10,13 +10,13 @@ import os
 from contextlib import suppress
 
 from ansible_collections.rspm.ha.plugins.module_utils._account_files.host import Account, open_unfollowed, swappable
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.plan import Room, TargetFacts, former_state_folder
 from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.rules import (
     owner_problem,
     place_problem,
     state_problem,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._tree_plan import Room, TargetFacts, former_state_folder
 
 
 def require_apart(host: str, folder: str, account: Account | None) -> None:

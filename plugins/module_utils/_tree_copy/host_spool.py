@@ -11,7 +11,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator
 
-from ansible_collections.rspm.ha.plugins.module_utils._tree import sort_key
+from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.compare import sort_key
 
 Item = tuple[bytes, bytes]
 _BLOCK = 1 << 16

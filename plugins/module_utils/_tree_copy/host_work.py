@@ -10,7 +10,7 @@ import heapq
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from ansible_collections.rspm.ha.plugins.module_utils._tree import (
+from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.compare import (
     Digest,
     Entry,
     Identity,
@@ -21,7 +21,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._tree import (
     sort_key,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.host_spool import Following, Item, Sorter, Spool
-from ansible_collections.rspm.ha.plugins.module_utils._tree_plan import Need
+from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.plan import Need
 
 _SHOWN = 100
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 
-from ansible_collections.rspm.ha.plugins.module_utils._problem import Problem
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import Problem
 
 
 def owner_problem(host: str, destination: str, owner: int, account: str) -> Problem:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Callable, Protocol
 
-from ansible_collections.rspm.ha.plugins.module_utils._lock_lease.rules import ENDED, patience, renewal
+from ansible_collections.rspm.ha.plugins.module_utils._lock.lease import ENDED, patience, renewal
 
 RENEWED = "renewed"
 OVER = "over"

@@ -11,7 +11,6 @@ groups.
 
 from __future__ import annotations
 
-import os.path
 import posixpath
 import re
 from collections.abc import Mapping, Sequence
@@ -187,8 +186,8 @@ def make_inventory(choices: Choices, cluster: Cluster) -> Inventory:
 
 def _file_name(path: str) -> str:
     """Return the name for a copy; in a folder Ansible reads files with no ending and with these only."""
-    name = os.path.basename(path).lstrip(".").rstrip("~")
-    return name if os.path.splitext(name)[1] in ("", ".yml", ".yaml", ".json") else f"{name}.yml"
+    name = posixpath.basename(path).lstrip(".").rstrip("~")
+    return name if posixpath.splitext(name)[1] in ("", ".yml", ".yaml", ".json") else f"{name}.yml"
 
 
 def _split(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:

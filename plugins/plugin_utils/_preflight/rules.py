@@ -10,7 +10,7 @@ import re
 import textwrap
 from collections.abc import Mapping, Sequence
 
-from ansible_collections.rspm.ha.plugins.module_utils._problem import Problem
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import Problem
 
 _EVERYTHING = "Every host is looked at before anything is changed on one"
 _PASSWORD_VARIABLE = "Set ansible_become_password in the vault, or type --ask-become-pass"
@@ -116,3 +116,15 @@ def problem_table(problems: Mapping[str, Sequence[Mapping[str, str]]]) -> list[s
         text += textwrap.wrap(f"-> {problem.fix}.", third, break_on_hyphens=False, break_long_words=False)
         lines += row(", ".join(names), problem.check, text)
     return lines
+
+
+def report(problems: Mapping[str, Sequence[Mapping[str, str]]]) -> list[str]:
+    """Return the problems of all hosts for a person; what several hosts have in common is said once.
+
+    problems: for each host, problems as Problem.to_dict returns them.
+    """
+    hosts: dict[Problem, list[str]] = {}
+    for host in problems:
+        for entry in problems[host]:
+            hosts.setdefault(Problem(entry["check"], entry["found"], entry["why"], entry["fix"]), []).append(host)
+    return [f"{', '.join(names)}: {problem}" for problem, names in hosts.items()]

@@ -11,9 +11,9 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._core.version import parse_version
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.rules import ENVIRONMENT, judge_options
-from ansible_collections.rspm.ha.plugins.module_utils._problem import DomainError
-from ansible_collections.rspm.ha.plugins.module_utils._version import parse_version
 
 _SHOWN = 60
 

@@ -1,0 +1,129 @@
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Reads chronyd, asks NTP servers for the time, and does to the service what was decided."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Sequence
+
+from ansible_collections.rspm.ha.plugins.module_utils._clock.rules import (
+    OTHER_DAEMONS,
+    ClockState,
+    Source,
+    UnitState,
+    parse_sources,
+    parse_tracking,
+    parse_units,
+    sntp_offset,
+    sntp_request,
+)
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import Runner
+
+_BURST_SECONDS = 6
+# How often a server is asked when its answers take longer than this
+_QUESTIONS = 4
+_FAST_SECONDS = 0.05
+
+
+def query_ntp(server: str, timeout: float) -> float | None:
+    """Return the offset of the local clock in seconds by questions to server, None without a good answer.
+
+    An answer may be wrong by half of the time that it took (RFC 4330): one that took long is not the last.
+    """
+    answers: list[tuple[float, float]] = []
+    try:
+        family, kind, protocol, _name, address = socket.getaddrinfo(server, 123, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind, protocol) as link:
+            link.settimeout(timeout)
+            link.connect(address)
+            for _number in range(_QUESTIONS):
+                sent = time.time()
+                link.send(sntp_request(sent))
+                reply = link.recv(512)
+                received = time.time()
+                offset = sntp_offset(reply, sent, received)
+                if offset is None:
+                    break
+                answers.append((received - sent, offset))
+                if received - sent < _FAST_SECONDS:
+                    break
+    except OSError:
+        pass  # what was answered before counts
+    return min(answers)[1] if answers else None
+
+
+def observe_clock(servers: Sequence[str], timeout: float) -> ClockState:
+    """Return how far the clock is off by the first of servers that answers; needs nothing installed."""
+    for server in servers:
+        offset = query_ntp(server, timeout)
+        if offset is not None:
+            return ClockState(offset=offset, measured_with=server)
+    return ClockState(sources=tuple(Source("^", "?", server, None) for server in servers))
+
+
+def read_clock(run: Runner, timeout: float) -> ClockState:
+    """Return what chronyd says, and the offset measured now; timeout in seconds for each question."""
+    tracking = parse_tracking(run(["chronyc", "-n", "-c", "tracking"]).stdout)
+    sources = parse_sources(run(["chronyc", "-n", "-c", "sources"]).stdout)
+    if tracking is None:
+        return ClockState(None, sources)
+    # the one that is followed first; a few are enough
+    servers = sorted(
+        (one for one in sources if one.mode == "^" and one.state != "x"), key=lambda one: one.state != "*"
+    )[:4]
+    for source in servers:
+        offset = query_ntp(source.name, timeout)
+        if offset is not None:
+            return ClockState(tracking, sources, offset, source.name)
+    if tracking.synchronised:
+        # a reference clock, or servers that talk to chronyd only (NTS): what chronyd hears of them within seconds
+        run(["chronyc", "burst", "1/2"])
+        time.sleep(_BURST_SECONDS)
+        tracking = parse_tracking(run(["chronyc", "-n", "-c", "tracking"]).stdout)
+        sources = parse_sources(run(["chronyc", "-n", "-c", "sources"]).stdout)
+        heard = [one for one in sources if one.state == "*" and one.last_rx is not None]
+        fresh = [one for one in heard if one.last_rx is not None and one.last_rx <= _BURST_SECONDS]
+        if tracking and fresh:
+            return ClockState(tracking, sources, tracking.correction, fresh[0].name)
+    return ClockState(tracking, sources)
+
+
+def read_source_names(run: Runner) -> list[str] | None:
+    """Return the sources of chronyd as its configuration names them, None where chronyc can't tell (before 4.0)."""
+    done = run(["chronyc", "-N", "-c", "sources", "-a"])
+    return [source.name for source in parse_sources(done.stdout)] if done.rc == 0 else None
+
+
+def read_units(run: Runner, service: str) -> dict[str, UnitState]:
+    """Return the state of the service and of the daemons that would be in its way."""
+    properties = "--property=Id,LoadState,ActiveState,UnitFileState"
+    return parse_units(run(["systemctl", "show", properties, f"{service}.service", *OTHER_DAEMONS]).stdout)
+
+
+def disable_unit(run: Runner, unit: str) -> None:
+    """Stop unit now and for the next boot."""
+    run(["systemctl", "disable", "--now", unit], check=True)
+
+
+def enable_service(run: Runner, service: str) -> None:
+    """Have the service started at boot."""
+    run(["systemctl", "enable", service], check=True)
+
+
+def restart_service(run: Runner, service: str) -> None:
+    """Start the service, anew if it runs."""
+    run(["systemctl", "restart", service], check=True)
+
+
+def ask_sources(run: Runner) -> None:
+    """Let chronyd measure now; one that found no server when it started asks again only after a minute or more."""
+    run(["chronyc", "burst", "4/4"])
+
+
+def step_clock(run: Runner) -> None:
+    """Let chronyd make the correction that it knows of at once."""
+    run(["chronyc", "makestep"], check=True)

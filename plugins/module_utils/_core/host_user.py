@@ -1,0 +1,20 @@
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Running a command as the account of the service."""
+
+from __future__ import annotations
+
+import pwd
+
+from ansible_collections.rspm.ha.plugins.module_utils._core.product import ACCOUNT
+
+
+def as_account(argv: list[str]) -> list[str]:
+    """Return argv to be run as the service's account, to which alone a file server may show its files; else as root."""
+    try:
+        pwd.getpwnam(ACCOUNT)
+    except KeyError:
+        return argv
+    return ["runuser", "-u", ACCOUNT, "--", *argv]

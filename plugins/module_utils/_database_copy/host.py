@@ -1,0 +1,283 @@
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Copying both databases, and making the source read-only. What may be done, _database_copy decides."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import Runner
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_timeline import Timeline
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, Problem, raise_any
+from ansible_collections.rspm.ha.plugins.module_utils._database_copy import catalog, content
+from ansible_collections.rspm.ha.plugins.module_utils._database_copy import rules as copy
+from ansible_collections.rspm.ha.plugins.module_utils._database_copy.failure import CHECK, judge_space
+from ansible_collections.rspm.ha.plugins.module_utils._database_copy.host_scan import (
+    address_of,
+    ask,
+    load_facts,
+    open_side,
+    scan,
+)
+from ansible_collections.rspm.ha.plugins.module_utils._database_copy.host_tools import (
+    Workshop,
+    free_bytes,
+    load_tools,
+    workshop,
+)
+from ansible_collections.rspm.ha.plugins.module_utils._database_copy.report import Contents, Observed
+from ansible_collections.rspm.ha.plugins.module_utils._database_copy.rules import Facts, Part, Step, Tools
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.client_tools import (
+    SCHEMAS_QUERY,
+    quote_pattern,
+    restore_list,
+    wipe_statement,
+)
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.host_sessions import load_left_sessions
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.options import Database
+
+_SESSION_TIMEOUT = 30.0
+
+
+@dataclass
+class Copier:
+    """Copies on this host. jobs: sessions and processes at a time; host: its name, for a person.
+
+    contents: what was read of source and target, by the part's name. sent: rights that were, or would be, carried over.
+    """
+
+    runner: Runner
+    timeline: Timeline
+    source: Database
+    target: Database
+    work_path: str
+    jobs: int
+    host: str
+    contents: Contents = field(default_factory=dict)
+    sent: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.parts = copy.parts_of(self.source, self.target)
+
+    def observe(self, *, target_needed: bool) -> Observed:
+        """Return what is on both sides. Raises DomainError; for the target only where it is needed."""
+        with self.timeline.step("observe"):
+            load = partial(load_facts, end_leftovers=target_needed)
+            source = {part.name: load(self.source, part.source, part.schema) for part in self.parts}
+            target: dict[str, Facts | None] = {}
+            problem = None
+            for part in self.parts:
+                try:
+                    target[part.name] = load(self.target, part.target, part.schema)
+                except DomainError as error:
+                    if target_needed:
+                        raise
+                    target[part.name], problem = None, error.problem
+        return Observed(source, target, problem)
+
+    def plan(self, seen: Observed) -> dict[str, Step]:
+        """Return what is done with each part; raises DomainError with everything that keeps it from being done."""
+        problems = []
+        for part in self.parts:
+            facts = seen.target[part.name]
+            if facts is not None:
+                problems += copy.judge_sides(part, seen.source[part.name], facts, self.target.user)
+                if facts.identity == seen.source[part.name].identity:
+                    # one database by two names, or a server that was cloned
+                    self._require_another(part)
+        raise_any(problems)
+        steps: dict[str, Step] = {}
+        refused = []
+        for part in self.parts:
+            try:
+                steps[part.name] = self._step(part, seen)
+            except DomainError as error:
+                refused.append(error.problem)
+        filled = [seen.source[name] for name, step in steps.items() if step is not Step.KEEP]
+        if filled:
+            needed = max(facts.data_bytes for facts in filled)
+            refused += judge_space(self.work_path, free_bytes(self.work_path), needed)
+        raise_any(refused)
+        return steps
+
+    def tools(self, seen: Observed) -> Tools:
+        """Return the tools that fit both servers."""
+        majors = [facts.version // 10000 for facts in (seen.source["main"], seen.target["main"]) if facts is not None]
+        return copy.choose_tools(load_tools(self.runner), majors[0], majors[-1])
+
+    def copy(self) -> tuple[Observed, dict[str, Step]]:
+        """Have both databases in the target, verified; returns what was there before, and what was done."""
+        with workshop(self.runner, self.work_path, self.host) as shop:
+            seen = self.observe(target_needed=True)
+            self._prove_no_session("sessions")
+            steps = self.plan(seen)
+            if any(step is not Step.KEEP for step in steps.values()):
+                tools = self.tools(seen)
+                for part in self.parts:
+                    if steps[part.name] is not Step.KEEP:
+                        self._fill(shop, tools, part, seen)
+            for part in self.parts:
+                if steps[part.name] is Step.KEEP:
+                    self._grant(part, fresh=False)
+            self._prove_no_session("sessions afterwards")
+        return seen, steps
+
+    def kept_rights(self, part: Part) -> list[str]:
+        """Return what carries rights over to a copy that is kept, as for roles that were made since."""
+        return content.grant_statements(*self.contents[part.name], fresh=False)
+
+    def set_read_only(self, wanted: bool, *, check_mode: bool) -> bool:
+        """Make the source read-only for the role, or end that, and prove it with new sessions; returns if changed."""
+        names = list(dict.fromkeys(part.source for part in self.parts))
+        changed = [name for name in names if self._read_only(name) != wanted]
+        if check_mode:
+            return bool(changed)
+        if wanted:
+            # a session keeps what it began with
+            self._prove_no_session("sessions", source_only=True)
+        with self.timeline.step("retire" if wanted else "revive"):
+            for name in changed:
+                with closing(open_side(self.source, name)) as connection:
+                    where = address_of(self.source, name)
+                    ask(connection, where, "SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE")
+                    ask(connection, where, copy.read_only_statement(self.source.user, name, wanted))
+            problems = [
+                problem
+                for name in names
+                for problem in copy.judge_read_only(
+                    address_of(self.source, name), self.source.user, self._read_only(name), wanted
+                )
+            ]
+        raise_any(problems)
+        return bool(changed)
+
+    def _read_only(self, name: str) -> bool:
+        with closing(open_side(self.source, name)) as connection:
+            rows = ask(connection, address_of(self.source, name), f"SHOW {copy.READ_ONLY}")
+        return rows[0][copy.READ_ONLY] == "on"
+
+    def _step(self, part: Part, seen: Observed) -> Step:
+        source, target = seen.source[part.name], seen.target[part.name]
+        if target is None:
+            return Step.FILL
+        equal, digest = False, ""
+        if copy.state_of(target, source.identity) is copy.TargetState.FINISHED:
+            with self.timeline.step(f"compare {part.name}"):
+                both = self._scan_both(part, content.row_hashes(source.hash_probe, target.hash_probe))
+            equal = not content.compare(*both, same_major=source.version // 10000 == target.version // 10000)
+            digest = both[1].digest()
+        return copy.decide(part, target, source.identity, equal, digest)
+
+    def _scan_both(self, part: Part, hashes: Sequence[str]) -> tuple[content.Content, content.Content]:
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            both = [pool.submit(one, part, hashes) for one in (self._scan_source, self._scan_target)]
+            self.contents[part.name] = (both[0].result(), both[1].result())
+        return self.contents[part.name]
+
+    def _scan_source(self, part: Part, hashes: Sequence[str]) -> content.Content:
+        return scan(self.source, part.source, part.schema, hashes, self.jobs, part.target)
+
+    def _scan_target(self, part: Part, hashes: Sequence[str]) -> content.Content:
+        return scan(self.target, part.target, part.schema, hashes, self.jobs, part.target)
+
+    def _fill(self, shop: Workshop, tools: Tools, part: Part, seen: Observed) -> None:
+        source, target = seen.source[part.name], seen.target[part.name]
+        if target is None:
+            raise TypeError("a copy is made only where there is a target")
+        where = address_of(self.target, part.target, part.schema)
+        hashes = content.row_hashes(source.hash_probe, target.hash_probe)
+        only = [f"--schema={quote_pattern(part.schema)}"] if part.schema else []
+        with self.timeline.step(f"dump {part.name}"):
+            shop.dump(tools, self.source, part.source, only, self.jobs, part.name, source.address)
+            listed = shop.listed(tools, part.name)
+        marker = copy.Marker(source.identity, source.address)
+        with self.timeline.step(f"empty {part.name}"), closing(open_side(self.target, part.target)) as connection:
+            ask(connection, where, copy.comment_statement(part, target.comment, marker))
+            existing = self._empty(partial(ask, connection, where), part, where)
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            # what is written between the dump and this is found; what is written later is kept out by the sessions
+            scanned = pool.submit(self._scan_source, part, hashes)
+            with self.timeline.step(f"restore {part.name}"):
+                chosen = restore_list(listed, existing)
+                shop.restore(tools, self.target, part.target, chosen, self.jobs, part.name, where)
+            shop.remove(part.name)
+            with self.timeline.step(f"verify {part.name}"):
+                self.contents[part.name] = (scanned.result(), self._scan_target(part, hashes))
+        both = self.contents[part.name]
+        same_major = source.version // 10000 == target.version // 10000
+        copy.judge_copy(source.address, where, content.compare(*both, same_major=same_major))
+        self._grant(part, fresh=True)
+        with self.timeline.step(f"finish {part.name}"), closing(open_side(self.target, part.target)) as connection:
+            if both[1].tables:
+                # a restore leaves no statistics, and the first queries would be slow without
+                ask(connection, where, f"ANALYZE {', '.join(both[1].tables)}")
+            done = replace(marker, digest=both[1].digest())
+            ask(connection, where, copy.comment_statement(part, target.comment, done))
+
+    def _empty(self, do: Callable[[str], list[dict[str, str | None]]], part: Part, where: str) -> list[str]:
+        """Drop what is there of an earlier try, and return the schemas that are left."""
+        do(wipe_statement(part.schema))
+        for statement in catalog.wipe_queries(part.schema):
+            do(statement)
+        left = [row["name"] or "" for row in do(catalog.objects_query(part.schema))]
+        if left:
+            raise DomainError(
+                Problem(
+                    CHECK,
+                    f"{where} still has {copy.shown(left)} after an unfinished copy was removed",
+                    f"Role {self.target.user} does not own it, and a copy must not be mixed with it",
+                    f"As an administrator there: {copy.removal(part)}, and have the role database make it anew",
+                )
+            )
+        return [row["nspname"] or "" for row in do(SCHEMAS_QUERY)]
+
+    def _grant(self, part: Part, *, fresh: bool) -> None:
+        """Carry the rights over."""
+        source, target = self.contents[part.name]
+        statements = content.grant_statements(source, target, fresh=fresh)
+        self.sent += statements
+        if not statements:
+            return
+        where = address_of(self.target, part.target, part.schema)
+        with self.timeline.step(f"rights {part.name}"), closing(open_side(self.target, part.target)) as connection:
+            for statement in statements:
+                ask(connection, where, statement)
+            given = content.parse_grants(ask(connection, where, catalog.grants_query(part.schema, part.target)))
+        # what a role may not pass on, PostgreSQL leaves out with no more than a warning
+        self.contents[part.name] = (source, replace(target, grants=given))
+        copy.judge_rights(where, content.grant_statements(*self.contents[part.name], fresh=fresh))
+
+    def _require_another(self, part: Part) -> None:
+        """Raise DomainError where source and target are one database by two names."""
+        key = secrets.randbits(62)
+        where = address_of(self.target, part.target)
+        with closing(open_side(self.source, part.source)) as one, closing(open_side(self.target, part.target)) as other:
+            ask(one, address_of(self.source, part.source), catalog.lock_query(key))
+            seen = ask(other, where, catalog.lock_seen_query(key))[0]["seen"]
+        if seen != "0":
+            raise DomainError(
+                Problem(
+                    CHECK,
+                    f"{where} and {address_of(self.source, part.source)} are the same database",
+                    "Copying it onto itself would empty it first",
+                    "Give the address of the node's own PostgreSQL as the target",
+                )
+            )
+
+    def _prove_no_session(self, step: str, *, source_only: bool = False) -> None:
+        sides = [(self.source, "What a node writes after the copy has begun would be lost with the old database")]
+        if not source_only:
+            sides.append((self.target, "What works on the target sees it half filled, and changes it"))
+        problems = []
+        with self.timeline.step(step):
+            for database, why in sides:
+                left = load_left_sessions(database, _SESSION_TIMEOUT)
+                problems += [replace(problem, why=why) for problem in left]
+        raise_any(problems)

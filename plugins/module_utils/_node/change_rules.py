@@ -1,0 +1,195 @@
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Changing the version of one node: what has to be done, in which order, and what to say where it fails.
+
+The order is what keeps two versions apart: masked before stopped, stopped and proved before the package changes, and
+unmasked only when the package is whole.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import PLAYBOOK, DomainError, Problem
+from ansible_collections.rspm.ha.plugins.module_utils._core.product import UNIT
+from ansible_collections.rspm.ha.plugins.module_utils._core.version import reports_version, same_version
+from ansible_collections.rspm.ha.plugins.module_utils._package.rules import PackageState
+from ansible_collections.rspm.ha.plugins.module_utils._service.rules import ApiState, UnitState
+
+
+@dataclass(frozen=True)
+class UpgradeRequest:
+    """What is wanted. first: this node moves the schema, so no node at all may have a session in the databases.
+
+    start: False to install only, on a node that is stopped and masked already; unpack: not even that in full, so that
+    scripts that may refuse the package are heard. path: the staged file, "" for none.
+    purpose: the playbook that asks, "upgrade" or "rollback".
+    """
+
+    version: str
+    path: str
+    purpose: str
+    first: bool = False
+    start: bool = True
+    allow_unlicensed: bool = False
+    unpack: bool = False
+
+
+@dataclass(frozen=True)
+class UpgradePlan:
+    """What is to be done, in the order of the fields. prove: that the node, and whoever else must, is stopped.
+
+    repair: the installation finishes first what was cut off.
+    """
+
+    mask: bool = False
+    stop: bool = False
+    prove: bool = False
+    install: bool = False
+    unmask: bool = False
+    enable: bool = False
+    start: bool = False
+    wait: bool = False
+    repair: bool = False
+
+    @property
+    def changes(self) -> bool:
+        """Whether anything is to be changed; proving and waiting change nothing."""
+        return self.mask or self.stop or self.install or self.unmask or self.enable or self.start
+
+    def actions(self) -> list[str]:
+        """Return what is to be done by name, in that order."""
+        names = ("mask", "stop", "prove", "install", "unmask", "enable", "start", "wait")
+        return [name for name in names if getattr(self, name)]
+
+
+def plan_node(
+    package: PackageState, unit: UnitState, api: ApiState, running: bool, request: UpgradeRequest, *, planning: bool
+) -> UpgradePlan:
+    """Return what brings the node to the wanted version. running: whether there is any process of the server.
+
+    planning: check mode, in which the node was not stopped before. A process of the wanted version is never stopped:
+    it may be moving the schema. Raises DomainError where the work would be wrong.
+    """
+    whole = package.installed and same_version(package.version, request.version)
+    if not whole and not request.path:
+        raise _refused(
+            "package-staged",
+            f"rstudio-pm {request.version} is neither installed nor staged on this node",
+            "Nothing was stopped: a node that has to fetch its package while it is down is down for longer",
+            "Run the same command again, which stages it first",
+        )
+    repair = not whole and not package.absent and not package.installed
+    if not request.start:
+        if not planning:
+            _refuse_unsecured(unit, running)
+        return UpgradePlan(prove=not whole, install=not whole, repair=repair)
+    if unit.masked:
+        raise _refused(
+            "node-start",
+            "the unit rstudio-pm is masked, by somebody else",
+            "Nothing was changed: it could not be started afterwards",
+            "If the reason is over, run systemctl unmask rstudio-pm on this node and the same command again",
+        )
+    blocked, disabled = bool(unit.blocked_for), not unit.enabled
+    if running and whole and not (api.version and not reports_version(api.version, request.version)):
+        healthy = api.healthy(request.allow_unlicensed)
+        return UpgradePlan(unmask=blocked, enable=disabled, wait=not healthy)
+    guarded = request.first or running or not whole
+    return UpgradePlan(
+        mask=guarded and unit.blocked_for != request.purpose,
+        stop=running,
+        prove=guarded,
+        install=not whole,
+        unmask=guarded or blocked,
+        enable=disabled,
+        start=True,
+        wait=True,
+        repair=repair,
+    )
+
+
+def _refuse_unsecured(unit: UnitState, running: bool) -> None:
+    """Raise DomainError unless the node is stopped and masked."""
+    if running or not (unit.masked or unit.blocked_for):
+        raise _refused(
+            "node-stopped",
+            "rstudio-pm runs" if running else "rstudio-pm is not masked, so that anything may have started it",
+            "It may have moved the schema since the node was stopped, which has to be looked at anew",
+            "Run the same command again, which observes, stops and masks every node first",
+        )
+
+
+def _refused(check: str, found: str, why: str, fix: str) -> DomainError:
+    return DomainError(Problem(check=check, found=found, why=why, fix=fix))
+
+
+class AfterFailure(Enum):
+    """What becomes of a node that did not get healthy."""
+
+    LEAVE = "leave"
+    """Nothing is done to it: a process may be moving the schema, and must not be cut."""
+    BLOCK = "block"
+    """It is not started once more; a process that lives then is left alone for the same reason."""
+    STOP = "stop"
+    """It is blocked and stopped: another node has moved the schema."""
+
+
+def after_failure(plan: UpgradePlan, request: UpgradeRequest, restarts: int, *, alive: bool) -> AfterFailure:
+    """Return what to do. restarts: how often it ended by itself. alive: whether there is a process of the server."""
+    if not plan.start:
+        return AfterFailure.LEAVE
+    if not request.first:
+        return AfterFailure.STOP
+    return AfterFailure.LEAVE if alive and not restarts else AfterFailure.BLOCK
+
+
+def left_alone(cause: Problem, host: str, request: UpgradeRequest) -> Problem:
+    """Return the problem of a node that is not healthy while its process lives."""
+    back = f", or go back with {PLAYBOOK}.rollback, which stops it" if request.purpose == "upgrade" else ""
+    return Problem(
+        check=cause.check,
+        found=f"rstudio-pm {request.version} runs on {host} and is not healthy yet; it was left alone, since it may be "
+        f"moving the schema. {cause.found}",
+        why="A move of the schema that is cut may leave databases that no version can use. No node that is stopped now "
+        "starts before this one is healthy",
+        fix=f"Watch it on {host}: journalctl --follow --unit {UNIT}. Then run the same command again: it goes on where "
+        f"the node is healthy, and else waits for it once more (rspm_health_timeout seconds){back}",
+    )
+
+
+def unpack_refused(host: str, request: UpgradeRequest, installed: str, said: str) -> Problem:
+    """Return the problem of a package that would not replace the installed one; nothing was restored yet."""
+    return Problem(
+        check="package-refused",
+        found=f"the package manager on {host} does not put rstudio-pm {request.version} in the place of {installed}. "
+        f"It said: {said}",
+        why="Nothing was restored, so that the databases are still those of the newer version; every node is stopped "
+        "and blocked",
+        fix=f"To stay with the newer version: {PLAYBOOK}.unlock, which shows how to end this rollback's lock, then "
+        f"{PLAYBOOK}.upgrade -e rspm_version={installed}. To go back all the same, "
+        f"remove what refuses on {host} (where it is the package's own script: dpkg --remove rstudio-pm, or rpm "
+        f"--erase rstudio-pm), and run {PLAYBOOK}.rollback again",
+    )
+
+
+def start_undone(cause: Problem, host: str, request: UpgradeRequest, stopped: bool) -> Problem:
+    """Return the problem of a node that was started and did not get healthy. stopped: whether it is stopped again."""
+    state = "stopped and masked again" if stopped else "masked again, but a process is left that would not stop"
+    back = (
+        "Run the same command again once the cause is repaired"
+        if request.purpose != "upgrade"
+        else (
+            f"Go back with {PLAYBOOK}.rollback. Or repair the cause (where the schema needed longer, raise "
+            f"rspm_health_timeout) and go on with {PLAYBOOK}.upgrade"
+        )
+    )
+    return Problem(
+        check=cause.check,
+        found=f"rstudio-pm {request.version} was started and failed, and is {state}. {cause.found}",
+        why=f"No other node may follow {host} to a version that does not run",
+        fix=back,
+    )

@@ -1,0 +1,197 @@
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Doing on one node what _node_upgrade found. Nothing here waits for the controller, the network or another node."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import Runner
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_timeline import Timeline
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, Problem
+from ansible_collections.rspm.ha.plugins.module_utils._core.product import UNIT
+from ansible_collections.rspm.ha.plugins.module_utils._node.change_rules import (
+    AfterFailure,
+    UpgradePlan,
+    UpgradeRequest,
+    after_failure,
+    left_alone,
+    plan_node,
+    start_undone,
+    unpack_refused,
+)
+from ansible_collections.rspm.ha.plugins.module_utils._node.host import ServiceState, load_service
+from ansible_collections.rspm.ha.plugins.module_utils._package.host import (
+    PackageTool,
+    make_whole,
+    read_ahead,
+    require_apart,
+)
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.host_sessions import SessionWatch, open_watch
+from ansible_collections.rspm.ha.plugins.module_utils._service.host import (
+    be_patient,
+    begin,
+    block,
+    daemon_reload,
+    enable,
+    unblock,
+    wait_for_health,
+)
+from ansible_collections.rspm.ha.plugins.module_utils._service.host_stop import load_remains, stop_and_prove
+from ansible_collections.rspm.ha.plugins.module_utils._service.rules import ApiState
+from ansible_collections.rspm.ha.plugins.module_utils._service.stop_rules import Remains
+
+_HEALTH_INTERVAL = 0.2
+# A process that fails again and again needs no longer for it; one that moves the schema does
+_LAST_LIFE_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What a plan is made from, and the plan."""
+
+    service: ServiceState
+    remains: Remains
+    plan: UpgradePlan
+
+
+@dataclass(frozen=True)
+class NodeUpgrade:
+    """One node's change of version. stop_timeout, health_timeout: seconds. database: as SESSION_OPTIONS has it."""
+
+    runner: Runner
+    tool: PackageTool
+    host: str
+    request: UpgradeRequest
+    database: Mapping[str, Any] | None
+    stop_timeout: float
+    health_timeout: float
+
+    def observe(self, *, planning: bool) -> Observed:
+        """Return what is there and what is to be done; raises DomainError where the work would be wrong.
+
+        planning: check mode, in which nothing was staged or stopped before.
+        """
+        service = load_service(self.runner)
+        remains = load_remains(self.runner, unit=service.unit)
+        request = self.request
+        if request.path and not planning and not os.path.isfile(request.path):
+            request = replace(request, path="")
+        running = bool(remains.processes) or service.unit.running
+        plan = plan_node(service.package, service.unit, service.api, running, request, planning=planning)
+        if plan.install and request.path:
+            require_apart(request.path)
+        return Observed(service, remains, plan)
+
+    def carry_out(self, seen: Observed, timeline: Timeline) -> ApiState:
+        """Do the work and return the node's last answer; raises DomainError where it is not as wanted."""
+        plan = seen.plan
+        # logged in before anything stops: an unreachable database is found now, and the outage has no login in it
+        watch = open_watch(self.database) if self.database and plan.prove else None
+        if plan.install:
+            # staged perhaps days ago, and not to be waited for while the node is down
+            read_ahead(self.request.path)
+        with closing(watch) if watch else nullcontext():
+            stopped_well = self._prove(seen, watch, timeline)
+        if plan.install and self.request.unpack:
+            with timeline.step("unpack"):
+                self._unpack(seen.service.package.version)
+        elif plan.install:
+            with timeline.step("install"):
+                # the dry run of the staging found the dependencies to be there
+                make_whole(
+                    self.tool,
+                    self.request.path,
+                    self.request.version,
+                    repair=plan.repair,
+                    quick=True,
+                    before=seen.service.package,
+                )
+        return self._start(seen, timeline, forget=not stopped_well)
+
+    def _prove(self, seen: Observed, watch: SessionWatch | None, timeline: Timeline) -> bool:
+        """Stop the node and prove it; return whether it ended without a failure."""
+        if not seen.plan.prove:
+            return False
+        if watch and self.request.first:
+            # found out while this node still serves
+            with timeline.step("others_gone"):
+                watch.prove_others_gone()
+        if self.request.first:
+            be_patient()
+            if not seen.plan.mask:
+                daemon_reload(self.runner)  # else masking does it
+        purpose = self.request.purpose if self.request.start else seen.service.unit.blocked_for or self.request.purpose
+        remains = stop_and_prove(self.runner, timeline, self.host, seen.remains, purpose, self.stop_timeout)
+        if watch:
+            with timeline.step("sessions"):
+                watch.prove_own_gone()
+                if self.request.first:
+                    watch.prove_others_gone()
+        return remains.unit.active_state != "failed"
+
+    def _start(self, seen: Observed, timeline: Timeline, *, forget: bool) -> ApiState:
+        plan, api = seen.plan, seen.service.api
+        if plan.unmask:
+            with timeline.step("unmask"):
+                unblock()
+        try:
+            if plan.enable:
+                with timeline.step("enable"):
+                    enable(self.runner)
+            if plan.start:
+                with timeline.step("start"):
+                    begin(self.runner, "start", forget=forget)
+            if plan.wait:
+                with timeline.step("healthy"):
+                    api, _seconds = wait_for_health(
+                        self.runner,
+                        self.host,
+                        self.request.version,
+                        allow_unlicensed=self.request.allow_unlicensed,
+                        timeout=self.health_timeout,
+                        interval=_HEALTH_INTERVAL,
+                    )
+        except DomainError as error:
+            raise DomainError(self._give_up(plan, error.problem, timeline)) from error
+        if plan.unmask or plan.wait:
+            # block and patience are gone as files, and systemd still has them
+            with timeline.step("reload"):
+                daemon_reload(self.runner)
+        return api
+
+    def _unpack(self, installed: str) -> None:
+        """Have the package's files, and its scripts so far, put in place; raises DomainError where they refuse."""
+        if refused := self.tool.unpack(self.request.path):
+            raise DomainError(unpack_refused(self.host, self.request, installed, refused))
+
+    def _give_up(self, plan: UpgradePlan, cause: Problem, timeline: Timeline) -> Problem:
+        """Do what a failed start asks for, and return the problem that it leaves."""
+        found = load_remains(self.runner)
+        alive = bool(found.processes)
+        way = after_failure(plan, self.request, found.unit.restarts, alive=alive)
+        if way is AfterFailure.LEAVE:
+            return left_alone(cause, self.host, self.request) if alive else cause
+        with timeline.step("mask_again"):
+            block(self.runner, self.request.purpose)
+        if way is AfterFailure.BLOCK and self._outlives():
+            return left_alone(cause, self.host, self.request)
+        with timeline.step("stop_again"):
+            self.runner(["systemctl", "stop", UNIT], timeout=self.stop_timeout)
+        return start_undone(cause, self.host, self.request, not load_remains(self.runner).alive)
+
+    def _outlives(self) -> bool:
+        """Whether the last process of a blocked unit lives on."""
+        deadline = time.monotonic() + _LAST_LIFE_SECONDS
+        while load_remains(self.runner).processes:
+            if time.monotonic() >= deadline:
+                return True
+            time.sleep(_HEALTH_INTERVAL)
+        return False

@@ -1,0 +1,124 @@
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Watching, over a session of one's own, who else is in the databases. What counts, _postgres_sessions decides."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, Problem, raise_any
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import Connection, require_session
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.host_node_sessions import load_open_ports, local_end
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.node_sessions import End, judge_left, left_by_the_dead
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.options import Database
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.rules import ConnectFailed, Rows, ServerRefused
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.sessions import (
+    ADDRESS_QUERY,
+    Session,
+    database_unreachable,
+    judge_sessions,
+    parse_sessions,
+    sessions_of,
+    sessions_query,
+    terminate_query,
+)
+
+_LOGIN_TIMEOUT = 10.0
+_POLL_INTERVAL = 0.05
+# a session ends with its process; one that is there longer was left by a power cut or a dead connection
+_GRACE_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class SessionWatch:
+    """An open session that tells where else its role is connected. timeout: seconds to wait for the last one to end."""
+
+    connection: Connection
+    where: str
+    databases: tuple[str, ...]
+    timeout: float
+
+    def ask(self, statement: str) -> Rows:
+        """Run a statement; raises DomainError where there is no answer."""
+        try:
+            return self.connection.query(statement)
+        except (ServerRefused, ConnectFailed) as error:
+            raise DomainError(database_unreachable(self.where, str(error))) from error
+
+    def own_end(self) -> End:
+        """Return this session's end as the server sees it."""
+        row = self.ask(ADDRESS_QUERY).as_dicts()[0]
+        return End(row["address"] or "", int(row["port"] or 0))
+
+    def wait(self, timeout: float, *, of: str | None = None, not_of: str | None = None) -> tuple[Session, ...]:
+        """Return the role's sessions as soon as there are none, or after timeout seconds. of, not_of: addresses."""
+        deadline = time.monotonic() + timeout
+        while True:
+            everyone = parse_sessions(self.ask(sessions_query(self.databases)))
+            left = sessions_of(everyone, of=of, not_of=not_of)
+            if not left or time.monotonic() >= deadline:
+                return left
+            time.sleep(_POLL_INTERVAL)
+
+    def prove_own_gone(self) -> int:
+        """Wait for this node's sessions to end, end those that a dead process left, and return how many those were.
+
+        Only for a node that is proved stopped. Raises DomainError while one is left from this node's address. Ends no
+        session that may be another machine's, or a living program's.
+        """
+        seen, here = self.own_end(), local_end(self.connection.fileno())
+        left = self.wait(min(_GRACE_SECONDS, self.timeout), of=seen.address)
+        stale = left_by_the_dead(left, here, seen, load_open_ports()) if left else ()
+        if stale:
+            self.ask(terminate_query(stale))
+        if left:
+            left = self.wait(self.timeout, of=seen.address)
+            raise_any(judge_left(left, self.where, here, seen, load_open_ports()))
+        return len(stale)
+
+    def prove_others_gone(self) -> None:
+        """Raise DomainError while any other node has a session."""
+        raise_any(judge_sessions(self.wait(self.timeout, not_of=self.own_end().address), self.where))
+
+    def close(self) -> None:
+        """End the session."""
+        self.connection.close()
+
+
+def open_watch(database: Mapping[str, Any]) -> SessionWatch:
+    """Log in as the server does. database: as SESSION_OPTIONS has it. Raises DomainError."""
+    names = tuple(dict.fromkeys(database["databases"]))
+    connection = require_session(
+        database["host"],
+        database["port"],
+        names[0],
+        database["user"],
+        database["password"],
+        database["sslmode"],
+        _LOGIN_TIMEOUT,
+        database["options"],
+    )
+    where = f"{database['host']}:{database['port']}"
+    return SessionWatch(connection, where, names, database["timeout"])
+
+
+def load_left_sessions(database: Database, timeout: float) -> list[Problem]:
+    """Return the problem of the role's sessions that have not ended in its databases after timeout seconds."""
+    watched = {
+        "host": database.host,
+        "port": database.port,
+        "databases": [database.name, database.usage_name],
+        "user": database.user,
+        "password": database.password,
+        "sslmode": database.sslmode,
+        "options": database.options,
+        "timeout": timeout,
+    }
+    with closing(open_watch(watched)) as watch:
+        return judge_sessions(watch.wait(timeout), watch.where)

@@ -1,0 +1,268 @@
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""When the way to one node, or back from it, must not begin or go on: every reason, with its host and what to type."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable
+
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import PLAYBOOK, Problem
+from ansible_collections.rspm.ha.plugins.module_utils._core.version import parse_version
+from ansible_collections.rspm.ha.plugins.module_utils._migration.rules import RETIRED, Options, RecordState
+from ansible_collections.rspm.ha.plugins.module_utils._service.rules import BLOCKED_FOR_INSTALL
+from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.model import Balancer, Package
+from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.refuse import (
+    AGAIN,
+    balancer_unknown,
+    foreign_session,
+    node_busy,
+    node_unknown,
+    refuse_lock,
+    shared_address,
+)
+from ansible_collections.rspm.ha.plugins.plugin_utils._migration.model import VERB, Observations
+
+_ABORT = f"{PLAYBOOK}.{VERB} -e rspm_migration=abort"
+
+
+def command(options: Options) -> str:
+    """Return what is typed for these choices."""
+    words = [
+        f"{PLAYBOOK}.{VERB} -e rspm_migration_target={options.target}",
+        f"-e rspm_migration_data={'move' if options.move_data else 'keep'}",
+        f"-e rspm_migration_database={'move' if options.move_databases else 'keep'}",
+        f"-e rspm_migration_load_balancer={'route' if options.route else 'keep'}",
+    ]
+    if options.move_data:
+        words.append(f"-e rspm_migration_data_dir={options.data_dir}")
+    return " ".join(words)
+
+
+def give_up_command() -> str:
+    """Return what is typed to start the old cluster again."""
+    return _ABORT
+
+
+def refuse_migration(seen: Observations, options: Options) -> list[Problem]:
+    """Return every reason why the migration must not begin or go on now; none = it may."""
+    problems = _refuse_choices(seen, options) + _refuse_record(seen, options)
+    if seen.record.state is RecordState.FINISHED:
+        # what the machines are now is the new inventory's business
+        return problems or _loose_nodes(seen) or _lock_problems(seen)
+    problems += _refuse_nodes(seen) + _lock_problems(seen)
+    if seen.record.state is not RecordState.SWITCHED:
+        problems += _refuse_versions(seen) + _refuse_services(seen)
+    return problems
+
+
+def refuse_abort(seen: Observations) -> list[Problem]:
+    """Return every reason why the old cluster must not be started again; none = it may."""
+    if seen.record.state in (RecordState.SWITCHED, RecordState.FINISHED):
+        target = seen.record.options.target if seen.record.options else "the node"
+        forward = f"Go on: {command(seen.record.options)}" if seen.record.options else f"Go on: {PLAYBOOK}.{VERB}"
+        return [
+            Problem(
+                check="migration-switched",
+                found=f"the migration to {target} has been switched to its new home",
+                why="The node may have served and stored packages there since, which the old cluster would not have",
+                fix=forward
+                if seen.record.state is RecordState.SWITCHED
+                else f"Nothing is left to give up; {_afterwards(seen)}",
+            )
+        ]
+    return _refuse_nodes(seen) + _lock_problems(seen)
+
+
+def _refuse_choices(seen: Observations, options: Options) -> list[Problem]:
+    names = [node.name for node in seen.nodes]
+    problems = []
+    if not options.target or options.target not in names:
+        problems.append(
+            Problem(
+                check="migration-target",
+                found=f"rspm_migration_target is {options.target or 'not set'}; the nodes are {', '.join(names)}",
+                why="One of the nodes stays, with all that it has installed",
+                fix=f"Give one of them: -e rspm_migration_target={names[0] if names else '<node>'}",
+            )
+        )
+    if options.provider == "sqlite" or seen.provider == "sqlite":
+        problems.append(
+            Problem(
+                check="migration-sqlite",
+                found="the databases are to become SQLite",
+                why="The vendor's guide does not support a migration from PostgreSQL to SQLite: nothing converts the "
+                "data in a way that could be verified. A single node runs on PostgreSQL as well",
+                fix="Keep PostgreSQL where it is (-e rspm_migration_database=keep), or have it moved to the node "
+                "(-e rspm_migration_database=move)",
+            )
+        )
+    if not options.move_data:
+        return problems
+    path = options.data_dir
+    if not path.startswith("/") or posixpath.normpath(path) != path or posixpath.dirname(path) in ("/", ""):
+        problems.append(
+            Problem(
+                check="migration-data-dir",
+                found=f"rspm_migration_data_dir is {path!r}",
+                why="It has to be one absolute path without a slash at its end, in a folder of its own: lock and "
+                "restore points lie beside the data",
+                fix="Give a folder such as /var/lib/rstudio-pm/data",
+            )
+        )
+    elif _below(path, seen.storage_path) or _below(seen.storage_path, path):
+        problems.append(
+            Problem(
+                check="migration-data-dir",
+                found=f"rspm_migration_data_dir is {path}, and the shared storage is {seen.storage_path}",
+                why="The data is to leave the shared storage, and would lie on it again",
+                fix="Give a folder on a local disk, such as /var/lib/rstudio-pm/data",
+            )
+        )
+    problems += [
+        Problem(
+            check="migration-config",
+            found=f"{setting} in rspm_config names a path on the shared storage",
+            why="Only the data directory is moved; the node would still need the shared storage for this",
+            fix="Move it to the data directory or to a local path first, with rspm.ha.site, or keep the data where "
+            "it is: -e rspm_migration_data=keep",
+        )
+        for setting in seen.paths_below_storage
+    ]
+    return problems
+
+
+def _below(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def _refuse_record(seen: Observations, options: Options) -> list[Problem]:
+    """Return the problem of a migration that has begun with other choices."""
+    was = seen.record.options
+    if was is None or _choices(was) == _choices(options):
+        return []
+    begun, finished = seen.record.state is RecordState.BEGUN, seen.record.state is RecordState.FINISHED
+    go_on = f"Go on with it: {command(was)}" + (f"; or give it up: {_ABORT}" if begun else "")
+    return [
+        Problem(
+            check="migration-choices",
+            found="a migration with other choices "
+            + ("has begun" if begun else "is done" if finished else "is under way"),
+            why="What one has copied and switched is not what the other needs",
+            fix=f"Nothing is left to do; {_afterwards(seen)}" if finished else go_on,
+        )
+    ]
+
+
+def _afterwards(seen: Observations) -> str:
+    where = seen.record.inventory or "single-node-inventory, where its command was typed"
+    return f"use the inventory that the migration wrote: {where}"
+
+
+def _loose_nodes(seen: Observations) -> list[Problem]:
+    """Return the problem of nodes that are out for good by what is written down, and yet may run."""
+    target = seen.record.options.target if seen.record.options else ""
+    loose = [node.name for node in seen.nodes if node.reachable and node.name != target and not node.secured]
+    if not loose:
+        return []
+    return [
+        Problem(
+            check="migration-finished",
+            found=f"the migration to {target} is finished, and yet {_names(loose)} can run",
+            why="Somebody has unblocked what was retired; or the machines are a new cluster, and what is written down "
+            "is of an older one",
+            fix=f"On {_names(loose)}: systemctl mask --now rstudio-pm. If it is a new cluster: remove "
+            f"/var/lib/rspm-ha/migration.json on {target} and {seen.storage_path}/.rspm-ha/migration",
+        )
+    ]
+
+
+def _choices(options: Options) -> tuple[object, ...]:
+    where = options.data_dir if options.move_data else ""
+    return options.target, options.move_data, options.move_databases, options.route, where
+
+
+def _refuse_nodes(seen: Observations) -> list[Problem]:
+    """Return what keeps a node from being known or from being this run's to change."""
+    problems = [
+        node_unknown(
+            node.name,
+            node.says,
+            "A node that can't be seen may run, and write to the old home after it was copied",
+            "take it out of the inventory",
+        )
+        for node in seen.nodes
+        if not node.reachable
+    ]
+    for node in seen.nodes:
+        if not node.reachable:
+            continue
+        if node.busy:
+            problems.append(node_busy(node.name))
+        if node.blocked_for not in ("", VERB, RETIRED, BLOCKED_FOR_INSTALL):
+            problems.append(
+                Problem(
+                    check="node-blocked",
+                    found=f"{node.name} is blocked for: {node.blocked_for}",
+                    why="Another piece of work is half done there",
+                    fix=f"Finish it first: {PLAYBOOK}.{node.blocked_for}",
+                )
+            )
+    return problems
+
+
+def _lock_problems(seen: Observations) -> list[Problem]:
+    why = "Two runs at once would stop and start nodes against each other"
+    return refuse_lock(seen.lock, (node.name for node in seen.nodes), why)
+
+
+def _refuse_versions(seen: Observations) -> list[Problem]:
+    known = [node for node in seen.nodes if node.reachable]
+    problems = [
+        Problem(
+            check="package-state",
+            found=f"the package on {node.name} is {node.package.value}",
+            why="The cluster that is to be left behind has to be a whole one, which could be started again",
+            fix=f"Bring it in order with {PLAYBOOK}.site or {PLAYBOOK}.upgrade first",
+        )
+        for node in known
+        if node.package is not Package.WHOLE
+    ]
+    versions = {node.installed_version for node in known if node.package is Package.WHOLE}
+    if len(versions) > 1:
+        shown = "; ".join(f"{node.name} has {node.installed_version}" for node in known)
+        problems.append(
+            Problem(
+                check="mixed-versions",
+                found=f"the nodes have different versions: {shown}",
+                why="An upgrade is half done, and the schema may be of another version than the node that stays",
+                fix=f"Finish it first: {PLAYBOOK}.upgrade -e rspm_version={max(versions, key=parse_version)}",
+            )
+        )
+    return problems
+
+
+def _refuse_services(seen: Observations) -> list[Problem]:
+    """Return what is wrong with the databases and the load balancer while the old cluster is the home."""
+    why = "It is to send the node's users elsewhere before the node stops"
+    problems = [
+        balancer_unknown(node.name, why) for node in seen.nodes if node.reachable and node.balancer is Balancer.UNKNOWN
+    ]
+    if seen.database_says:
+        problems.append(
+            Problem(
+                check="database-reachable",
+                found=f"the databases on {seen.database} can't be reached ({seen.database_says})",
+                why="Without them no node can be proved stopped",
+                fix=f"Start PostgreSQL on {seen.database} and {AGAIN}",
+            )
+        )
+    why = "It may be a node that was forgotten, and would go on writing to what was copied"
+    problems += [shared_address(address, nodes, seen.database) for address, nodes in seen.shared_addresses]
+    return problems + [foreign_session(address, seen.database, why) for address in seen.foreign_sessions]
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(names)

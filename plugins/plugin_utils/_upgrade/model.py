@@ -1,0 +1,264 @@
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the ordered upgrade and the way back observe, and the steps that they are made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cache
+from typing import Union
+
+from ansible_collections.rspm.ha.plugins.module_utils._core.version import parse_version, reports_version, same_version
+from ansible_collections.rspm.ha.plugins.module_utils._restore_point.rules import RestoreState
+from ansible_collections.rspm.ha.plugins.module_utils._restore_point.space import Space
+from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.model import (
+    Balancer,
+    LockObservation,
+    Package,
+    Phase,
+    Refusal,
+    Step,
+    to_data,
+)
+
+# a plan compares the same few versions many times
+same = cache(same_version)
+reports = cache(reports_version)
+
+
+class Mode(Enum):
+    """When the first node stops."""
+
+    FIRST_SERVES = "first_serves_until_its_turn"
+    STOP_ALL = "stop_all_first"
+
+
+class Action(Enum):
+    """What a step does. Each is idempotent: done twice, it is done."""
+
+    TAKE_LOCK = "take_lock"
+    """Cluster: take the lock, or take it over from a run of the same work that is gone."""
+    STAGE = "stage"
+    """Node: the package file of the wanted version is on the node, checked (checksum, dependency dry run, space)."""
+    CREATE_RESTORE_POINT = "create_restore_point"
+    """Cluster: databases, configuration, key and old package are saved and verified; an older one is replaced at the
+    very end."""
+    SAVE_PRESENT = "save_present"
+    """Cluster: the same of what the newer version wrote, apart from the restore point, which stays."""
+    LB_DRAIN = "lb_drain"
+    """Node: the load balancer sends it nothing new, and what was running has ended or run out of time."""
+    STOP_AND_MASK = "stop_and_mask"
+    """Node: masked, then stopped, and proved: no process, no listening port."""
+    PROVE_STOPPED = "prove_stopped"
+    """Cluster: the databases hold no session of any node but the one that goes first (rollback: of none at all); the
+    session that a power cut left is ended."""
+    MARK_RESTORE_POINT_IN_USE = "mark_restore_point_in_use"
+    """Cluster: from here on the schema may move; written down before it can."""
+    UPGRADE_FIRST = "upgrade_first"
+    """Node, the critical call: mask, stop, prove that no node is left (databases' sessions), install, unmask, enable,
+    start, schema moved, healthy."""
+    UPGRADE = "upgrade"
+    """Node: mask, stop, install, unmask, enable, start, healthy and of the wanted version."""
+    START = "start"
+    """Node: unmask, enable, start where nothing runs, wait until healthy and of the wanted version; never stops what
+    runs (it may be moving the schema)."""
+    LB_READY = "lb_ready"
+    """Node: the load balancer sends it requests again."""
+    HOLD = "hold"
+    """Node: neither an operator's nor an unattended update changes the package."""
+    RESTORE = "restore"
+    """Cluster: prove that no node is left, mark the restore point as restoring, put databases and key back, verify,
+    prove again, mark it as restored."""
+    INSTALL_PREVIOUS = "install_previous"
+    """Node: the restore point's package and configuration are in place; stays masked. Refuses where the service runs or
+    isn't masked: it may have moved the restored schema, which the next plan must see."""
+    RELEASE_LOCK = "release_lock"
+    """Cluster: the work is done."""
+
+
+class PhaseName(Enum):
+    """The phases, in the order of an upgrade; each occurs at most once in a plan."""
+
+    LOCK = "lock"
+    STAGE = "stage"
+    RESTORE_POINT = "restore_point"
+    SAVE = "save"
+    DRAIN = "drain"
+    STOP = "stop"
+    PROVE = "prove"
+    FINAL_RESTORE_POINT = "final_restore_point"
+    FINAL_SAVE = "final_save"
+    COMMIT = "commit"
+    RESTORE = "restore"
+    INSTALL = "install"
+    FIRST = "first"
+    FIRST_BACK = "first_back"
+    REST = "rest"
+    REST_BACK = "rest_back"
+    HOLD = "hold"
+    UNLOCK = "unlock"
+
+
+@dataclass(frozen=True)
+class NodeObservation:
+    """One node, as it is now.
+
+    name: inventory name. reachable: False means that nothing else here is known; says: then why, as far as it is known.
+    package, installed_version: of the package manager; the version is "" where there is none.
+    process: a process of the service is there, whatever its unit says.
+    running_version: what that process is: by its API, else by its executable when that is still the installed file;
+        "" where neither tells (starting) or there is no process.
+    stopped_at: when the last process ended, in seconds since the epoch; 0 where that isn't known.
+    masked, enabled: of the unit. blocked: masked by this collection itself.
+    staged: the file of the version that this run installs (a rollback: the previous one) is there and checked.
+    held, healthy: of the package; of the service by its health address. answer: what that address said, in words.
+    busy: a step of an earlier run is still at work on the node.
+    sessions: of this node in the databases.
+    asked_version, package_source: what the inventory asks for on this node ("" = not compared).
+    """
+
+    name: str
+    reachable: bool = True
+    says: str = ""
+    package: Package = Package.WHOLE
+    installed_version: str = ""
+    process: bool = False
+    running_version: str = ""
+    stopped_at: float = 0
+    masked: bool = False
+    blocked: bool = False
+    enabled: bool = True
+    staged: bool = False
+    held: bool = True
+    healthy: bool = False
+    answer: str = "nothing"
+    busy: bool = False
+    sessions: int = 0
+    balancer: Balancer = Balancer.UNMANAGED
+    asked_version: str = ""
+    package_source: str = ""
+
+    def has(self, version: str) -> bool:
+        """Whether the package is whole and of this version."""
+        return self.package is Package.WHOLE and same(self.installed_version, version)
+
+    def runs_other_than(self, version: str) -> bool:
+        """Whether a process is there that is known not to be of this version."""
+        return self.process and bool(self.running_version) and not reports(self.running_version, version)
+
+    def runs(self, version: str) -> bool:
+        """Whether a process is there that is known to be of this version."""
+        return self.process and bool(self.running_version) and reports(self.running_version, version)
+
+    @property
+    def secured(self) -> bool:
+        """Whether nothing runs and neither a reboot nor a package's script can start it."""
+        return self.masked and not self.process
+
+
+@dataclass(frozen=True)
+class DatabaseObservation:
+    """The databases.
+
+    foreign_sessions: addresses with a session of the service's account that are no node's; "" is the own socket.
+    shared_addresses: addresses that the server sees several nodes with, each with those nodes.
+    says: why it can't be reached.
+    """
+
+    name: str = "database"
+    reachable: bool = True
+    foreign_sessions: tuple[str, ...] = ()
+    shared_addresses: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    says: str = ""
+
+
+@dataclass(frozen=True)
+class RestorePoint:
+    """The restore point: from which version to which, by which run (the lock's run id) and when (UTC, ISO 8601).
+
+    restored: when a restore of it began last, "" for never.
+    """
+
+    state: RestoreState = RestoreState.ABSENT
+    from_version: str = ""
+    to_version: str = ""
+    run_id: str = ""
+    created: str = ""
+    restored: str = ""
+
+
+@dataclass(frozen=True)
+class Observations:
+    """Everything that a plan is made from; nodes in the order of the inventory.
+
+    saved: what a way back has saved of the present before it. space: None where nobody asked. now: seconds since the
+    epoch.
+    """
+
+    nodes: tuple[NodeObservation, ...]
+    database: DatabaseObservation = DatabaseObservation()
+    lock: LockObservation = field(default_factory=LockObservation)
+    restore_point: RestorePoint = RestorePoint()
+    saved: RestorePoint = RestorePoint()
+    space: Space | None = None
+    now: float = 0
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a team may choose.
+
+    mode, first: when the first node stops, and which goes first ("" = the one that serves). rollback_to: when the
+    restore point was made that a finished upgrade may be given up for, "" for none.
+    """
+
+    mode: Mode = Mode.FIRST_SERVES
+    first: str = ""
+    rollback_to: str = ""
+
+
+DEFAULT_OPTIONS = Options()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The phases that remain, in order; none where nothing is to be done.
+
+    first: the node that goes first, or "". gives_up: a sentence on what going back loses, "" where it loses nothing.
+    """
+
+    phases: tuple[Phase[PhaseName, Action], ...] = ()
+    first: str = ""
+    from_version: str = ""
+    to_version: str = ""
+    gives_up: str = ""
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the plan as plain data for a module result."""
+        return {
+            "first": self.first,
+            "from_version": self.from_version,
+            "to_version": self.to_version,
+            "gives_up": self.gives_up,
+            "phases": to_data(self.phases),
+        }
+
+
+Outcome = Union[Plan, Refusal]
+
+
+def phase(name: PhaseName, action: Action, nodes: list[NodeObservation]) -> Phase[PhaseName, Action] | None:
+    """Return the phase in which all these nodes do the same, or None for no node."""
+    return Phase(name, tuple(Step(node.name, action) for node in nodes)) if nodes else None
+
+
+@cache
+def is_newer(version: str, than: str) -> bool:
+    """Whether version is a later release than the other; False where either is "" (unknown).
+
+    Raises DomainError for text that is no version.
+    """
+    return bool(version and than) and not same(version, than) and parse_version(than) < parse_version(version)

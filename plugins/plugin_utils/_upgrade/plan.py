@@ -1,0 +1,297 @@
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The ordered upgrade and the way back: from what is observed to the phases that remain.
+
+Nothing here remembers: the same command, run again after whatever happened, gets the rest of the work.
+
+What the order rests on (tests/unit/test_upgrade_search.py looks through all states for a breach):
+1. Before the first node of the newer version can start, every other node is masked and proved stopped, and the restore
+   point says IN_USE. Whoever finds IN_USE treats the schema as moved, whatever else is seen.
+2. A node of another version than the one that runs stays masked until its own package is changed.
+3. A restore point that is IN_USE is never made anew, and the older version starts only after RESTORED is written, with
+   every node of the newer version masked.
+4. What was written since an upgrade was finished is given up only by name, and is saved twice: before anything stops,
+   which shows that it can be, and after the proof that all are stopped, which loses nothing. So is the restore point
+   where all nodes stop first.
+Sources: the vendor's guide ("Updating HA Nodes"): stop all, upgrade one, it moves the schema, then the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Optional
+
+from ansible_collections.rspm.ha.plugins.module_utils._lock.rules import LockView
+from ansible_collections.rspm.ha.plugins.module_utils._restore_point.rules import RestoreState
+from ansible_collections.rspm.ha.plugins.module_utils._restore_point.space import Space
+from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.model import (
+    Balancer,
+    Package,
+    Phase,
+    Refusal,
+    Step,
+    once,
+)
+from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.model import (
+    DEFAULT_OPTIONS,
+    Action,
+    Mode,
+    NodeObservation,
+    Observations,
+    Options,
+    Outcome,
+    PhaseName,
+    Plan,
+    phase,
+    same,
+)
+from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.refuse import (
+    continues_run,
+    refuse_rollback,
+    refuse_space,
+    refuse_upgrade,
+)
+from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.way_back import given_up, is_finished, is_saved
+
+_Nodes = list[NodeObservation]
+_Phase = Optional[Phase[PhaseName, Action]]
+_Phases = list[_Phase]
+
+
+def plan_upgrade(seen: Observations, target: str, options: Options = DEFAULT_OPTIONS) -> Outcome:
+    """Return the phases that lead from what is seen to target running on every node, or why none may be taken.
+
+    target: product version, in full. A cluster that is there already gets an empty plan, or repairs: nodes left masked,
+    disabled, drained or not held by a run that died, and the lock that it left.
+    """
+    problems = refuse_upgrade(seen, target, options)
+    if problems:
+        return Refusal(tuple(problems))
+    behind = [node for node in seen.nodes if not node.has(target) or node.runs_other_than(target)]
+    started = [node for node in seen.nodes if node.process and node not in behind]
+    first = _choose_first(seen, target, options, behind, started)
+    phases = _before_first(seen, target, options, behind, started, first)
+    phases += _first_and_rest(seen, target, behind, started, first)
+    origin = seen.restore_point.from_version if continues_run(seen, target) else _origin(behind)
+    return _with_space(seen, _finish(seen, phases, first, origin, target))
+
+
+def _with_space(seen: Observations, plan: Plan) -> Outcome:
+    """Return the plan, or the refusal where the shared storage has no room for what it saves."""
+    saves = {Action.CREATE_RESTORE_POINT, Action.SAVE_PRESENT}
+    times = sum(step.action in saves for phase in plan.phases for step in phase.steps)
+    problems = refuse_space(seen.space or Space(), times) if times and seen.space else []
+    return Refusal(tuple(problems)) if problems else plan
+
+
+def _origin(behind: _Nodes) -> str:
+    return behind[0].installed_version if behind else ""
+
+
+def _choose_first(
+    seen: Observations, target: str, options: Options, behind: _Nodes, started: _Nodes
+) -> NodeObservation:
+    """Return the node that goes, or went, first.
+
+    What has begun decides before the wish does: a node that runs the target, then one that has it installed (before all
+    the one that a reboot would start), then one whose installation was cut. Otherwise the wanted one, then the one that
+    serves.
+    """
+
+    def rank(node: NodeObservation) -> int:
+        if node in started:
+            return 0 if node.healthy and node.runs(target) else 1
+        if node not in behind:
+            return 3 if node.masked else 2
+        if node.package is not Package.WHOLE:
+            return 4
+        if node.name == options.first:
+            return 5
+        return 6 if node.process and node.healthy else 7 if node.process else 8
+
+    return min(seen.nodes, key=rank)
+
+
+def _before_first(
+    seen: Observations, target: str, options: Options, behind: _Nodes, started: _Nodes, first: NodeObservation
+) -> _Phases:
+    """Return the phases up to the point where only the first node is left to stop."""
+    spared = [first] if not started and options.mode is Mode.FIRST_SERVES else []
+    to_stop = [node for node in behind if not node.secured and node not in spared]
+    staging = phase(PhaseName.STAGE, Action.STAGE, _to_stage(behind, target))
+    stopping = phase(PhaseName.STOP, Action.STOP_AND_MASK, to_stop)
+    proving = once(PhaseName.PROVE, Action.PROVE_STOPPED) if behind and not started else None
+    if not behind or continues_run(seen, target):
+        # the schema may have moved: what is old stops before anything else, without waiting for its connections
+        return [stopping, staging, proving]
+    point = seen.restore_point
+    last = options.mode is Mode.STOP_ALL
+    ours = (
+        point.state is RestoreState.COMPLETE
+        and same(point.from_version, _origin(behind))
+        and same(point.to_version, target)
+        and seen.lock.view is not LockView.FREE
+        and point.run_id == seen.lock.run_id
+        # who served since an earlier run was interrupted has written what that restore point does not hold
+        and not any(node.process for node in seen.nodes)
+    )
+    saving = once(PhaseName.RESTORE_POINT, Action.CREATE_RESTORE_POINT)
+    serving = [node for node in to_stop if node.process and node.balancer is Balancer.READY]
+    return [
+        staging,
+        # where all is stopped and masked already, the last one is enough
+        None if ours or (last and not to_stop) else saving,
+        phase(PhaseName.DRAIN, Action.LB_DRAIN, serving),
+        stopping,
+        proving,
+        once(PhaseName.FINAL_RESTORE_POINT, Action.CREATE_RESTORE_POINT) if last else None,
+        once(PhaseName.COMMIT, Action.MARK_RESTORE_POINT_IN_USE),
+    ]
+
+
+def _to_stage(nodes: _Nodes, version: str) -> _Nodes:
+    return [node for node in nodes if not node.has(version) and not node.staged]
+
+
+def _first_and_rest(
+    seen: Observations, target: str, behind: _Nodes, started: _Nodes, first: NodeObservation
+) -> _Phases:
+    """Return the first node's call, the rest's, and what follows each."""
+    unproven = [node for node in started if not (node.runs(target) and node.healthy)]
+    # a process of unknown version, or one not healthy yet, is waited for before another starts
+    leading = unproven if started else [first]
+    opening = phase(PhaseName.FIRST, Action.START if started else Action.UPGRADE_FIRST, leading)
+    upgrades = [node for node in behind if node not in leading]
+    starts = [
+        node for node in seen.nodes if node not in behind and node not in leading and not _is_settled(node, target)
+    ]
+    rest = [Step(node.name, Action.UPGRADE) for node in upgrades] + [Step(node.name, Action.START) for node in starts]
+    return [
+        opening,
+        _back(PhaseName.FIRST_BACK, leading, [node for node in started if node not in unproven]),
+        Phase(PhaseName.REST, tuple(rest)) if rest else None,
+        _back(PhaseName.REST_BACK, upgrades + starts, []),
+        _hold(seen.nodes, behind),
+    ]
+
+
+def plan_rollback(seen: Observations, options: Options = DEFAULT_OPTIONS) -> Outcome:
+    """Return the phases that lead back to the restore point's version on every node, or why none may be taken.
+
+    While the newer version can't have run (restore point complete, not in use), nothing is restored: the nodes are only
+    started again. Otherwise databases, key, configuration and package are those of the restore point before any starts.
+    """
+    problems = refuse_rollback(seen, options)
+    if problems:
+        return Refusal(tuple(problems))
+    point = seen.restore_point
+    previous = point.from_version
+    changed = [node for node in seen.nodes if not node.has(previous) or node.runs_other_than(previous)]
+    restore = _needs_restore(seen, changed)
+    running = [node for node in seen.nodes if node.process and node not in changed]
+    if restore:
+        running, installing = [], list(seen.nodes)
+        phases = _before_restore(seen, previous, changed)
+    elif point.state is RestoreState.RESTORED:
+        # whichever of them is masked may still lack the restore point's configuration
+        installing = [node for node in seen.nodes if node.secured]
+        phases = [
+            phase(PhaseName.STAGE, Action.STAGE, _to_stage(changed, previous)),
+            phase(PhaseName.INSTALL, Action.INSTALL_PREVIOUS, installing),
+        ]
+    else:
+        installing, phases = [], []
+    first = _first_back(seen, options, previous)
+    phases += _start_previous(seen, previous, running, first, installing)
+    plan = _finish(seen, phases, first, point.to_version, previous, given_up(seen) if restore else "")
+    return _with_space(seen, plan)
+
+
+def _needs_restore(seen: Observations, changed: _Nodes) -> bool:
+    """Whether the databases may hold what the newer version, or half a restore, wrote."""
+    point = seen.restore_point
+    if point.state is RestoreState.COMPLETE:
+        return bool(changed)
+    if point.state is RestoreState.RESTORED:
+        # a newer version that isn't masked may have been started since the restore, and have moved the schema again
+        return any(not node.secured for node in changed)
+    return True
+
+
+def _before_restore(seen: Observations, previous: str, changed: _Nodes) -> _Phases:
+    """Return the phases after which every node is stopped, restored and of the previous version, and masked."""
+    live = [node for node in seen.nodes if node.process]
+    to_stop = [node for node in seen.nodes if not node.secured]
+    staging = phase(PhaseName.STAGE, Action.STAGE, _to_stage(changed, previous))
+    stopping = phase(PhaseName.STOP, Action.STOP_AND_MASK, to_stop)
+    mixed = any(node in changed for node in live) and any(node not in changed for node in live)
+    draining = phase(PhaseName.DRAIN, Action.LB_DRAIN, [node for node in live if node.balancer is Balancer.READY])
+    marking = once(PhaseName.COMMIT, Action.MARK_RESTORE_POINT_IN_USE)
+    finished = is_finished(seen)
+    saving = once(PhaseName.SAVE, Action.SAVE_PRESENT) if finished else None
+    return [
+        # what shows that the schema has moved ends with the stop, so it is written down before
+        marking if seen.restore_point.state in (RestoreState.COMPLETE, RestoreState.RESTORED) else None,
+        *([stopping, staging] if mixed else [staging, saving, draining, stopping]),
+        once(PhaseName.PROVE, Action.PROVE_STOPPED),
+        once(PhaseName.FINAL_SAVE, Action.SAVE_PRESENT) if finished or is_saved(seen) else None,
+        once(PhaseName.RESTORE, Action.RESTORE),
+        phase(PhaseName.INSTALL, Action.INSTALL_PREVIOUS, list(seen.nodes)),
+    ]
+
+
+def _first_back(seen: Observations, options: Options, previous: str) -> NodeObservation:
+    """Return the node that starts the previous version first: one that runs it, else the wanted one."""
+
+    def rank(node: NodeObservation) -> tuple[bool, bool]:
+        return not node.runs(previous), node.name != options.first
+
+    return min(seen.nodes, key=rank)
+
+
+def _start_previous(
+    seen: Observations, previous: str, running: _Nodes, first: NodeObservation, installing: _Nodes
+) -> _Phases:
+    """Return the start of the first node, of the rest, and what follows each."""
+    proven = [node for node in running if node.runs(previous) and node.healthy]
+    leading = [] if proven else [first]
+    settled = [node for node in proven if _is_settled(node, previous)]
+    rest = [node for node in seen.nodes if node not in leading and node not in settled]
+    return [
+        phase(PhaseName.FIRST, Action.START, leading),
+        _back(PhaseName.FIRST_BACK, leading, settled),
+        phase(PhaseName.REST, Action.START, rest),
+        _back(PhaseName.REST_BACK, rest, []),
+        _hold(seen.nodes, installing),
+    ]
+
+
+def _is_settled(node: NodeObservation, version: str) -> bool:
+    """Whether the node runs the version healthily, and will after a reboot."""
+    return node.runs(version) and node.healthy and node.enabled and not node.masked
+
+
+def _back(name: PhaseName, changed: _Nodes, unchanged: _Nodes) -> _Phase:
+    """Return the phase in which nodes come back into the load balancer: those just started, and leftovers."""
+    left = [node for node in unchanged if node.balancer in (Balancer.DRAIN, Balancer.MAINT)]
+    return phase(name, Action.LB_READY, [node for node in changed if node.balancer is not Balancer.UNMANAGED] + left)
+
+
+def _hold(nodes: Iterable[NodeObservation], installed: _Nodes) -> _Phase:
+    """Return the phase in which packages are held: those just installed, and those that lost it."""
+    return phase(PhaseName.HOLD, Action.HOLD, [node for node in nodes if node in installed or not node.held])
+
+
+def _finish(
+    seen: Observations, phases: _Phases, first: NodeObservation, origin: str, target: str, gives_up: str = ""
+) -> Plan:
+    """Return the plan with the lock around its phases; no work and no lock left over is no plan."""
+    work = [each for each in phases if each is not None]
+    if not work and seen.lock.view is LockView.FREE:
+        return Plan(from_version=origin, to_version=target)
+    if seen.lock.view is not LockView.OURS:
+        work.insert(0, once(PhaseName.LOCK, Action.TAKE_LOCK))
+    work.append(once(PhaseName.UNLOCK, Action.RELEASE_LOCK))
+    return Plan(tuple(work), first.name, origin, target, gives_up)
