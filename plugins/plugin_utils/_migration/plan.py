@@ -6,7 +6,7 @@
 
 Nothing here remembers: the same command, run again after whatever happened, gets the rest of the work.
 
-What the order rests on (tests/unit/test_migration_search.py looks through all states for a breach):
+What the order rests on (tests/unit/plugin_utils/_migration/test_search.py looks through all states for a breach):
 1. Until SWITCHED is written no configuration names the new home, and nothing of the old one was changed: starting the
    old cluster is the way back.
 2. Before SWITCHED is written every node is masked and proved stopped, and what moves was copied and verified since.

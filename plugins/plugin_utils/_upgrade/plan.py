@@ -6,7 +6,7 @@
 
 Nothing here remembers: the same command, run again after whatever happened, gets the rest of the work.
 
-What the order rests on (tests/unit/test_upgrade_search.py looks through all states for a breach):
+What the order rests on (tests/unit/plugin_utils/_upgrade/test_search.py looks through all states for a breach):
 1. Before the first node of the newer version can start, every other node is masked and proved stopped, and the restore
    point says IN_USE. Whoever finds IN_USE treats the schema as moved, whatever else is seen.
 2. A node of another version than the one that runs stays masked until its own package is changed.
