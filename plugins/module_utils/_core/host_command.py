@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The command runner that every loader is given: what ran, and what came of it."""
+"""The command runner that everything on a host is given: what ran, and what came of it."""
 
 from __future__ import annotations
 

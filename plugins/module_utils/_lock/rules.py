@@ -22,7 +22,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._lock.lease import LEASE
 
 
 class LockView(Enum):
-    """The cluster lock as this run sees it (decided by _lock.may_take)."""
+    """The cluster lock as this run sees it (decided by may_take)."""
 
     FREE = "free"
     OURS = "ours"
