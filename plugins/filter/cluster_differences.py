@@ -20,7 +20,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: The nodes are one cluster
+- name: Check that the nodes are one cluster
   ansible.builtin.assert:
     that: nodes | rspm.ha.cluster_differences | length == 0
   vars:

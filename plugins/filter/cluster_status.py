@@ -42,7 +42,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: The cluster is described
+- name: Describe the cluster
   ansible.builtin.debug:
     msg: "{{ nodes | rspm.ha.cluster_status }}"
   vars:

@@ -21,7 +21,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: The failure is told
+- name: Show why the host failed
   ansible.builtin.debug:
     msg: "{{ ansible_failed_result | rspm.ha.failure_reason }}"
 """

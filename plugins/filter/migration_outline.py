@@ -30,7 +30,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: The plan is shown
+- name: Show the plan
   ansible.builtin.debug:
     msg: "{{ {'target': '', 'version': '', 'phases': []} | rspm.ha.migration_outline({}) }}"
 """

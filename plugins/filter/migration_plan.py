@@ -36,7 +36,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: What remains to be done is shown
+- name: Show what remains to be done
   ansible.builtin.debug:
     msg: "{{ migration_observed | rspm.ha.migration_plan(migration_choices) }}"
 """

@@ -21,7 +21,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: The report is shown
+- name: Show the report
   ansible.builtin.debug:
     msg: "{{ (run | rspm.ha.migration_report).table }}"
   vars:

@@ -21,7 +21,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Nothing is in the way on any node
+- name: Stop if there are problems on any node
   ansible.builtin.fail:
     msg: "{{ problems | rspm.ha.problem_report }}"
   when: problems | rspm.ha.problem_report | length > 0

@@ -21,7 +21,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Show what is in the way
+- name: Show the problems
   rspm.ha.report:
     lines: "{{ problems | rspm.ha.problem_table }}"
   vars:

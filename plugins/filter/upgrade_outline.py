@@ -20,7 +20,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: The plan is shown
+- name: Show the plan
   ansible.builtin.debug:
     msg: "{{ plan | rspm.ha.upgrade_outline }}"
   vars:

@@ -60,7 +60,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: What remains to be done is shown
+- name: Show what remains to be done
   ansible.builtin.debug:
     msg: "{{ upgrade_observed | rspm.ha.upgrade_plan('upgrade', target='2026.08.0') }}"
 """

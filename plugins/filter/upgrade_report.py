@@ -20,7 +20,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: The report is shown
+- name: Show the report
   ansible.builtin.debug:
     msg: "{{ (run | rspm.ha.upgrade_report).table }}"
   vars:

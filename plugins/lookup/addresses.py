@@ -31,7 +31,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Show who is let in to the database
+- name: Show who may log in to the database
   ansible.builtin.debug:
     msg: "{{ query('rspm.ha.addresses', *groups['rspm_nodes'], towards='database') }}"
 """

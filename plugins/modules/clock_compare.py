@@ -38,7 +38,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: The clocks of the nodes agree
+- name: Check that the clocks of the nodes agree
   rspm.ha.clock_compare:
     offsets:
       node1: 0.0002

@@ -67,11 +67,11 @@ author:
 """
 
 EXAMPLES = r"""
-- name: The clock is synchronised with the distribution's time servers
+- name: Synchronise the clock with the distribution's time servers
   rspm.ha.clock_sync:
     node: "{{ inventory_hostname }}"
 
-- name: The clock is synchronised with our own time servers
+- name: Synchronise the clock with our own time servers
   rspm.ha.clock_sync:
     node: "{{ inventory_hostname }}"
     servers: [ntp1.example.com, ntp2.example.com]

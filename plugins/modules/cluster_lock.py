@@ -106,7 +106,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: The lock is known
+- name: Read who holds the lock
   rspm.ha.cluster_lock:
     state: observed
     path: /mnt/rstudio-pm/.rspm-ha/lock
@@ -115,7 +115,7 @@ EXAMPLES = r"""
   run_once: true
   register: lock_before
 
-- name: This run, and whether the lock's holder is gone, is known
+- name: Read who this run is, and whether the lock's holder is gone
   rspm.ha.cluster_lock:
     state: identified
     holder: "{{ lock_before.lock.holder | default('') }}"
@@ -124,7 +124,7 @@ EXAMPLES = r"""
   run_once: true
   register: me
 
-- name: The lock is held for the upgrade
+- name: Take the lock for the upgrade
   rspm.ha.cluster_lock:
     state: held
     path: /mnt/rstudio-pm/.rspm-ha/lock
@@ -139,7 +139,7 @@ EXAMPLES = r"""
   run_once: true
   register: lock
 
-- name: The lock is still held, and says that the first node goes
+- name: Check that the lock is still held, and write the phase into it
   rspm.ha.cluster_lock:
     state: held
     path: /mnt/rstudio-pm/.rspm-ha/lock
@@ -153,7 +153,7 @@ EXAMPLES = r"""
     run_id: "{{ lock.lock.run_id }}"
   run_once: true
 
-- name: The lock is free
+- name: Release the lock
   rspm.ha.cluster_lock:
     state: free
     path: /mnt/rstudio-pm/.rspm-ha/lock
@@ -162,7 +162,7 @@ EXAMPLES = r"""
     holder: "{{ me.holder }}"
   run_once: true
 
-- name: The same work may be gone on with from elsewhere
+- name: Let another controller continue the same work
   rspm.ha.cluster_lock:
     state: left
     path: /mnt/rstudio-pm/.rspm-ha/lock
@@ -171,7 +171,7 @@ EXAMPLES = r"""
     holder: "{{ me.holder }}"
   run_once: true
 
-- name: The lock that a dead run left is broken
+- name: Break the lock of a run that has died
   rspm.ha.cluster_lock:
     state: free
     path: /mnt/rstudio-pm/.rspm-ha/lock

@@ -117,7 +117,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Both databases are on this node
+- name: Copy both databases to this node
   rspm.ha.database_copy:
     source:
       host: db1.example.com
@@ -132,7 +132,7 @@ EXAMPLES = r"""
       user: rstudio_pm
       password: "{{ rspm_database_password }}"
 
-- name: No node writes to the old databases any more
+- name: Make the old databases read-only for the nodes
   rspm.ha.database_copy:
     state: retired
     source:

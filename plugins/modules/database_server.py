@@ -84,7 +84,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Let the nodes in
+- name: Let the nodes log in
   rspm.ha.database_server:
     databases: [rstudio_pm, rstudio_pm_usage]
     user: rstudio_pm

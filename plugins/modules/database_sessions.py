@@ -81,7 +81,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: The sessions of the cluster are known
+- name: Read the sessions of the cluster
   rspm.ha.database_sessions:
     host: "{{ rspm_database_host }}"
     databases:
@@ -91,7 +91,7 @@ EXAMPLES = r"""
     password: "{{ rspm_database_password }}"
   register: rspm_sessions
 
-- name: No node but this one has a session left
+- name: Check that no other node has a session left
   rspm.ha.database_sessions:
     host: "{{ rspm_database_host }}"
     databases: ["{{ rspm_database_name }}"]

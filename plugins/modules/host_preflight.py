@@ -95,7 +95,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Look for what is in the way
+- name: Check the host
   rspm.ha.host_preflight:
     parts: [database]
     ports:

@@ -43,7 +43,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Look for what is somebody else's on the load balancer
+- name: Check the load balancer's host
   rspm.ha.lb_host:
     port: 443
   register: load_balancer_host

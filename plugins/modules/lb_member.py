@@ -77,7 +77,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: The node gets no new requests and has none left
+- name: Drain the node
   rspm.ha.lb_member:
     node: "{{ inventory_hostname }}"
     state: drain
@@ -87,7 +87,7 @@ EXAMPLES = r"""
   delegate_to: "{{ item }}"
   loop: "{{ groups['rspm_load_balancer'] }}"
 
-- name: The node is back in service
+- name: Bring the node back into service
   rspm.ha.lb_member:
     node: "{{ inventory_hostname }}"
     state: ready
@@ -95,14 +95,14 @@ EXAMPLES = r"""
     state_file: /var/lib/haproxy/rspm-server-state
   delegate_to: lb1
 
-- name: It is known how the load balancer sees every node
+- name: Read how the load balancer treats every node
   rspm.ha.lb_member:
     state: observed
     socket: /var/lib/haproxy/rspm-admin.sock
   register: rspm_members
   delegate_to: lb1
 
-- name: The node is out of service at the team's own load balancer
+- name: Drain the node at the team's own load balancer
   rspm.ha.lb_member:
     node: "{{ inventory_hostname }}"
     state: drain

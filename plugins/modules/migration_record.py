@@ -100,12 +100,12 @@ author:
 """
 
 EXAMPLES = r"""
-- name: How far the migration has come is known
+- name: Read how far the migration has come
   rspm.ha.migration_record:
     path: /mnt/rstudio-pm/.rspm-ha/migration
     storage_path: /mnt/rstudio-pm
 
-- name: It is written down that there is only forward from here
+- name: Record that the migration can't be undone from here
   rspm.ha.migration_record:
     path: /mnt/rstudio-pm/.rspm-ha/migration
     storage_path: /mnt/rstudio-pm

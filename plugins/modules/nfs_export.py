@@ -81,14 +81,14 @@ author:
 """
 
 EXAMPLES = r"""
-- name: The data is exported to the nodes
+- name: Export the data to the nodes
   rspm.ha.nfs_export:
     path: /srv/rstudio-pm
     clients: [192.0.2.11, 192.0.2.12, 192.0.2.13]
     uid: 940
     gid: 940
 
-- name: It is known whether the folder is somebody else's
+- name: Check whether others use the folder
   rspm.ha.nfs_export:
     state: checked
     path: /srv/rstudio-pm

@@ -43,16 +43,16 @@ author:
 """
 
 EXAMPLES = r"""
-- name: The node is observed
+- name: Read the state of the node
   rspm.ha.node_info:
   register: observed
 
-- name: The node is observed after what an earlier run left at work has ended
+- name: Wait for an earlier run's step to end, then read the state of the node
   rspm.ha.node_info:
     settle_timeout: 600
   register: observed
 
-- name: The reasons for a restart are shown
+- name: Show the reasons for a restart
   ansible.builtin.debug:
     var: observed.node.restart_reasons
 """

@@ -64,7 +64,7 @@ EXAMPLES = r"""
     content: "{{ lookup('ansible.builtin.file', '/srv/licences/team.lic', rstrip=false) }}"
   no_log: true
 
-- name: Give the licence back
+- name: Release the licence
   rspm.ha.node_licence:
     state: absent
 """

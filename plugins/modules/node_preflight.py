@@ -221,7 +221,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: What is in the way is known
+- name: Check the node
   rspm.ha.node_preflight:
     node: "{{ inventory_hostname }}"
     versions: {node1: 2026.08.0, node2: 2026.08.0}

@@ -50,7 +50,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: The node runs the wanted version
+- name: Start the wanted version
   rspm.ha.node_start:
     version: 2026.08.0
 """

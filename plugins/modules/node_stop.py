@@ -89,7 +89,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: The node is stopped, masked, and has no session in the databases
+- name: Stop and block the node, and wait until it has no session in the databases
   rspm.ha.node_stop:
     database:
       host: "{{ rspm_database_host }}"

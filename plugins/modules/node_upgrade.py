@@ -125,7 +125,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: The first node runs the new version, and the schema is moved
+- name: Upgrade the first node, which migrates the schema
   rspm.ha.node_upgrade:
     version: 2026.08.0
     path: /var/cache/rspm-ha/rstudio-pm_2026.08.0_amd64.deb
@@ -138,7 +138,7 @@ EXAMPLES = r"""
       user: "{{ rspm_database_user }}"
       password: "{{ rspm_database_password }}"
 
-- name: The previous version is in place, still stopped and masked
+- name: Install the previous version, still stopped and blocked
   rspm.ha.node_upgrade:
     version: 2026.04.0
     path: /var/cache/rspm-ha/rstudio-pm_2026.04.0_amd64.deb

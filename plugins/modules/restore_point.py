@@ -133,12 +133,12 @@ author:
 """
 
 EXAMPLES = r"""
-- name: What leads back is known
+- name: Read the restore point
   rspm.ha.restore_point:
     path: "{{ rspm_storage_path }}/.rspm-ha/restore-point"
   register: rspm_restore_point
 
-- name: Databases, configuration, key and package are saved
+- name: Save databases, configuration, key and package
   rspm.ha.restore_point:
     path: "{{ rspm_storage_path }}/.rspm-ha/restore-point"
     state: created
@@ -152,7 +152,7 @@ EXAMPLES = r"""
       user: "{{ rspm_database_user }}"
       password: "{{ rspm_database_password }}"
 
-- name: It is written down that the schema may move
+- name: Record that the schema may move
   rspm.ha.restore_point:
     path: "{{ rspm_storage_path }}/.rspm-ha/restore-point"
     state: in_use

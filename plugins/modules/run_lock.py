@@ -70,7 +70,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Go on only with every host, and with the lock
+- name: Check that every host is still there, and the lock
   rspm.ha.run_lock:
     place: {path: /mnt/rstudio-pm/.rspm-ha/lock, uid: 940, gid: 940}
     held: "{{ mine.held | default([]) }}"

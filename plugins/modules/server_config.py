@@ -115,7 +115,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: The server is configured
+- name: Configure the server
   rspm.ha.server_config:
     data_dir: /mnt/rstudio-pm/data
     storage_path: /mnt/rstudio-pm

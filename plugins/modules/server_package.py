@@ -46,13 +46,13 @@ author:
 """
 
 EXAMPLES = r"""
-- name: The package is on the node
+- name: Stage the package on the node
   rspm.ha.package_stage:
     version: 2026.08.0
     checksum: sha256:b94d27b9934d3e08a52e52d7da7dabfac484efe37a5380ee9088f7ace2efcde9
   register: staged
 
-- name: The package is installed and held
+- name: Install and hold the package
   rspm.ha.server_package:
     version: 2026.08.0
     path: "{{ staged.path }}"

@@ -53,7 +53,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: The service account is there with its ids
+- name: Create the service account with its ids
   rspm.ha.service_account:
     uid: 940
     gid: 940

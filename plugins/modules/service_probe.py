@@ -67,7 +67,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: What clients see is measured from here on
+- name: Begin to measure what clients observe
   rspm.ha.service_probe:
     url: http://127.0.0.1/__ping__
     marker: ~/.rspm-ha-probe
@@ -75,12 +75,12 @@ EXAMPLES = r"""
   poll: 0
   register: rspm_probe
 
-- name: The measurement begins to end
+- name: Tell the measurement to end
   ansible.builtin.file:
     path: ~/.rspm-ha-probe
     state: absent
 
-- name: What clients saw is known
+- name: Read what clients observed
   ansible.builtin.async_status:
     jid: "{{ rspm_probe.ansible_job_id }}"
   register: rspm_seen

@@ -100,7 +100,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: The storage can be mounted
+- name: Check that the storage can be mounted
   rspm.ha.storage_mount:
     state: ready
     kind: nfs
@@ -111,7 +111,7 @@ EXAMPLES = r"""
     uid: 940
     gid: 940
 
-- name: The storage is mounted, now and at boot
+- name: Mount the storage, now and at boot
   rspm.ha.storage_mount:
     kind: nfs
     path: /mnt/rstudio-pm
@@ -121,7 +121,7 @@ EXAMPLES = r"""
     uid: 940
     gid: 940
 
-- name: A mount that the team made is one that the nodes can work with
+- name: Check that the nodes can work with a mount that the team made
   rspm.ha.storage_mount:
     kind: existing
     path: /shared/rstudio-pm

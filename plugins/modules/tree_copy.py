@@ -68,13 +68,13 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Most of the data is on the local disk while the cluster serves
+- name: Copy most of the data to the local disk while the cluster serves
   rspm.ha.tree_copy:
     source: /mnt/rstudio-pm/data
     destination: /var/lib/rstudio-pm/data
     pass: warm
 
-- name: All of the data is on the local disk, which is proved
+- name: Copy the rest of the data to the local disk and verify all of it
   rspm.ha.tree_copy:
     source: /mnt/rstudio-pm/data
     destination: /var/lib/rstudio-pm/data

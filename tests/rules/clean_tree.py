@@ -22,7 +22,7 @@ options:
   api_token: {type: str, aliases: [token], description: x}
 """
 EXAMPLES = r"""
-- name: The thing is there
+- name: Make the thing
   rspm.ha.thing:
     path: /srv/thing
     token: "{{ vault }}"
@@ -82,7 +82,7 @@ argument_specs:
 """
 
 TASKS = """
-- name: The thing is there
+- name: Make the thing
   rspm.ha.thing:
     path: "{{ thing_path }}"
     token: "{{ thing_password }}"
@@ -90,39 +90,39 @@ TASKS = """
   when: ansible_facts['os_family'] == 'Debian'
   # A thing that was never there has no name.
   failed_when: false
-- name: The thing is big enough
+- name: Check that the thing is big enough
   ansible.builtin.command: thing --size
   register: thing_size
   changed_when: false
   when: thing_password | length > 0
-- name: The size is shown
+- name: Show the size
   ansible.builtin.debug:
     msg: "{{ thing_size.stdout }} 'thing_other' {{ x.thing_attribute }} {{ ansible_check_mode }}"
 """
 
 CHECK = """
-- name: What was typed is right
+- name: Check the variables
   hosts: "{{ lookup('rspm.ha.check_hosts') }}"
   strategy: linear
   any_errors_fatal: true
   tasks:
-    - name: What was typed is checked
+    - name: Check what was typed
       rspm.ha.variables_check:
         verb: site
 """
 
 PLAY = """
-- name: The things are there
+- name: Make the things
   hosts: rspm_nodes
   strategy: linear
   any_errors_fatal: true
   vars:
     ansible_ssh_args: "{{ lookup('rspm.ha.ssh_args') }}"
   tasks:
-    - name: The thing is there
+    - name: Make the thing
       ansible.builtin.import_role:
         name: rspm.ha.thing
-- name: More follows
+- name: Run more
   import_playbook: more.yml
 """
 

@@ -18,7 +18,7 @@ from tests.rules import tree
 ATTRIBUTES = ("check_mode", "diff_mode", "idempotent")
 
 
-def _constants(path: Path) -> dict[str, str]:
+def constants(path: Path) -> dict[str, str]:
     """Return the module-level string constants."""
     return {
         target.id: node.value.value
@@ -38,7 +38,7 @@ def _yaml(text: str) -> Any:
 
 def _documentation(root: Path, path: Path) -> dict[str, Any]:
     """Return a module's documentation with the collection's own fragments merged in."""
-    made = _yaml(_constants(path).get("DOCUMENTATION", "")) or {}
+    made = _yaml(constants(path).get("DOCUMENTATION", "")) or {}
     for fragment in made.get("extends_documentation_fragment") or []:
         file = root / "plugins" / "doc_fragments" / f"{fragment.split('.')[2]}.py" if fragment.count(".") >= 2 else None
         if file and fragment.startswith("rspm.ha.") and file.is_file():
@@ -55,7 +55,7 @@ def modules_are_documented(root: Path) -> list[str]:
     """Return what a module's DOCUMENTATION, EXAMPLES and RETURN lack."""
     found = []
     for path in tree.matching(root, "plugins/modules/*.py"):
-        here, texts, documentation = tree.where(root, path), _constants(path), _documentation(root, path)
+        here, texts, documentation = tree.where(root, path), constants(path), _documentation(root, path)
         found += [f"{here}: no {name}" for name in ("DOCUMENTATION", "EXAMPLES", "RETURN") if not texts.get(name)]
         for name in ATTRIBUTES:
             attribute = (documentation.get("attributes") or {}).get(name) or {}
@@ -90,7 +90,7 @@ def examples_fit_the_options(root: Path) -> list[str]:
     found = []
     for path in tree.matching(root, "plugins/modules/*.py"):
         here = tree.where(root, path)
-        examples = _yaml(_constants(path).get("EXAMPLES", ""))
+        examples = _yaml(constants(path).get("EXAMPLES", ""))
         if not isinstance(examples, list) or not all(isinstance(example, dict) for example in examples):
             found.append(f"{here}: EXAMPLES is not a list of tasks")
             continue

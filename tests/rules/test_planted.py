@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.rules import clean_tree, module_rules, role_rules, room_rules, task_rules, text_rules
+from tests.rules import clean_tree, module_rules, role_rules, room_rules, task_rules, text_rules, word_rules
 from tests.rules.test_repository import RULES, Rule
 
 ROLE = "roles/thing/tasks/main.yml"
@@ -43,7 +43,7 @@ PLANTED: list[tuple[Rule, str, str | None, str, str | None]] = [
     (
         task_rules.every_task_has_a_name,
         SITE,
-        "- name: The things are there\n  hosts",
+        "- name: Make the things\n  hosts",
         "- hosts",
         "a play without a name",
     ),
@@ -246,7 +246,7 @@ PLANTED: list[tuple[Rule, str, str | None, str, str | None]] = [
     (module_rules.modules_are_documented, MODULE, 'RETURN = r"""', 'OTHER = r"""', "no RETURN"),
     (module_rules.examples_fit_the_options, MODULE, "    path: /srv/thing\n", "", "lacks the required path"),
     (module_rules.examples_fit_the_options, MODULE, "    token:", "    tokenn:", "has no option tokenn"),
-    (module_rules.examples_fit_the_options, MODULE, "- name: The thing is there", "- name: [", "not a list of tasks"),
+    (module_rules.examples_fit_the_options, MODULE, "- name: Make the thing", "- name: [", "not a list of tasks"),
     (module_rules.examples_fit_the_options, MODULE, "rspm.ha.thing:", "rspm.ha.other:", "no example uses"),
     (module_rules.secret_parameters_are_not_logged, MODULE, ', "no_log": True', "", "api_token needs no_log"),
     (module_rules.secret_parameters_are_not_logged, MODULE, "", "x = dict(key=dict(type='str'))\n", "key needs no_log"),
@@ -261,7 +261,11 @@ PLANTED: list[tuple[Rule, str, str | None, str, str | None]] = [
     (text_rules.requirements_agree_with_galaxy, "galaxy.yml", ">=1", ">=2", "a.b: galaxy.yml says >=2"),
     (text_rules.nothing_is_skipped, ".ansible-lint", None, "skip_list: [x]\n", "skip_list"),
     (text_rules.nothing_is_skipped, "tests/sanity/ignore-2.19.txt", None, "x\n", "no list of what to ignore"),
-    (text_rules.nothing_is_skipped, ROLE, "- name: The thing is there", "- name: x  # noqa name", "noqa"),
+    (word_rules.names_begin_with_a_verb, ROLE, "Make the thing", "The thing is there", "'The thing is there' does not"),
+    (word_rules.names_begin_with_a_verb, SITE, "Check the variables", "What was typed", "site.yml:2: 'What was"),
+    (word_rules.names_begin_with_a_verb, SITE, "- name: Run more", "- name: More", "'More' does not"),
+    (word_rules.names_begin_with_a_verb, MODULE, "Make the thing", "Thing", "thing.py: 'Thing' does not"),
+    (text_rules.nothing_is_skipped, ROLE, "- name: Make the thing", "- name: x  # noqa name", "noqa"),
 ]
 
 

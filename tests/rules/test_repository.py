@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.rules import module_rules, role_rules, room_rules, task_rules, text_rules
+from tests.rules import module_rules, role_rules, room_rules, task_rules, text_rules, word_rules
 
 ROOT = Path(__file__).resolve().parents[2]
 Rule = Callable[[Path], list[str]]
@@ -21,6 +21,7 @@ RULES: list[Rule] = [
     *module_rules.RULES,
     *room_rules.RULES,
     *text_rules.RULES,
+    *word_rules.RULES,
 ]
 
 

@@ -194,7 +194,7 @@ def test_a_download_whose_checksum_does_not_fit(untouched: dict[str, list[str]],
     )
     said = run.messages()
     assert run.code != 0, "site.yml went through"
-    installs = "rspm.ha.server : Install what logs in to the databases, dumps and restores them"
+    installs = "rspm.ha.server : Install the database client and its tools"
     assert {change.partition(": ")[2] for change in run.changed()} <= {installs}
     changed = support.differences(untouched, support.fingerprint())
     assert [line for line in changed if re.search(r"rspm|rstudio|chrony|nfs|\.deb", line)] == []
