@@ -1,4 +1,5 @@
-# The fault matrix of the verbs that change a live cluster. FAULT=text chooses cells by name, FRESH=1 runs all anew.
+# The fault matrix of the verbs that change a live cluster. FAULT=text chooses cells by name, FRESH=1 runs all anew,
+# SHARE=1/2 takes every second one, for two labs (RSPM_LAB) at a time.
 faults-run = PYTHONPATH=tests/lab $(lab-environment) $(VENV_BIN)/python -m tests.faults.matrix
 
 .PHONY: fault-packages
@@ -8,5 +9,5 @@ fault-packages: packages
 
 .PHONY: test-faults
 test-faults: venv lab-tools fault-packages build ## every fault at every phase (hours; goes on where it was, writes docs/fault-matrix.md)
-	@$(faults-run) $(if $(FAULT),--only '$(FAULT)') $(if $(FRESH),--fresh)
-	@$(if $(FAULT),,RSPM_MIGRATE=all RSPM_FRESH=$(FRESH) $(MAKE) --no-print-directory scenario-migrate)
+	@$(faults-run) $(if $(FAULT),--only '$(FAULT)') $(if $(FRESH),--fresh) $(if $(SHARE),--share '$(SHARE)')
+	@$(if $(FAULT)$(SHARE),,RSPM_MIGRATE=all RSPM_FRESH=$(FRESH) $(MAKE) --no-print-directory scenario-migrate)

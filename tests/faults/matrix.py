@@ -1,4 +1,4 @@
-"""Runs the fault matrix: `python -m tests.faults.matrix [--only TEXT] [--fresh] [--list]`.
+"""Runs the fault matrix: `python -m tests.faults.matrix [--only TEXT] [--fresh] [--share 1/2] [--list]`.
 
 A cell that ended right, by its record in .cache/faults or by the page, is not run again. The lab is brought up,
 converged once and kept as a snapshot, from which every cell starts.
@@ -95,17 +95,29 @@ def record(lab: Lab, cell: Cell) -> dict[str, object]:
     return outcome.to_dict()
 
 
+def share(text: str) -> tuple[int, int]:
+    """Return which part of how many is meant by 1/2."""
+    part, _, parts = text.partition("/")
+    if not 1 <= int(part) <= int(parts):
+        raise ValueError(text)
+    return int(part), int(parts)
+
+
 def main() -> int:
     """Run what the command line asks for; 1 where a cell ended wrong."""
     parser = argparse.ArgumentParser(prog="tests.faults.matrix")
     parser.add_argument("--only", default="", help="only cells with this in their name")
     parser.add_argument("--fresh", action="store_true", help="run also what ended right before")
     parser.add_argument("--list", action="store_true", help="print the names of the cells")
+    parser.add_argument(
+        "--share", type=share, default="1/1", help="2/3: the second third; each share needs its own lab"
+    )
     given = parser.parse_args()
     # Ended in whatever way, it leaves no run behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     matrix = Matrix()
-    chosen = matrix.choose(given.only)
+    part, parts = given.share
+    chosen = matrix.choose(given.only)[part - 1 :: parts]
     if given.list:
         print("\n".join(cell.name for cell in chosen))
         return 0

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.rspm.ha.plugins.module_utils._service.rules import host_process
+from ansible_collections.rspm.ha.plugins.module_utils._core import host_process
 
 
 def test_a_process_lives_until_it_has_ended() -> None:

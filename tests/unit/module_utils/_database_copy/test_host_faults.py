@@ -55,7 +55,7 @@ def test_a_foreign_target_is_refused_by_name(servers: tuple[Server, Server], tmp
 SCRIPT = """\
 import json, sys
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.rspm.ha.plugins.module_utils._database_copy.rules import host_tools as database_copy_host_tools
+from ansible_collections.rspm.ha.plugins.module_utils._database_copy import host_tools
 from ansible_collections.rspm.ha.plugins.modules import database_copy
 arguments, host_tools.RUN_FOLDER = json.load(sys.stdin), sys.argv[1]
 with patch_module_args(arguments):

@@ -225,21 +225,21 @@ def test_without_a_lease_a_lock_is_never_taken_over_from_elsewhere(storage: Path
 
 def test_a_lease_that_is_over_is_taken_over_by_the_same_work_only(storage: Path) -> None:
     mine = held(storage, "me")["lock"]["run_id"]
-    assert renew(storage, 1, "3") == "renewed"
-    age(storage, 1, 3.9)
+    assert renew(storage, 1, "12") == "renewed"
+    age(storage, 1, 14)
     with pytest.raises(DomainError):
         held(storage, "you")
-    age(storage, 1, 5)
+    age(storage, 1, 17)
     with pytest.raises(DomainError):
         held(storage, "you", gone="lives")
     with pytest.raises(DomainError):
         held(storage, "you", verb="migrate_to_single_node")
     taken = held(storage, "you")
     assert (taken["view"], taken["lock"]["run_id"]) == ("takeable", mine)
-    assert renew(storage, 1, "3") == "taken"
+    assert renew(storage, 1, "12") == "taken"
     with pytest.raises(DomainError, match="no longer this run's"):
         held(storage, "me", keeps=mine)
-    assert renew(storage, 2, "3") == "renewed"
+    assert renew(storage, 2, "12") == "renewed"
 
 
 def test_a_sign_of_life_while_it_is_watched_keeps_the_lock(storage: Path) -> None:
