@@ -51,8 +51,8 @@ format: venv ## format the Python files and repair what ruff can
 	@$(VENV_BIN)/ruff format .
 
 .PHONY: docs
-docs: venv ## make docs/variables.md of the variables' argument spec
-	@$(VENV_BIN)/python tests/tools/variables_page.py
+docs: venv ## make docs/variables.md and the roles' READMEs of the argument specs
+	@$(VENV_BIN)/python tests/tools/made_pages.py
 
 .PHONY: sanity
 sanity: venv ## ansible-test sanity alone, with its output

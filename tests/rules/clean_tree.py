@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
-from tests.tools import variables_page
+import yaml
+
+from tests.tools import made_pages
 
 MODULE = '''
 DOCUMENTATION = r"""
@@ -51,6 +53,9 @@ from ansible_collections.rspm.ha.plugins.module_utils._core.problem import Probl
 CLUSTER_SPEC = """
 argument_specs:
   variables:
+    short_description: All
+    description: [Where it is is O(rspm_path)., For roles of your own.]
+    examples: "- name: x"
     options:
       # What has to be set
       rspm_path:
@@ -70,6 +75,9 @@ rspm_folder: "{{ rspm_path }}/x"
 SPECS = """
 argument_specs:
   main:
+    short_description: A thing
+    description: [It is below C(rspm_folder)., Internal.]
+    examples: "- name: x"
     options:
       thing_path:
         description: Where.
@@ -126,8 +134,10 @@ PLAY = """
   import_playbook: more.yml
 """
 
+VARIABLES = yaml.safe_load(CLUSTER_SPEC)["argument_specs"]["variables"]["options"]
+
 CLEAN = {
-    "docs/variables.md": variables_page.page(CLUSTER_SPEC),
+    "docs/variables.md": made_pages.variables_page(CLUSTER_SPEC),
     "extensions/molecule/default/converge.yml": PLAY,
     "galaxy.yml": "dependencies: {a.b: '>=1'}\n",
     "playbooks/site.yml": CHECK + PLAY,
@@ -136,10 +146,12 @@ CLEAN = {
     "plugins/modules/thing.py": MODULE,
     "plugins/plugin_utils/_plan/rules.py": "from plugins.module_utils._disk import rules\n",
     "requirements.yml": "collections: [{name: a.b, version: '>=1'}]\n",
+    "roles/rspm/README.md": made_pages.role_page("rspm", yaml.safe_load(CLUSTER_SPEC), VARIABLES),
     "roles/rspm/defaults/main.yml": CLUSTER_DEFAULTS,
     "roles/rspm/meta/argument_specs.yml": CLUSTER_SPEC,
     "roles/rspm/meta/main.yml": "galaxy_info: {}\n",
     "roles/rspm/tasks/main.yml": "[]\n",
+    "roles/thing/README.md": made_pages.role_page("thing", yaml.safe_load(SPECS), VARIABLES),
     "roles/thing/meta/argument_specs.yml": SPECS,
     "roles/thing/meta/main.yml": "dependencies: [{role: rspm.ha.rspm}]\n",
     "roles/thing/tasks/main.yml": TASKS,

@@ -6,18 +6,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tests.rules import tree
-from tests.tools import variables_page
+from tests.tools import made_pages
+from tests.tools.made_pages import CLUSTER, VARIABLES
 
 NEEDED = ("meta/main.yml", "meta/argument_specs.yml", "tasks/main.yml")
-# The role that defines what a team may set.
-CLUSTER = "rspm"
-# Its entry point with them.
-VARIABLES = "variables"
+# What the description of each role says of who uses it.
+USE = re.compile(r"(Internal|For (plays|roles) of your own)\b")
 
 
 def roles(root: Path) -> list[Path]:
@@ -25,11 +25,15 @@ def roles(root: Path) -> list[Path]:
     return sorted({root / "roles" / path.relative_to(root).parts[1] for path in tree.matching(root, "roles/*/**/*")})
 
 
-def entry_points(role: Path) -> dict[str, dict[str, Any]]:
-    """Return the options of each of the role's entry points: `main`, and what tasks_from may name."""
+def _entries(role: Path) -> dict[str, dict[str, Any]]:
     path = role / "meta" / "argument_specs.yml"
     content = (tree.load(path) if path.is_file() else {}) or {}
-    return {name: (entry or {}).get("options") or {} for name, entry in (content.get("argument_specs") or {}).items()}
+    return {name: entry or {} for name, entry in (content.get("argument_specs") or {}).items()}
+
+
+def entry_points(role: Path) -> dict[str, dict[str, Any]]:
+    """Return the options of each of the role's entry points: `main`, and what tasks_from may name."""
+    return {name: entry.get("options") or {} for name, entry in _entries(role).items()}
 
 
 def _values(role: Path, folder: str) -> dict[str, Any]:
@@ -94,7 +98,7 @@ def parameters_are_whole(root: Path) -> list[str]:
     found = []
     for role in roles(root):
         for entry, spec in entry_points(role).items() if role.name != CLUSTER else ():
-            if not spec:
+            if not spec and (role / "tasks" / f"{entry}.yml").is_file():
                 found.append(
                     f"roles/{role.name}: {entry} has no options, and Ansible would run a task on each host for it"
                 )
@@ -209,12 +213,28 @@ def cluster_variables_are_defined(root: Path) -> list[str]:
     ]
 
 
-def the_page_of_variables_is_fresh(root: Path) -> list[str]:
-    """Return docs/variables.md, where it is not what the argument spec says."""
-    spec, page = root / "roles" / CLUSTER / "meta" / "argument_specs.yml", root / "docs" / "variables.md"
-    if page.is_file() and tree.read(page) == variables_page.page(tree.read(spec)):
-        return []
-    return ["docs/variables.md: not what roles/rspm/meta/argument_specs.yml says: type `make docs`"]
+def roles_say_what_they_are(root: Path) -> list[str]:
+    """Return what the README of a role would lack: variables that matter, who uses the role, an example."""
+    found = []
+    for role in roles(root):
+        entry = next(iter(_entries(role).values()), {})
+        here, described = f"roles/{role.name}/meta/argument_specs.yml", entry.get("description") or []
+        if not made_pages.NAMED.search(" ".join(described)):
+            found.append(f"{here}: the first description names no variable of roles/{CLUSTER} that matters")
+        if not any(USE.match(paragraph) for paragraph in described):
+            found.append(f"{here}: the first description does not say whether the role is internal")
+        if not entry.get("examples"):
+            found.append(f"{here}: the first entry point has no examples")
+    return found
+
+
+def made_pages_are_fresh(root: Path) -> list[str]:
+    """Return the pages that are not what the argument specs say."""
+    return [
+        f"{path}: not what the argument specs say: type `make docs`"
+        for path, content in made_pages.pages(root).items()
+        if not (root / path).is_file() or tree.read(root / path) != content
+    ]
 
 
 RULES = [
@@ -226,5 +246,6 @@ RULES = [
     options_are_described,
     used_variables_are_in_the_spec,
     cluster_variables_are_defined,
-    the_page_of_variables_is_fresh,
+    roles_say_what_they_are,
+    made_pages_are_fresh,
 ]

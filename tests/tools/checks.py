@@ -76,6 +76,8 @@ def all_checks() -> list[Check]:
         # More than there are cores: many of them wait for a server or for a deadline.
         Check("unit tests", (python, "-m", "pytest", "-q", "-n4", "--dist=loadfile", "--durations=5", "tests/unit")),
         Check("ansible-lint", ("ansible-lint", "--nocolor")),
+        Check("antsibull-docs", ("antsibull-docs", "lint-collection-docs", "--plugin-docs", ".")),
+        Check("galaxy-importer", ("tests/tools/artefact.sh",)),
         Check(
             "mypy plugins", ("mypy", *(f"-p{plugins}.{part}" for part in ("module_utils", "modules", "plugin_utils")))
         ),
@@ -85,7 +87,6 @@ def all_checks() -> list[Check]:
         Check("shellcheck", ("shellcheck", *shell_scripts())),
         Check("ruff check", ("ruff", "check", "--output-format", "concise", ".")),
         Check("ruff format", ("ruff", "format", "--check", "--diff", ".")),
-        Check("build", ("ansible-galaxy", "collection", "build", "--force", "--output-path", ".cache/build")),
     ]
     return checks
 
