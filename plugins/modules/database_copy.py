@@ -37,9 +37,8 @@ options:
       - V(observed) only tells what is on both sides, with PostgreSQL's estimate of the rows.
       - V(retired) makes the source read-only for the role of the nodes. That holds for every new session until one says
         otherwise - it keeps a node from writing, not a person.
-      - V(revived) ends that.
     type: str
-    choices: [observed, copied, retired, revived]
+    choices: [observed, copied, retired]
     default: copied
   source:
     description: The databases that are copied, with the role that the nodes use.
@@ -275,7 +274,7 @@ rights:
   sample: ['GRANT SELECT ON TABLE public.packages TO "reporting"']
 removal_commands:
   description: What an administrator of the source's server types in C(psql) to remove the old databases.
-  returned: when O(state=retired) or O(state=revived)
+  returned: when O(state=retired)
   type: list
   elements: str
   sample: ['DROP DATABASE "rstudio_pm";', 'DROP DATABASE "rstudio_pm_usage";']
@@ -288,7 +287,7 @@ timeline:
     step:
       description:
         - C(observe), C(sessions), C(compare), C(dump), C(empty), C(restore), C(verify), C(rights), C(finish),
-          C(sessions afterwards), C(retire) or C(revive), with the database.
+          C(sessions afterwards) or C(retire), with the database.
       type: str
       sample: restore main
     at:
@@ -341,15 +340,14 @@ def run(module: AnsibleModule, timeline: Timeline) -> dict[str, Any]:
         jobs=given["jobs"] or len(os.sched_getaffinity(0)),
         host=socket.gethostname(),
     )
-    if wanted in ("retired", "revived"):
-        changed = copier.set_read_only(wanted == "retired", check_mode=module.check_mode)
-        words = ["able to write", "read-only"] if wanted == "retired" else ["read-only", "able to write"]
+    if wanted == "retired":
+        changed = copier.set_read_only(check_mode=module.check_mode)
         return {
             "changed": changed,
             "removal_commands": removal_commands(source),
             "diff": {
-                "before": f"nodes in the old databases: {words[0] if changed else words[1]}\n",
-                "after": f"nodes in the old databases: {words[1]}\n",
+                "before": f"nodes in the old databases: {'able to write' if changed else 'read-only'}\n",
+                "after": "nodes in the old databases: read-only\n",
             },
         }
     if wanted == "observed":
@@ -372,7 +370,7 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
-            "state": {"type": "str", "choices": ["observed", "copied", "retired", "revived"], "default": "copied"},
+            "state": {"type": "str", "choices": ["observed", "copied", "retired"], "default": "copied"},
             "source": {"type": "dict", "required": True, "options": REQUIRED_DATABASE_OPTIONS},
             "target": {"type": "dict", "options": REQUIRED_DATABASE_OPTIONS},
             "work_path": {"type": "path", "default": "/var/tmp"},

@@ -14,8 +14,6 @@ version_added: 1.0.0
 description:
   - Lists the client sessions that the nodes' role has in the main and the usage database, with their addresses as the
     server itself sees them. Sessions of other roles, as those of a monitoring tool, are no node's and are not listed.
-  - With O(expect=none) it waits until no session is left and fails otherwise. Before a schema may move, that is a proof
-    that comes from neither the node nor its service manager that no other node still works on it.
   - Tells also with which address the server sees this host, by which its sessions are told from those of others.
   - Needs psycopg2 of the distribution on the host it runs on, which has to be admitted by the server's C(pg_hba.conf).
   - Sessions of this collection itself are not listed.
@@ -52,22 +50,6 @@ options:
     description: Options of C(libpq) beside these, as C(rspm_database_options) has them.
     type: dict
     default: {}
-  exclude:
-    description: Addresses or networks whose sessions don't count.
-    type: list
-    elements: str
-    default: []
-  expect:
-    description:
-      - With V(any) the sessions are only listed.
-      - With V(none) the module fails while a session that counts is left.
-    type: str
-    choices: [any, none]
-    default: any
-  timeout:
-    description: Seconds to wait with O(expect=none) for the last session to end.
-    type: float
-    default: 0
 attributes:
   check_mode:
     support: full
@@ -90,16 +72,6 @@ EXAMPLES = r"""
     user: "{{ rspm_database_user }}"
     password: "{{ rspm_database_password }}"
   register: rspm_sessions
-
-- name: Check that no other node has a session left
-  rspm.ha.database_sessions:
-    host: "{{ rspm_database_host }}"
-    databases: ["{{ rspm_database_name }}"]
-    user: "{{ rspm_database_user }}"
-    password: "{{ rspm_database_password }}"
-    exclude: ["192.0.2.11"]
-    expect: none
-    timeout: 30
 """
 
 RETURN = r"""
@@ -155,123 +127,42 @@ own_address:
   returned: always, unless the server could not be asked
   type: str
   sample: 192.0.2.11
-waited:
-  description: Seconds that were waited for the last session to end.
-  returned: always, unless the server could not be asked
-  type: float
-  sample: 0.0
 problems:
-  description: What is wrong, each with check, found, why and fix.
+  description: Why the server could not be asked, each with check, found, why and fix.
   returned: failure
   type: list
   elements: dict
-  sample:
-    - check: database-sessions
-      found: "1 session is left at db1:5432: rstudio-pm from 192.0.2.12 as rstudio_pm on rstudio_pm (pid 4711, idle)"
-      why: A node that still works on the old schema can corrupt data while the schema changes
-      fix: Stop what holds the session on the host that is named, then run this again
+  sample: [{"check": "database-password", "found": "db1:5432 refuses the password ...", "why": "...", "fix": "..."}]
 """
 
-import time
+from contextlib import closing
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.rspm.ha.plugins.module_utils._core.problem import Problem
-from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import Connection, open_session, require_driver
-from ansible_collections.rspm.ha.plugins.module_utils._postgres.login import judge_login
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import require_driver
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.host_sessions import open_watch
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.options import SESSION_OPTIONS
-from ansible_collections.rspm.ha.plugins.module_utils._postgres.rules import ConnectFailed, ServerRefused
-from ansible_collections.rspm.ha.plugins.module_utils._postgres.sessions import (
-    ADDRESS_QUERY,
-    Session,
-    judge_sessions,
-    parse_sessions,
-    remaining,
-    sessions_query,
-)
-
-LOGIN_TIMEOUT = 10.0
-POLL_INTERVAL = 0.25
-
-
-def wait_for_sessions(
-    connection: Connection, databases: list[str], exclude: list[str], timeout: float
-) -> tuple[tuple[Session, ...], float]:
-    """Return the sessions that count as soon as none is left, or after timeout seconds; and the seconds waited."""
-    begin = time.monotonic()
-    while True:
-        sessions = remaining(parse_sessions(connection.query(sessions_query(databases))), exclude)
-        waited = time.monotonic() - begin
-        if not sessions or waited >= timeout:
-            return sessions, round(waited, 2)
-        time.sleep(min(POLL_INTERVAL, timeout - waited))
-
-
-def ask_own_address(connection: Connection) -> str:
-    """Return the address that the server sees this host with, "" for a local socket."""
-    return connection.query(ADDRESS_QUERY).as_dicts()[0]["address"] or ""
-
-
-def fail(module: AnsibleModule, problems: list[Problem], **facts: object) -> None:
-    """End the module with the problems, as text for people and as data for playbooks."""
-    module.fail_json(
-        msg=" ".join(str(problem) for problem in problems),
-        problems=[problem.to_dict() for problem in problems],
-        **facts,
-    )
 
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(
-        argument_spec={
-            **SESSION_OPTIONS,
-            "exclude": {"type": "list", "elements": "str", "default": []},
-            "expect": {"type": "str", "choices": ["any", "none"], "default": "any"},
-            "timeout": {"type": "float", "default": 0},
-        },
-        supports_check_mode=True,
-    )
-    given = module.params
-    databases: list[str] = given["databases"]
-    if not databases:
+    options = {name: option for name, option in SESSION_OPTIONS.items() if name != "timeout"}
+    module = AnsibleModule(argument_spec=options, supports_check_mode=True)
+    if not module.params["databases"]:
         module.fail_json(msg="databases is empty: name at least one.")
-    try:
-        remaining((), given["exclude"])
-    except ValueError as error:
-        module.fail_json(msg=f"exclude takes addresses and networks: {error}.")
     require_driver(module)
-    account = (given["user"], given["password"], given["sslmode"])
-    result, connection = open_session(
-        given["host"], given["port"], databases[0], *account, LOGIN_TIMEOUT, options=given["options"]
-    )
-    if connection is None:
-        fail(module, judge_login(result))
-        return
-    timeout = given["timeout"] if given["expect"] == "none" else 0.0
     try:
-        own_address = ask_own_address(connection)
-        sessions, waited = wait_for_sessions(connection, databases, given["exclude"], timeout)
-    except (ServerRefused, ConnectFailed) as error:
-        problem = Problem(
-            "database-sessions",
-            f"{result.where} could not be asked for its sessions ({error})",
-            "Who still works on the database is not known",
-            "See the log of the database server, then run this again",
-        )
-        fail(module, [problem])
-        return
-    finally:
-        connection.close()
-    facts = {
-        "sessions": [session.to_dict() for session in sessions],
-        "count": len(sessions),
-        "own_address": own_address,
-        "waited": waited,
-    }
-    if given["expect"] == "none" and sessions:
-        fail(module, judge_sessions(sessions, f"{result.host}:{result.port}"), **facts)
-    module.exit_json(changed=False, **facts)
+        with closing(open_watch({**module.params, "timeout": 0})) as watch:
+            own_address, sessions = watch.own_end().address, watch.wait(0)
+    except DomainError as error:
+        module.fail_json(msg=str(error), problems=[error.problem.to_dict()])
+    module.exit_json(
+        changed=False,
+        sessions=[session.to_dict() for session in sessions],
+        count=len(sessions),
+        own_address=own_address,
+    )
 
 
 if __name__ == "__main__":

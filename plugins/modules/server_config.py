@@ -96,10 +96,6 @@ options:
       - A key that one of the other options decides is refused.
     type: dict
     default: {}
-  validate_only:
-    description: Judge the configuration, report RV(problems) without failing, and leave the host as it is.
-    type: bool
-    default: false
 attributes:
   check_mode:
     description: Validates, and reports what would be written.
@@ -161,12 +157,6 @@ restart_reasons:
   type: list
   elements: str
   sample: []
-problems:
-  description: What is wrong with the configuration, with O(validate_only=true).
-  returned: success
-  type: list
-  elements: dict
-  sample: []
 problem:
   description: What is wrong, why it matters, and what to type next.
   returned: failure
@@ -199,7 +189,6 @@ def main() -> None:
             "encryption_key": {"type": "str", "default": "", "no_log": True},
             "database": {"type": "dict", "default": {}, "options": DATABASE_OPTIONS, "apply_defaults": True},
             "config": {"type": "dict", "default": {}},
-            "validate_only": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
         # the log of the host would otherwise get what config holds
@@ -219,14 +208,11 @@ def main() -> None:
     module.no_log_values.update(known_to_be_secret(cluster))
     apply = Apply(module_runner(module), cluster)
     try:
-        if params["validate_only"]:
-            problems = [problem.to_dict() for problem in apply.problems()]
-            module.exit_json(changed=False, problems=problems, **apply.unchanged())
         with nullcontext() if module.check_mode else node_work("configuration"):
             result = apply.run(check_mode=module.check_mode)
     except DomainError as error:
         module.fail_json(msg=str(error), problem=error.problem.to_dict())
-    module.exit_json(problems=[], **result)
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Sequence
 
 from ansible_collections.rspm.ha.plugins.module_utils._clock.rules import (
     OTHER_DAEMONS,
     ClockState,
-    Source,
     UnitState,
     parse_sources,
     parse_tracking,
@@ -54,15 +52,6 @@ def query_ntp(server: str, timeout: float) -> float | None:
     except OSError:
         pass  # what was answered before counts
     return min(answers)[1] if answers else None
-
-
-def observe_clock(servers: Sequence[str], timeout: float) -> ClockState:
-    """Return how far the clock is off by the first of servers that answers; needs nothing installed."""
-    for server in servers:
-        offset = query_ntp(server, timeout)
-        if offset is not None:
-            return ClockState(offset=offset, measured_with=server)
-    return ClockState(sources=tuple(Source("^", "?", server, None) for server in servers))
 
 
 def read_clock(run: Runner, timeout: float) -> ClockState:

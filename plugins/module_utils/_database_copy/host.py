@@ -133,27 +133,24 @@ class Copier:
         """Return what carries rights over to a copy that is kept, as for roles that were made since."""
         return content.grant_statements(*self.contents[part.name], fresh=False)
 
-    def set_read_only(self, wanted: bool, *, check_mode: bool) -> bool:
-        """Make the source read-only for the role, or end that, and prove it with new sessions; returns if changed."""
+    def set_read_only(self, *, check_mode: bool) -> bool:
+        """Make the source read-only for the role, and prove it with new sessions; returns if changed."""
         names = list(dict.fromkeys(part.source for part in self.parts))
-        changed = [name for name in names if self._read_only(name) != wanted]
+        changed = [name for name in names if not self._read_only(name)]
         if check_mode:
             return bool(changed)
-        if wanted:
-            # a session keeps what it began with
-            self._prove_no_session("sessions", source_only=True)
-        with self.timeline.step("retire" if wanted else "revive"):
+        # a session keeps what it began with
+        self._prove_no_session("sessions", source_only=True)
+        with self.timeline.step("retire"):
             for name in changed:
                 with closing(open_side(self.source, name)) as connection:
                     where = address_of(self.source, name)
                     ask(connection, where, "SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE")
-                    ask(connection, where, copy.read_only_statement(self.source.user, name, wanted))
+                    ask(connection, where, copy.read_only_statement(self.source.user, name))
             problems = [
-                problem
+                copy.still_writable(address_of(self.source, name), self.source.user)
                 for name in names
-                for problem in copy.judge_read_only(
-                    address_of(self.source, name), self.source.user, self._read_only(name), wanted
-                )
+                if not self._read_only(name)
             ]
         raise_any(problems)
         return bool(changed)

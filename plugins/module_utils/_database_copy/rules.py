@@ -350,24 +350,19 @@ def choose_tools(candidates: Iterable[Tools], source: int, target: int) -> Tools
     )
 
 
-def read_only_statement(user: str, database: str, retired: bool) -> str:
-    """Return the statement that makes a database read-only for the role, or ends that. A role may do it to itself."""
-    change = f"SET {READ_ONLY} = on" if retired else f"RESET {READ_ONLY}"
-    return f"ALTER ROLE {quote(user)} IN DATABASE {quote(database)} {change}"
+def read_only_statement(user: str, database: str) -> str:
+    """Return the statement that makes a database read-only for the role. A role may do it to itself."""
+    return f"ALTER ROLE {quote(user)} IN DATABASE {quote(database)} SET {READ_ONLY} = on"
 
 
-def judge_read_only(address: str, user: str, found: bool, wanted: bool) -> list[Problem]:
-    """Return the problem of a new session that may write although it should not, or the other way round."""
-    if found == wanted:
-        return []
-    return [
-        Problem(
-            CHECK,
-            f"a new session of role {user} in {address} is {'read-only' if found else 'able to write'}",
-            "Another setting counts more than the role's own in that database",
-            f"As an administrator there see \\drds and {READ_ONLY} in postgresql.conf, correct it, and {_REPEAT}",
-        )
-    ]
+def still_writable(address: str, user: str) -> Problem:
+    """Return the problem of a new session that may write although it should not."""
+    return Problem(
+        CHECK,
+        f"a new session of role {user} in {address} is able to write",
+        "Another setting counts more than the role's own in that database",
+        f"Remove {READ_ONLY} from rspm_database_options, or from what \\drds shows in psql, and {_REPEAT}",
+    )
 
 
 def removal_commands(source: Database) -> list[str]:

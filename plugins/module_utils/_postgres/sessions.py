@@ -12,7 +12,6 @@ Source: PostgreSQL's manual (pg_stat_activity, inet_client_addr, pg_terminate_ba
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
@@ -80,22 +79,6 @@ def parse_sessions(rows: Rows) -> tuple[Session, ...]:
         )
         for row in rows.as_dicts()
     )
-
-
-def remaining(sessions: Iterable[Session], exclude: Iterable[str]) -> tuple[Session, ...]:
-    """Return the sessions that come from none of the excluded addresses or networks.
-
-    A session over the server's own socket is never excluded. Raises ValueError for what is neither address nor network.
-    """
-    networks = [ipaddress.ip_network(item, strict=False) for item in exclude]
-
-    def excluded(session: Session) -> bool:
-        if not session.client_address:
-            return False
-        address = ipaddress.ip_address(session.client_address)
-        return any(address in network for network in networks)
-
-    return tuple(session for session in sessions if not excluded(session))
 
 
 def judge_sessions(sessions: Sequence[Session], where: str) -> list[Problem]:

@@ -188,17 +188,6 @@ class Apply:
         secrets = known_to_be_secret(self._cluster)
         return [Problem(one.check, hide(one.found, secrets), one.why, one.fix) for one in problems]
 
-    def unchanged(self) -> dict[str, Any]:
-        """Return the result for a host that was only looked at."""
-        text = self._found[CONFIG_PATH].content
-        return {
-            "config_hash": "" if text is None else config_hash(text),
-            "files": [],
-            "needs_restart": False,
-            "restart_reasons": [],
-            "changes": [],
-        }
-
     def run(self, *, check_mode: bool) -> dict[str, Any]:
         """Put everything in place; raises DomainError, with nothing written, where the configuration is no good."""
         changes = [file for file in self._wanted() if not file.fits(self._found[file.path])]

@@ -254,12 +254,6 @@ def test_without_chronyd_nothing_is_known() -> None:
     assert host.read_source_names(FakeRunner({})) is None
 
 
-def test_a_bare_host_can_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host, "query_ntp", lambda server, _timeout: {"b": 1.5}.get(server))
-    assert host.observe_clock(["a", "b"], 1) == ClockState(offset=1.5, measured_with="b")
-    assert host.observe_clock(["a"], 1).offset is None
-
-
 @pytest.mark.parametrize(("delays", "known"), [((0.6, 0.0), True), ((0.4, 0.24, 0.6, 0.4), True), ((2.0,), False)])
 def test_an_answer_that_came_late_is_not_the_last(
     monkeypatch: pytest.MonkeyPatch, delays: tuple[float, ...], known: bool

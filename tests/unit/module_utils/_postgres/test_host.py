@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
@@ -25,7 +25,6 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.rspm.ha.plugins.module_utils._postgres import rules
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import (
     ConnectFailed,
-    Connection,
     connect,
     login,
 )
@@ -33,7 +32,6 @@ from ansible_collections.rspm.ha.plugins.module_utils._postgres.login import Log
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.sessions import (
     Session,
     parse_sessions,
-    remaining,
     sessions_query,
 )
 from ansible_collections.rspm.ha.plugins.modules import database_sessions
@@ -248,8 +246,6 @@ def test_sessions_are_seen_with_who_and_since_when(server: Server) -> None:
             for session in sessions
         ] == [("node1", "127.0.0.1", "pm", "main", "idle")]
         assert sessions[0].since.endswith("Z") and sessions[0].pid > 0
-        assert remaining(sessions, ["127.0.0.0/8"]) == ()
-        assert remaining(sessions, ["10.0.0.1"]) == sessions
     finally:
         other.close()
         probe.close()
@@ -269,29 +265,13 @@ def run_module(server: Server, **more: object) -> dict[str, Any]:
     return result
 
 
-def close_once_seen(other: Any) -> None:
-    """Close a session a moment after the module's own is there, however long its start takes."""
-    mine = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'rspm.ha'"
-    while not other.query(mine).as_dicts():
-        time.sleep(0.02)
-    time.sleep(0.5)
-    other.close()
-
-
-def test_the_module_lists_waits_for_and_refuses_sessions(server: Server) -> None:
-    nobody = run_module(server, expect="none")
+def test_the_module_lists_sessions(server: Server) -> None:
+    nobody = run_module(server)
     assert nobody["count"] == 0 and nobody["own_address"] == "127.0.0.1"
     other = connect("127.0.0.1", server.port, rules.Credentials("pm", "main", PASSWORD, "node1"), "require", 10)
     try:
-        assert run_module(server, _ansible_check_mode=True)["sessions"][0]["application"] == "node1"
-        assert run_module(server, expect="none", exclude=["127.0.0.1"])["count"] == 0
-        refused = run_module(server, expect="none", timeout=0.3)
-        assert refused["failed"] is True and refused["waited"] >= 0.3 and refused["count"] == 1
-        assert refused["own_address"] == "127.0.0.1"
-        assert "1 session is left" in refused["msg"] and "node1 from 127.0.0.1 as pm on main" in refused["msg"]
-        threading.Thread(target=close_once_seen, args=(other,)).start()
-        ended = run_module(server, expect="none", timeout=10)
-        assert ended["count"] == 0 and 0.1 < ended["waited"] < 9
+        listed = run_module(server, _ansible_check_mode=True)
+        assert listed["count"] == 1 and listed["sessions"][0]["application"] == "node1"
     finally:
         other.close()
 
@@ -305,25 +285,19 @@ def test_the_module_lists_no_session_of_another_role(server: Server, user: str) 
     try:
         assert [found["application"] for found in run_module(server)["sessions"]] == ["node1"]
         node.close()
-        assert run_module(server, expect="none", timeout=10)["count"] == 0
+        deadline = time.monotonic() + 10
+        while run_module(server)["count"] and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert run_module(server)["count"] == 0
         assert monitoring.query("SELECT 1").values
     finally:
         monitoring.close()
         node.close()
 
 
-def test_a_local_socket_has_no_address() -> None:
-    class Local:
-        def query(self, _statement: str) -> rules.Rows:
-            return rules.Rows(("address",), ((None,),))
-
-    assert database_sessions.ask_own_address(cast(Connection, Local())) == ""
-
-
 def test_the_module_tells_why_it_can_not_ask(server: Server) -> None:
     assert run_module(server, password="wrong")["problems"][0]["check"] == "database-password"
     assert run_module(server, databases=["missing"])["problems"][0]["check"] == "database-missing"
-    assert "exclude takes addresses" in run_module(server, exclude=["node1"])["msg"]
     assert "databases is empty" in run_module(server, databases=[])["msg"]
 
 

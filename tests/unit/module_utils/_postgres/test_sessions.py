@@ -6,10 +6,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import pytest
-
 from ansible_collections.rspm.ha.plugins.module_utils._postgres import sessions
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.rules import Rows
 
@@ -20,16 +16,6 @@ COLUMNS = ("pid", "datname", "usename", "application_name", "client_addr", "clie
 def test_a_row_becomes_a_session_also_where_the_server_hides_things() -> None:
     rows = Rows(COLUMNS, (("7", "main", "pm", "x", None, None, None, None, None),))
     assert sessions.parse_sessions(rows) == (sessions.Session(7, "main", "pm", "x", "", "", "", ""),)
-
-
-def test_addresses_and_networks_are_excluded_but_never_the_own_socket() -> None:
-    local, newer = replace(NODE, client_address=""), replace(NODE, client_address="2001:db8::12")
-    every = (NODE, local, newer)
-    assert sessions.remaining(every, []) == every
-    assert sessions.remaining(every, ["192.0.2.12"]) == (local, newer)
-    assert sessions.remaining(every, ["192.0.2.1/24", "2001:db8::/32"]) == (local,)
-    with pytest.raises(ValueError, match="node1"):
-        sessions.remaining(every, ["node1"])
 
 
 def test_who_is_left_is_named() -> None:

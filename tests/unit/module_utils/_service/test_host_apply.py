@@ -212,7 +212,7 @@ def test_what_is_replaced_is_kept_beside_it(host: Host, tmp_path: Path) -> None:
     assert "https://a.example.com" in kept["rstudio-pm.gcfg.previous"]
 
 
-def test_validate_only_collects_and_leaves_nothing(host: Host, tmp_path: Path) -> None:
+def test_a_look_collects_and_leaves_nothing(host: Host, tmp_path: Path) -> None:
     wrong = cluster(tmp_path, {"Server": {"DataDir": "/x"}, "Database": {"Provider": "sqlite"}})
     assert [p.check for p in Apply(host, wrong).problems()] == ["owned-setting", "sqlite-with-several-nodes"]
     host.check = CompletedCommand(1, "[FAIL] Unknown settings: Git.Foo", "")
