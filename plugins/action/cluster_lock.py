@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Runs the module, and leaves a process beside the playbook that renews the lock's lease until the playbook ends."""
+"""Runs the module for this run, and leaves a process beside the playbook that renews the lock's lease until its end."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.rspm.ha.plugins.module_utils._lock.host import start_time
+from ansible_collections.rspm.ha.plugins.module_utils._lock.host_lease import identify
 from ansible_collections.rspm.ha.plugins.plugin_utils._lock_keeper.rules import (
     OVER,
     RENEW,
@@ -40,7 +41,19 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible has no types
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Run the module, keep its lease and return its result."""
         result: dict[str, Any] = super().run(tmp, task_vars)
-        result.update(self._execute_module(task_vars=task_vars, wrap_async=bool(self._task.async_val)))
+        given = self._task.args
+        # a lock that is broken, or only looked at, is nobody's of this run
+        mine = bool(given.get("verb")) or not (given.get("run_id") or given.get("state") == "observed")
+        me = {} if given.get("holder") or not mine else identify("")
+        found = self._execute_module(module_args={**me, **given}, task_vars=task_vars)
+        if me and given.get("state") == "observed":
+            # only here, and not on the node, it is known whether the holder is gone
+            holder = str((found.get("lock") or {}).get("holder") or me["holder"])
+            known = me if holder == me["holder"] else identify(holder)
+            if known["holder_gone"]:
+                found = self._execute_module(module_args={**known, **given}, task_vars=task_vars)
+            found["holder_gone"] = known["holder_gone"]
+        result.update(found)
         lease = result.pop("lease", None)
         if lease and not result.get("failed") and not self._task.check_mode:
             transport = str(self._connection.transport).rpartition(".")[2]

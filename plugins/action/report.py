@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Shows lines as they are on the controller's screen, and keeps what they say in a file, which fails no run."""
+"""Shows a plan, a report or other lines on the controller's screen, and keeps them in a file, which fails no run."""
 
 from __future__ import annotations
 
@@ -12,6 +12,17 @@ import tempfile
 from typing import Any
 
 from ansible.plugins.action import ActionBase
+
+from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.read import Variables
+from ansible_collections.rspm.ha.plugins.plugin_utils._migration import read_run as migration_run
+from ansible_collections.rspm.ha.plugins.plugin_utils._migration import report as migration_report
+from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade import read as upgrade_run
+from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade import report as upgrade_report
+
+_UPGRADES = ("upgrade", "rollback")
+_PURPOSES = (*_UPGRADES, "migrate", "abort")
+_PLANNED = "planned"
+_OUTCOMES = (_PLANNED, "nothing to do", "predicted", "done", "stopped")
 
 
 class ActionModule(ActionBase):  # type: ignore[misc] # Ansible has no types
@@ -28,20 +39,29 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible has no types
         result: dict[str, Any] = super().run(tmp, task_vars)
         _unused, given = self.validate_argument_spec(
             {
-                "lines": {"type": "list", "elements": "str", "required": True},
+                "lines": {"type": "list", "elements": "str"},
+                "purpose": {"type": "str", "choices": list(_PURPOSES)},
+                "outcome": {"type": "str", "choices": list(_OUTCOMES)},
                 "path": {"type": "str", "default": ""},
                 "content": {"type": "dict", "default": {}},
                 "ends": {"type": "str", "default": "ok", "choices": ["ok", "failed", "unreachable"]},
-            }
+            },
+            required_together=[("purpose", "outcome")],
+            required_one_of=[("lines", "purpose")],
+            mutually_exclusive=[("lines", "purpose")],
         )
-        lines = "\n".join(given["lines"]).split("\n")
-        self._display.display("\n".join(["", *lines, ""]))
+        lines, content = given["lines"], given["content"]
+        if given["purpose"]:
+            content = _of_run(Variables(task_vars or {}, self._templar), given["purpose"], given["outcome"])
+            lines = content.pop("table")
+            result["says"] = content.get("says", [])
+        self._display.display("\n".join(["", *"\n".join(lines).split("\n"), ""]))
         result.update(changed=False, path="")
         if given["path"] and not self._task.check_mode:
             # relative to where the command was typed, which is where this process is
             path = os.path.abspath(os.path.expanduser(given["path"]))
             try:
-                _write(path, json.dumps(given["content"], indent=4, sort_keys=True, ensure_ascii=False) + "\n")
+                _write(path, json.dumps(content, indent=4, sort_keys=True, ensure_ascii=False) + "\n")
                 result["path"] = path
             except OSError as error:
                 said = f"The report could not be written to {path} ({error.strerror}); all else is as it says."
@@ -50,6 +70,18 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible has no types
         if given["ends"] != "ok":
             result.update({given["ends"]: True, "msg": "Not all is as it should be; see above"})
         return result
+
+
+def _of_run(known: Variables, purpose: str, outcome: str) -> dict[str, Any]:
+    """Return the plan or the report of a run, with its lines as table."""
+    if purpose in _UPGRADES:
+        if outcome == _PLANNED:
+            return {"table": upgrade_report.outline(known.own("upgrade_planned"))}
+        return upgrade_report.report(upgrade_run.read_run(known, purpose, outcome))
+    if outcome == _PLANNED:
+        plan, choices = known.own("migration_planned"), known.own("migration_choices")
+        return {"table": migration_report.outline(plan, choices, migration_run.read_amounts(known))}
+    return migration_report.report(migration_run.read_run(known, purpose, outcome))
 
 
 def _write(path: str, text: str) -> None:

@@ -45,7 +45,6 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible has no types
             return {**result, "held": held}
         me = identify(str((given["before"] or {}).get("holder", "")))
         asked = {**place, **me, "state": "held", "verb": _VERB, "phase": given["phase"]}
-        del asked["changed"]
         if mine:
             asked["run_id"] = mine["run_id"]
         try:

@@ -38,32 +38,33 @@ options:
       - V(free) lets it go at the end of the run that holds it, or breaks it with O(run_id).
       - V(left) is for a run that ends before its work is done; whoever does the same work next takes it over at once.
       - V(observed) changes nothing and says what V(held) could do.
-      - V(identified) is for the controller (C(delegate_to) localhost); it says which process holds a lock that is taken
-        from here, and whether the O(holder) of a lock is known to be gone.
     type: str
-    choices: [held, free, left, observed, identified]
+    choices: [held, free, left, observed]
     required: true
   path:
     description: Folder of the lock, on the shared storage and outside of the data directory.
     type: path
+    required: true
   uid:
     description: Numeric id of the service's user.
     type: int
+    required: true
   gid:
     description: Numeric id of the service's group.
     type: int
+    required: true
   holder:
-    description:
-      - Process on the controller, as RV(holder) of O(state=identified) gives it.
-      - With O(state=identified), the holder of the lock that is there.
+    description: Process on the controller that the lock is for; by default the Ansible process that runs the task.
     type: str
     default: ""
   holder_gone:
-    description: What O(state=identified) has found, RV(holder_gone).
+    description:
+      - A holder that is known to be gone, or V(lives) where the one that has the lock is known to live;
+        RV(holder_gone) of an earlier task. With O(state=observed) and O(verb) the controller finds it out by itself.
     type: str
     default: ""
   operator:
-    description: Who runs this, for people, RV(operator) of O(state=identified).
+    description: Who runs this, for people; by default the user on the controller.
     type: str
     default: ""
   verb:
@@ -91,7 +92,7 @@ options:
 attributes:
   action:
     support: full
-    description: Renews the lease beside the playbook.
+    description: Says which run it is for, and renews the lease beside the playbook.
   check_mode:
     support: full
     description: Predicts whether the lock would be had, and writes nothing.
@@ -112,17 +113,10 @@ EXAMPLES = r"""
     path: /mnt/rstudio-pm/.rspm-ha/lock
     uid: 940
     gid: 940
+    verb: upgrade
+    target: 2026.08.0
   run_once: true
   register: lock_before
-
-- name: Read who this run is, and whether the lock's holder is gone
-  rspm.ha.cluster_lock:
-    state: identified
-    holder: "{{ lock_before.lock.holder | default('') }}"
-  delegate_to: localhost
-  become: false
-  run_once: true
-  register: me
 
 - name: Take the lock for the upgrade
   rspm.ha.cluster_lock:
@@ -130,9 +124,7 @@ EXAMPLES = r"""
     path: /mnt/rstudio-pm/.rspm-ha/lock
     uid: 940
     gid: 940
-    holder: "{{ me.holder }}"
-    holder_gone: "{{ me.holder_gone }}"
-    operator: "{{ me.operator }}"
+    holder_gone: "{{ lock_before.holder_gone }}"
     verb: upgrade
     target: 2026.08.0
     phase: stage
@@ -145,8 +137,6 @@ EXAMPLES = r"""
     path: /mnt/rstudio-pm/.rspm-ha/lock
     uid: 940
     gid: 940
-    holder: "{{ me.holder }}"
-    operator: "{{ me.operator }}"
     verb: upgrade
     target: 2026.08.0
     phase: first
@@ -159,7 +149,6 @@ EXAMPLES = r"""
     path: /mnt/rstudio-pm/.rspm-ha/lock
     uid: 940
     gid: 940
-    holder: "{{ me.holder }}"
   run_once: true
 
 - name: Let another controller continue the same work
@@ -168,7 +157,6 @@ EXAMPLES = r"""
     path: /mnt/rstudio-pm/.rspm-ha/lock
     uid: 940
     gid: 940
-    holder: "{{ me.holder }}"
   run_once: true
 
 - name: Break the lock of a run that has died
@@ -184,7 +172,7 @@ EXAMPLES = r"""
 RETURN = r"""
 lock:
   description: What the lock says at the end, empty while it is free. In check mode what it would say.
-  returned: when O(state) is not V(identified)
+  returned: success
   type: dict
   contains:
     run_id:
@@ -230,26 +218,16 @@ view:
   sample: free
 says:
   description: The lock that was there before, for a person, and how to break it.
-  returned: when O(state) is not V(identified)
+  returned: success
   type: str
   sample: >-
     locked by anna@ops1 since 2026-11-24 03:10 UTC for upgrade to 2026.08.0, phase 'stage' (last sign 2026-11-24 03:12
     UTC, on node1); to break it: ansible-playbook -i <inventory> rspm.ha.unlock -e rspm_unlock_run_id=3f0c2a9d7e51
-holder:
-  description: The Ansible process that runs this module.
-  returned: when O(state) is V(identified)
-  type: str
-  sample: "0efd71f0-7296-4793-8c94-7b93e6838908:pid:[4026531836]/4711/256009"
 holder_gone:
-  description: The given O(holder) if it is known to be gone, else empty.
-  returned: when O(state) is V(identified)
+  description: The holder of the lock if it is known to be gone, V(lives) if it is known to live, else empty.
+  returned: when O(state) is V(observed) and O(verb) is given
   type: str
   sample: ""
-operator:
-  description: Who runs this, and on which machine.
-  returned: when O(state) is V(identified)
-  type: str
-  sample: anna@ops1
 problems:
   description: What is wrong, each with check, found, why and fix.
   returned: failure
@@ -269,7 +247,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._lock import host
-from ansible_collections.rspm.ha.plugins.module_utils._lock.host_lease import identify, make_request
+from ansible_collections.rspm.ha.plugins.module_utils._lock.host_lease import make_request
 from ansible_collections.rspm.ha.plugins.module_utils._lock.lease import LEASE, seems_over
 from ansible_collections.rspm.ha.plugins.module_utils._lock.rules import (
     Decision,
@@ -350,8 +328,6 @@ def _result(
 
 def run(given: dict[str, Any], node: str, now: str, write: bool) -> dict[str, Any]:
     """Do what the parameters ask for. Raises DomainError."""
-    if given["state"] == "identified":
-        return identify(given["holder"])
     folder = host.LockFolder(given["path"], given["uid"], given["gid"])
     if given["state"] == "held":
         return hold(folder, make_request(given, node), now, write, given["lease"])
@@ -367,13 +343,12 @@ def run(given: dict[str, Any], node: str, now: str, write: bool) -> dict[str, An
 def main() -> None:
     """Run the module."""
     text = {"type": "str", "default": ""}
-    place = ["path", "uid", "gid"]
     module = AnsibleModule(
         argument_spec={
-            "state": {"type": "str", "required": True, "choices": ["held", "free", "left", "observed", "identified"]},
-            "path": {"type": "path"},
-            "uid": {"type": "int"},
-            "gid": {"type": "int"},
+            "state": {"type": "str", "required": True, "choices": ["held", "free", "left", "observed"]},
+            "path": {"type": "path", "required": True},
+            "uid": {"type": "int", "required": True},
+            "gid": {"type": "int", "required": True},
             "holder": text,
             "holder_gone": text,
             "operator": text,
@@ -383,7 +358,6 @@ def main() -> None:
             "run_id": text,
             "lease": {"type": "int", "default": LEASE},
         },
-        required_if=[("state", state, place) for state in ("held", "free", "left", "observed")],
         supports_check_mode=True,
     )
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

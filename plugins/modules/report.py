@@ -15,13 +15,23 @@ description:
   - A file that can't be written is a warning, and fails no run.
 options:
   lines:
-    description: What is shown.
+    description: What is shown, unless it is a run.
     type: list
     elements: str
-    required: true
+  purpose:
+    description:
+      - The run that is shown in the place of O(lines), as the tasks of the role C(upgrade) (for V(upgrade) and
+        V(rollback)) or C(migration) (for V(migrate) and V(abort)) have registered it for all hosts.
+    type: str
+    choices: [upgrade, rollback, migrate, abort]
+  outcome:
+    description: How far the run has come. V(planned) shows its plan, everything else its report.
+    type: str
+    choices: [planned, nothing to do, predicted, done, stopped]
   path:
     description:
-      - File on the controller that O(content) is written to as JSON, for its owner alone. Empty for none.
+      - File on the controller that O(content), or the report of the run, is written to as JSON, for its owner alone.
+        Empty for none.
       - One that is not absolute is in the folder where the command was typed.
       - In check mode it is not written.
     type: str
@@ -54,12 +64,18 @@ author:
 EXAMPLES = r"""
 - name: Show the report
   rspm.ha.report:
-    lines: "{{ report.table }}"
+    purpose: upgrade
+    outcome: done
     path: upgrade.json
-    content: "{{ report }}"
 """
 
 RETURN = r"""
+says:
+  description: How the run ended, and what to type next.
+  returned: when a run is shown
+  type: list
+  elements: str
+  sample: ["Nothing was to be done: every node has and runs 2026.08.0."]
 path:
   description: The file that was written, empty where none was.
   returned: success

@@ -13,14 +13,13 @@ from ansible_collections.rspm.ha.plugins.module_utils._lock.lease import LIVES
 from ansible_collections.rspm.ha.plugins.module_utils._lock.rules import Request, holder_pid, is_gone
 
 
-def identify(holder: str) -> dict[str, Any]:
-    """Return this controller's run, and whether the holder of a lock is gone."""
+def identify(holder: str) -> dict[str, str]:
+    """Return this controller's run (holder, operator), and holder_gone: what it knows of the holder of a lock."""
     pid = holder_pid(holder)
     kernel = host.this_kernel()
     gone = is_gone(holder, kernel, host.start_time(pid)) and not host.is_hidden(pid)
     known = gone or (holder.partition("/")[0] == kernel != "" and host.start_time(pid) is not None)
     return {
-        "changed": False,
         "holder": str(host.this_run()),
         "holder_gone": holder if gone else LIVES if known else "",
         "operator": host.this_operator(),

@@ -50,6 +50,35 @@ def done_phases(done: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return phases
 
 
+def done_by_phase(by_host: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """Return the phases that were done as done_phases takes them.
+
+    by_host: of each phase that a host has noted, phase (its name), from, to, actions, and steps (the host's timeline).
+    A host that was lost has noted fewer than the others.
+    """
+    done: dict[str, dict[str, Any]] = {}
+    for host, entries in by_host.items():
+        for entry in entries:
+            phase = done.setdefault(entry["phase"], {**entry, "steps": {}})
+            phase["steps"][host] = entry["steps"]
+            phase["to"] = max(phase["to"], entry["to"])
+    return sorted(done.values(), key=lambda phase: phase["from"])
+
+
+def left_to_do(plan: Mapping[str, Any], lines: Iterable[str], what: str, it: str) -> str:
+    """Return how a run ends that finds something to do after all was done, "" where it does not.
+
+    plan, lines: made after all phases, the lines for a person. what, it: "the cluster is not as it should be" and "it".
+    """
+    if not plan["problems"] and not plan["phases"]:
+        return ""
+    found = "\n".join(plan["problems"] or lines)
+    return (
+        f"Everything was done, and yet {what}: {found}. Somebody or something else changed {it}. Run the same command "
+        "again."
+    )
+
+
 def _seconds(start: str, end: str) -> float:
     first, last = (datetime.fromisoformat(text.replace("Z", "+00:00")) for text in (start, end))
     return round((last - first).total_seconds(), 3)

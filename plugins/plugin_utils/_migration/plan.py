@@ -16,8 +16,8 @@ Sources: the vendor's guide (from HA to a single node): stop all, route, copy, s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Optional
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Optional
 
 from ansible_collections.rspm.ha.plugins.module_utils._lock.rules import LockView
 from ansible_collections.rspm.ha.plugins.module_utils._migration.rules import Options, RecordState
@@ -31,10 +31,26 @@ from ansible_collections.rspm.ha.plugins.plugin_utils._migration.model import (
     PhaseName,
     Plan,
 )
+from ansible_collections.rspm.ha.plugins.plugin_utils._migration.observe import observe, options_of
 from ansible_collections.rspm.ha.plugins.plugin_utils._migration.refuse import refuse_abort, refuse_migration
 
 _Phase = Optional[Phase[PhaseName, Action]]
 _Phases = list[_Phase]
+
+
+def make_plan(found: Mapping[str, Any], choices: Mapping[str, Any], abort: bool = False) -> dict[str, Any]:
+    """Return the plan, or that of the way back, as plain data, with the problems that are in its way.
+
+    found: as observe takes it. choices: as options_of takes them.
+    """
+    seen = observe(found)
+    outcome = plan_abort(seen) if abort else plan_migration(seen, options_of(choices))
+    record = seen.record.state.value
+    if isinstance(outcome, Refusal):
+        return {**Plan().to_dict(), "record": record, "problems": [str(problem) for problem in outcome.problems]}
+    was = seen.record.options if abort else None
+    copied = {"data_dir": was.data_dir if was and was.move_data else "", "databases": bool(was and was.move_databases)}
+    return {**outcome.to_dict(), "record": record, "copied": copied, "problems": []}
 
 
 def plan_migration(seen: Observations, options: Options) -> Outcome:

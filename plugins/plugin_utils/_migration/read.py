@@ -18,6 +18,7 @@ from ansible.parsing.vault import VaultHelper
 from ansible.template import is_trusted_as_template
 from ansible.utils.vars import load_extra_vars
 
+from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.read import native
 from ansible_collections.rspm.ha.plugins.plugin_utils._migration.inventory import (
     Cluster,
     Found,
@@ -35,11 +36,6 @@ _ADDRESSES = (
     *("rspm_address", "rspm_database_host", "rspm_nfs_server", "rspm_node_address"),
     *("rspm_ntp_servers", "rspm_package_url"),
 )
-
-
-def native(text: Any) -> str:
-    """Return a text without what Ansible has attached to it, which str() leaves there."""
-    return str(text).encode("utf-8", "surrogatepass").decode("utf-8", "surrogatepass")
 
 
 def is_vault(path: str) -> bool:

@@ -47,7 +47,8 @@ def observe(found: Mapping[str, Any]) -> Observations:
       now: seconds since the epoch.
     """
     lock, point = observe_lock(found["lock"]), _restore_point(found["restore_point"])
-    sessions = observe_sessions(found["sessions"])
+    # those of a node that can't be asked for its address would be taken for a stranger's
+    sessions = observe_sessions(found["sessions"] if all(found["nodes"].values()) else {})
     interrupted = lock.view is not LockView.FREE and point.state in _MOVED
     nodes = []
     for name, info in found["nodes"].items():

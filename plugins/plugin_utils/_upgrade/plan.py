@@ -20,8 +20,8 @@ Sources: the vendor's guide ("Updating HA Nodes"): stop all, upgrade one, it mov
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Optional
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Optional
 
 from ansible_collections.rspm.ha.plugins.module_utils._lock.rules import LockView
 from ansible_collections.rspm.ha.plugins.module_utils._restore_point.rules import RestoreState
@@ -33,6 +33,7 @@ from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.model import (
     Refusal,
     Step,
     once,
+    to_data,
 )
 from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.model import (
     DEFAULT_OPTIONS,
@@ -47,6 +48,7 @@ from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.model import (
     phase,
     same,
 )
+from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.observe import judge_drift, observe
 from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.refuse import (
     continues_run,
     refuse_rollback,
@@ -58,6 +60,29 @@ from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.way_back import g
 _Nodes = list[NodeObservation]
 _Phase = Optional[Phase[PhaseName, Action]]
 _Phases = list[_Phase]
+
+
+def make_plan(
+    found: Mapping[str, Any],
+    purpose: str,
+    target: str = "",
+    options: Options = DEFAULT_OPTIONS,
+    phase: str = "",
+    planned: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
+    """Return the plan as plain data, with the problems that are in its way.
+
+    found: as observe takes it. purpose: upgrade, to the target, or rollback. phase: the one that is about to begin, ""
+    before all. planned: the phases of a plan made before, from which those from that phase on must not differ.
+    """
+    seen = observe(found)
+    outcome = plan_rollback(seen, options) if purpose == "rollback" else plan_upgrade(seen, target, options)
+    if isinstance(outcome, Refusal):
+        return {**Plan().to_dict(), "problems": [str(problem) for problem in outcome.problems]}
+    names = [each["name"] for each in planned]
+    left = planned[names.index(phase) :] if phase else []
+    drift = judge_drift(phase, left, to_data(outcome.phases)) if phase else []
+    return {**outcome.to_dict(), "problems": [str(problem) for problem in drift]}
 
 
 def plan_upgrade(seen: Observations, target: str, options: Options = DEFAULT_OPTIONS) -> Outcome:

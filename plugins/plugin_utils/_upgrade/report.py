@@ -37,7 +37,7 @@ def outline(plan: Mapping[str, Any]) -> list[str]:
 def report(run: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a run did, with a table of it.
 
-    run: purpose, outcome (done, stopped, predicted, nothing to do), plan, began, before and after (node_info's node by
+    run: purpose, outcome (done, stopped, predicted, nothing to do), plan, began, before and after (versions by
     name), done (as done_phases takes it), failures (text by name), at (the phase that began last), steps (its timelines
     by name), seen (what service_probe measured, {} for nothing), point (restore_point's result, {} for none), saved (
     the folder of what a rollback saved before it, "" for nothing).
@@ -52,7 +52,7 @@ def report(run: Mapping[str, Any]) -> dict[str, Any]:
         "began": run["began"],
         "stopped_in": run["at"] if run["outcome"] == "stopped" else "",
         "nodes": {
-            name: {"before": _versions(before), "after": _versions(run["after"].get(name, {}))}
+            name: {"before": before, "after": run["after"].get(name) or versions({})}
             for name, before in run["before"].items()
         },
         "phases": done_phases(run["done"]),
@@ -66,7 +66,8 @@ def report(run: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _versions(node: Mapping[str, Any]) -> dict[str, str]:
+def versions(node: Mapping[str, Any]) -> dict[str, str]:
+    """Return which version is on a node. node: node_info's, {} for one that could not be reached."""
     if not node:
         return {"installed": "?", "runs": "?"}
     return {"installed": node["package"]["version"], "runs": node["running_version"]}

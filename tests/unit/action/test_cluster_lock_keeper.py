@@ -144,19 +144,14 @@ PLAY = """
   module_defaults:
     rspm.ha.cluster_lock: {{path: {path}, uid: {uid}, gid: {gid}}}
   tasks:
-    - rspm.ha.cluster_lock: {{state: identified, holder: "{holder}"}}
-      register: me
     - rspm.ha.cluster_lock:
         state: held
-        holder: "{{{{ me.holder }}}}"
-        operator: "{{{{ me.operator }}}}"
         verb: upgrade
         target: "1"
         lease: {lease}
       register: held
     - rspm.ha.cluster_lock:
         state: held
-        holder: "{{{{ me.holder }}}}"
         verb: upgrade
         target: "1"
         phase: next
@@ -192,7 +187,6 @@ def run(
             path=place,
             uid=os.getuid(),
             gid=os.getgid(),
-            holder="",
             command=json.dumps(command),
             lease=lease,
         ),

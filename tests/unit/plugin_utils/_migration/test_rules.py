@@ -15,7 +15,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.rspm.ha.plugins.filter.migration_plan import migration_plan
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import CompletedCommand
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._lock.rules import LockView
@@ -40,7 +39,7 @@ from ansible_collections.rspm.ha.plugins.plugin_utils._migration.model import (
     Plan,
 )
 from ansible_collections.rspm.ha.plugins.plugin_utils._migration.observe import observe, options_of
-from ansible_collections.rspm.ha.plugins.plugin_utils._migration.plan import plan_abort, plan_migration
+from ansible_collections.rspm.ha.plugins.plugin_utils._migration.plan import make_plan, plan_abort, plan_migration
 from ansible_collections.rspm.ha.plugins.plugin_utils._migration.report import estimate, left_behind, outline, report
 
 MOVE = Options("a")
@@ -312,9 +311,9 @@ def test_what_is_left_behind_comes_with_the_commands_that_remove_it() -> None:
 
 
 def test_a_migration_that_was_given_up_says_what_it_left_on_the_node() -> None:
-    given_up = migration_plan(_found(), {**_choices(), "target": ""}, abort=True)
+    given_up = make_plan(_found(), {**_choices(), "target": ""}, abort=True)
     assert given_up["problems"] != []
-    given_up = migration_plan(_found(nodes={"a": _found()["nodes"]["a"]}), {**_choices(), "target": ""}, abort=True)
+    given_up = make_plan(_found(nodes={"a": _found()["nodes"]["a"]}), {**_choices(), "target": ""}, abort=True)
     assert given_up["copied"] == {"data_dir": "/var/x/data", "databases": True}
     run = {"purpose": "abort", "outcome": "done", "plan": given_up, "choices": _choices(), "record": "begun"}
     empty: dict[str, Any] = {name: {} for name in ("done", "failures", "seen", "data", "databases", "left")}

@@ -15,13 +15,12 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from ansible_collections.rspm.ha.plugins.filter.upgrade_plan import upgrade_plan
 from ansible_collections.rspm.ha.plugins.module_utils._lock.rules import LockView
 from ansible_collections.rspm.ha.plugins.module_utils._restore_point.rules import RestoreState
 from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.model import Balancer, Package
 from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.model import NodeObservation, Plan
 from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.observe import judge_drift, observe
-from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.plan import plan_rollback, plan_upgrade
+from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.plan import make_plan, plan_rollback, plan_upgrade
 from tests.unit.worlds.upgrade_clusters import NEW, OLD, OURS, cluster, secured, serving
 
 
@@ -85,12 +84,19 @@ def test_a_node_that_could_not_be_reached(skipped: dict[str, Any]) -> None:
     given = found(node1=info(), node2={})
     given["sessions"] = {"node1": skipped, "node2": skipped}
     given["lock"], given["restore_point"] = skipped, skipped
-    assert "node2 is unreachable. " in upgrade_plan(given, "upgrade", target=NEW)["problems"][0]
+    assert "node2 is unreachable. " in make_plan(given, "upgrade", target=NEW)["problems"][0]
     given["silent"] = {"node1": "", "node2": "its disk is full"}
-    assert "node2 is unreachable: its disk is full. " in upgrade_plan(given, "upgrade", target=NEW)["problems"][0]
+    assert "node2 is unreachable: its disk is full. " in make_plan(given, "upgrade", target=NEW)["problems"][0]
     seen = observe(given)
     assert [node.reachable for node in seen.nodes] == [True, False]
     assert seen.database.reachable
+
+
+def test_the_sessions_of_a_node_that_could_not_be_reached_are_no_strangers() -> None:
+    given = found(node1=info(), node2=info())
+    given["nodes"]["node2"] = given["sessions"]["node2"] = {}
+    (problem,) = make_plan(given, "upgrade", target=NEW)["problems"]
+    assert "node2 is unreachable" in problem
 
 
 def test_a_database_that_one_node_can_not_reach_is_named_with_that_node() -> None:
@@ -116,7 +122,7 @@ def test_nodes_behind_one_address_are_refused_while_observing(address: str, show
     for result in given["sessions"].values():
         result["sessions"] = [{"client_address": each} for each in (address, "192.0.2.2", address)]
     assert observe(given).database.shared_addresses == ((address, ("node1", "node3")),)
-    planned = upgrade_plan(given, verb, target=NEW if verb == "upgrade" else "")
+    planned = make_plan(given, verb, target=NEW if verb == "upgrade" else "")
     assert planned["phases"] == []
     assert f"db1 sees node1, node3 with the same address, {shown}" in planned["problems"][0]
 
@@ -161,13 +167,13 @@ def test_402_is_healthy_only_where_that_is_allowed() -> None:
     assert observe(given).nodes[0].healthy
 
 
-def test_the_filter_plans_refuses_and_goes_back() -> None:
-    plan = upgrade_plan(found(), "upgrade", target=NEW)
+def test_plain_data_of_a_plan_of_a_refusal_and_of_a_way_back() -> None:
+    plan = make_plan(found(), "upgrade", target=NEW)
     assert plan["problems"] == [] and plan["first"] == "node1"
     assert [each["name"] for each in plan["phases"]][:3] == ["lock", "stage", "restore_point"]
-    refused = upgrade_plan(found(node1=info(), node2={}), "upgrade", target=NEW)
+    refused = make_plan(found(node1=info(), node2={}), "upgrade", target=NEW)
     assert refused["phases"] == [] and "node2 is unreachable" in refused["problems"][0]
-    assert "nothing to go back to" in upgrade_plan(found(), "rollback")["problems"][0]
+    assert "nothing to go back to" in make_plan(found(), "rollback")["problems"][0]
 
 
 def in_the_middle() -> dict[str, Any]:
@@ -188,18 +194,16 @@ def in_the_middle() -> dict[str, Any]:
 
 
 def test_a_run_goes_on_where_nothing_but_itself_changed_the_cluster() -> None:
-    planned = upgrade_plan(found(node1=info(), node2=info(), node3=info()), "upgrade", target=NEW)["phases"]
-    left = planned[[each["name"] for each in planned].index("rest") :]
-    assert upgrade_plan(in_the_middle(), "upgrade", target=NEW, phase="rest", expected=left)["problems"] == []
+    planned = make_plan(found(node1=info(), node2=info(), node3=info()), "upgrade", target=NEW)["phases"]
+    assert make_plan(in_the_middle(), "upgrade", target=NEW, phase="rest", planned=planned)["problems"] == []
 
 
 def test_a_node_that_was_started_by_hand_stops_the_run() -> None:
-    planned = upgrade_plan(found(node1=info(), node2=info(), node3=info()), "upgrade", target=NEW)["phases"]
-    left = planned[[each["name"] for each in planned].index("rest") :]
+    planned = make_plan(found(node1=info(), node2=info(), node3=info()), "upgrade", target=NEW)["phases"]
     given = in_the_middle()
     given["nodes"] = copy.deepcopy(given["nodes"])
     given["nodes"]["node3"] = info()
-    problems = upgrade_plan(given, "upgrade", target=NEW, phase="rest", expected=left)["problems"]
+    problems = make_plan(given, "upgrade", target=NEW, phase="rest", planned=planned)["problems"]
     assert len(problems) == 1
     assert "before phase rest, node3 was found changed by somebody else" in problems[0]
     assert "phase stop was nothing and is now stop_and_mask on node3" in problems[0]

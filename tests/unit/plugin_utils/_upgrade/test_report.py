@@ -36,7 +36,7 @@ SEEN = {
 
 
 def node(version: str, runs: str) -> dict[str, Any]:
-    return {"package": {"version": version}, "running_version": runs}
+    return {"installed": version, "runs": runs}
 
 
 def entry(

@@ -1,0 +1,63 @@
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Plans an upgrade, or the way back, from what the tasks have registered for all nodes."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.read import Variables
+from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.report import left_to_do
+from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.model import Mode, Options
+from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.plan import make_plan
+from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.read import read_found, read_versions
+from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.report import outline
+
+
+class ActionModule(ActionBase):  # type: ignore[misc] # Ansible has no types
+    """The action of the module of the same name."""
+
+    BYPASS_HOST_LOOP = True
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+    _supports_diff = False
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return the plan; fails where something is in its way."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _unused, given = self.validate_argument_spec(
+            {
+                "purpose": {"type": "str", "choices": ["upgrade", "rollback"], "required": True},
+                "target": {"type": "str", "default": ""},
+                "first": {"type": "str", "default": ""},
+                "mode": {"type": "str", "choices": [each.value for each in Mode], "default": Mode.FIRST_SERVES.value},
+                "rollback_to": {"type": "str", "default": ""},
+                "phase": {"type": "str", "default": ""},
+                "planned": {"type": "list", "elements": "dict", "default": []},
+                "finished": {"type": "bool", "default": False},
+            }
+        )
+        known, purpose = Variables(task_vars or {}, self._templar), given["purpose"]
+        options = Options(Mode(given["mode"]), given["first"], given["rollback_to"])
+        found = read_found(known, purpose)
+        plan = make_plan(found, purpose, given["target"], options, given["phase"], given["planned"])
+        result.update(
+            changed=False,
+            **plan,
+            holder_gone=found["lock"].get("holder_gone", ""),
+            versions=read_versions(known),
+            began=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        )
+        if given["finished"]:
+            why = left_to_do(plan, outline(plan), "the cluster is not as it should be", "it")
+        else:
+            why = "\n".join(plan["problems"])
+        if why:
+            result.update(failed=True, msg=why)
+        return result
