@@ -163,7 +163,8 @@ def _make_place(lab: str, scenario: str, venv: Path) -> Workplace:
     }
     if version := os.environ.get("RSPM_TEST_VERSION"):
         environment["RSPM_TEST_VERSION"] = version
-    if as_root:
+    # the fault matrix is of what breaks, not of how a person has set Ansible up
+    if as_root or os.environ.get("RSPM_TEST_PIPELINING"):
         environment["ANSIBLE_PIPELINING"] = "true"
     place = Workplace(folder, environment)
     _install_collections(place)
