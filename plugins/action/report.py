@@ -16,9 +16,11 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.read import Variables
 from ansible_collections.rspm.ha.plugins.plugin_utils._migration import read_run as migration_run
 from ansible_collections.rspm.ha.plugins.plugin_utils._migration import report as migration_report
+from ansible_collections.rspm.ha.plugins.plugin_utils._preflight import rules as preflight
 from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade import read as upgrade_run
 from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade import report as upgrade_report
 
+_SHOWN = ("lines", "problems_of", "purpose")
 _UPGRADES = ("upgrade", "rollback")
 _PURPOSES = (*_UPGRADES, "migrate", "abort")
 _PLANNED = "planned"
@@ -40,6 +42,7 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible has no types
         _unused, given = self.validate_argument_spec(
             {
                 "lines": {"type": "list", "elements": "str"},
+                "problems_of": {"type": "list", "elements": "str"},
                 "purpose": {"type": "str", "choices": list(_PURPOSES)},
                 "outcome": {"type": "str", "choices": list(_OUTCOMES)},
                 "path": {"type": "str", "default": ""},
@@ -47,15 +50,21 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible has no types
                 "ends": {"type": "str", "default": "ok", "choices": ["ok", "failed", "unreachable"]},
             },
             required_together=[("purpose", "outcome")],
-            required_one_of=[("lines", "purpose")],
-            mutually_exclusive=[("lines", "purpose")],
+            required_one_of=[_SHOWN],
+            mutually_exclusive=[_SHOWN],
         )
+        known = Variables(task_vars or {}, self._templar)
         lines, content = given["lines"], given["content"]
+        if given["problems_of"]:
+            lines, problems = _problems(known, given["problems_of"])
+            if problems:
+                result.update(failed=True, msg="\n".join(problems))
         if given["purpose"]:
-            content = _of_run(Variables(task_vars or {}, self._templar), given["purpose"], given["outcome"])
+            content = _of_run(known, given["purpose"], given["outcome"])
             lines = content.pop("table")
             result["says"] = content.get("says", [])
-        self._display.display("\n".join(["", *"\n".join(lines).split("\n"), ""]))
+        if lines or not given["problems_of"]:
+            self._display.display("\n".join(["", *"\n".join(lines).split("\n"), ""]))
         result.update(changed=False, path="")
         if given["path"] and not self._task.check_mode:
             # relative to where the command was typed, which is where this process is
@@ -70,6 +79,16 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible has no types
         if given["ends"] != "ok":
             result.update({given["ends"]: True, "msg": "Not all is as it should be; see above"})
         return result
+
+
+def _problems(known: Variables, names: list[str]) -> tuple[list[str], list[str]]:
+    """Return notes and problems of all hosts as lines of a table, and one line for each problem."""
+    results = {host: [known.of(host, name, {}) for name in names] for host in known.present_hosts}
+    notes = [note for each in results.values() for result in each for note in result.get("notes", [])]
+    problems = {
+        host: [problem for result in each for problem in result.get("problems", [])] for host, each in results.items()
+    }
+    return [*notes, *preflight.problem_table(problems)], preflight.report(problems)
 
 
 def _of_run(known: Variables, purpose: str, outcome: str) -> dict[str, Any]:

@@ -13,8 +13,9 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.read import native
 from ansible_collections.rspm.ha.plugins.plugin_utils._migration.inventory import Choices, make_inventory
-from ansible_collections.rspm.ha.plugins.plugin_utils._migration.read import Reader, native
+from ansible_collections.rspm.ha.plugins.plugin_utils._migration.read import Reader
 
 DEFAULTS = Path(__file__).resolve().parents[2] / "roles" / "rspm" / "defaults" / "main.yml"
 

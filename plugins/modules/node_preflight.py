@@ -23,7 +23,8 @@ description:
   - On a mount that is there, a probe file of the service account is written and removed again.
 options:
   versions:
-    description: The version that each node of the cluster is asked to have, by its name.
+    description: The version that each node of the cluster is asked to have, by its name. Of none, each one's
+      C(rspm_version).
     type: dict
     required: true
   node:

@@ -28,6 +28,13 @@ options:
     description: How far the run has come. V(planned) shows its plan, everything else its report.
     type: str
     choices: [planned, nothing to do, predicted, done, stopped]
+  problems_of:
+    description:
+      - Names of variables that tasks have registered, with C(problems) and perhaps C(notes) in their results. Those of
+        all hosts that are still in the play are shown as a table in the place of O(lines), and the task fails where
+        there are problems.
+    type: list
+    elements: str
   path:
     description:
       - File on the controller that O(content), or the report of the run, is written to as JSON, for its owner alone.
@@ -62,6 +69,10 @@ author:
 """
 
 EXAMPLES = r"""
+- name: Stop if there are problems
+  rspm.ha.report:
+    problems_of: [preflight_host, preflight_node]
+
 - name: Show the report
   rspm.ha.report:
     purpose: upgrade

@@ -67,8 +67,3 @@ def judge_cluster(nodes: Mapping[str, Mapping[str, Any]]) -> list[Problem]:
             found = "; ".join(f"{text} on {', '.join(names)}" for text, names in having.items())
             problems.append(Problem(check, f"The nodes have different {subject}: {found}", why, fix))
     return problems
-
-
-def differences(nodes: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return what the nodes do not have in common, one text each, for a person."""
-    return [str(problem) for problem in judge_cluster(nodes)]

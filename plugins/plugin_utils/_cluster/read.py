@@ -63,6 +63,11 @@ class Variables:
         """All hosts of the play, those that it has lost included."""
         return [native(host) for host in self._known["ansible_play_hosts_all"]]
 
+    @property
+    def present_hosts(self) -> list[str]:
+        """The hosts that are still in the play."""
+        return [native(host) for host in self._known["ansible_play_hosts"]]
+
 
 def done_of(known: Variables, role: str) -> list[dict[str, Any]]:
     """Return the phases that were done, as the hosts have noted them. role: what their variables begin with."""

@@ -132,7 +132,7 @@ def summarise(
     restore_point: Mapping[str, Any],
     held: Mapping[str, str],
     reasons: Mapping[str, str] = MappingProxyType({}),
-    left: Sequence[Mapping[str, str]] = (),
+    left: Sequence[Problem] = (),
 ) -> dict[str, Any]:
     """Return the cluster's state.
 
@@ -142,7 +142,7 @@ def summarise(
     reasons: by name, why a node could not be asked. left: problems of an inventory that a migration has left behind.
     """
     reached = {name: node for name, node in nodes.items() if node}
-    problems = [Problem(**each) for each in left]
+    problems = list(left)
     problems += [
         Problem(
             "unreachable",

@@ -35,7 +35,10 @@ VARIABLES: dict[str, Any] = {
     "rspm_package_checksum": "sha256:" + "0" * 64,
     "rspm_package_lock_timeout": 0,
     # as preflight leaves it on the nodes
-    "preflight_host": {"left": {"folder": "/nowhere", "uid": 0, "gid": 0, "ready": False, "lock": {}}},
+    "preflight_left": {
+        "home": "node1",
+        "left": {"folder": "/nowhere", "uid": 0, "gid": 0, "ready": False, "lock": {}},
+    },
 }
 
 

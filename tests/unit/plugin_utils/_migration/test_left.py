@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.rspm.ha.plugins.filter.left_behind import left_behind
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import CompletedCommand
 from ansible_collections.rspm.ha.plugins.module_utils._lock.rules import LockRecord
 from ansible_collections.rspm.ha.plugins.module_utils._migration import host_left, host_record
@@ -25,6 +24,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._migration.rules import RE
 from ansible_collections.rspm.ha.plugins.module_utils._service.rules import block_text
 from ansible_collections.rspm.ha.plugins.modules import migration_record
 from ansible_collections.rspm.ha.plugins.plugin_utils._migration.left import Left, Settings, judge_left, judge_lock
+from ansible_collections.rspm.ha.plugins.plugin_utils._migration.read_left import left_behind
 from tests.unit.action.test_preflight_run import PLAYBOOKS, play
 
 VERBS = ("preflight", "site", "upgrade", "rollback", "status", "unlock")
@@ -131,15 +131,15 @@ def test_a_migration_under_way_is_finished_first(state: RecordState, check: str,
 
 def test_a_cluster_without_a_migration_is_left_alone() -> None:
     assert judge_left([Left(name) for name in NODES], OLD, "site") == []
-    assert left_behind({"node1": {}, "node2": {"failed": True, "msg": "x"}}, "site", {}) == {}
+    assert left_behind({"node1": {}, "node2": {"failed": True, "msg": "x"}}, "site", OLD) == []
 
 
 def test_the_lock_of_another_run_is_told_to_those_who_plan_nothing() -> None:
     lock = LockRecord("id", "boot/1/1", "ben@ops2", "upgrade", "2026.08.0", *["2026-11-28T04:00:00Z"] * 2, "stage", "n")
     for verb in ("preflight", "site"):
-        problems = left_behind({"node1": {"lock": lock.to_dict()}, "node2": {}}, verb, {})
-        assert "locked by ben@ops2" in problems["node1"][0]["found"] and problems["node1"] == problems["node2"]
-    assert left_behind({"node1": {"lock": lock.to_dict()}}, "upgrade", {}) == {}
+        (problem,) = left_behind({"node1": {"lock": lock.to_dict()}, "node2": {}}, verb, OLD)
+        assert "locked by ben@ops2" in problem.found
+    assert left_behind({"node1": {"lock": lock.to_dict()}}, "upgrade", OLD) == []
     assert judge_lock({}, "me", "") == []
     # what a site that is over has left is anybody's; what an upgrade has left is not
     assert judge_lock({**lock.to_dict(), "verb": "site", "target": ""}, "me", "boot/1/1") == []

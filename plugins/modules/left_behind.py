@@ -1,0 +1,61 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: left_behind
+short_description: Whether an inventory may be used, by what earlier runs have left on its nodes
+version_added: 1.0.0
+description:
+  - Takes what the tasks before it have registered for each node, from M(rspm.ha.migration_record) or
+    M(rspm.ha.host_preflight), and fails where the inventory is that of a cluster which a migration to one node has left
+    behind, or is about to. One node that can tell is enough.
+  - Before a run that takes the lock by itself, C(preflight) and C(site), it also fails where another run holds it.
+  - It runs on the controller, once for all hosts of the play, and asks no machine.
+options:
+  verb:
+    description: The playbook that runs.
+    type: str
+    required: true
+attributes:
+  check_mode:
+    description: Does the same in check mode.
+    support: full
+  diff_mode:
+    description: Changes nothing.
+    support: none
+  idempotent:
+    description: Changes nothing.
+    support: full
+author:
+  - rspm.ha authors (@rspm-ha)
+"""
+
+EXAMPLES = r"""
+- name: Stop if a migration has left this inventory behind
+  rspm.ha.left_behind:
+    verb: upgrade
+  run_once: true
+"""
+
+RETURN = r"""
+home:
+  description: The node whose place for the lock is used, one that has the shared storage if there is any.
+  returned: always
+  type: str
+  sample: node1
+left:
+  description: What that node tells, RV(rspm.ha.host_preflight#module:left); empty where it was not asked.
+  returned: always
+  type: dict
+  sample: {}
+problems:
+  description: What is in the way, each with check, found, why and fix.
+  returned: always
+  type: list
+  elements: dict
+  sample: []
+"""
