@@ -265,6 +265,8 @@ PLANTED: list[tuple[Rule, str, str | None, str, str | None]] = [
     (text_rules.certificates_are_checked, "tests/get.sh", None, "curl -sk https://x\n", "tests/get.sh:1"),
     (text_rules.certificates_are_checked, DECIDE, "", "context.verify_mode = ssl.CERT_NONE\n", "CERT_NONE"),
     (text_rules.certificates_are_checked, DECIDE, "", "# what this sslmode means\nx = ssl.CERT_NONE\n", None),
+    (text_rules.links_lead_somewhere, "docs/a.md", None, "see [b](../b.md#c)\n", "../b.md is not there"),
+    (text_rules.links_lead_somewhere, "docs/a.md", None, "[b](../galaxy.yml) [c](https://x.y/z) [d](#e)\n", None),
     (text_rules.requirements_agree_with_galaxy, "galaxy.yml", ">=1", ">=2", "a.b: galaxy.yml says >=2"),
     (text_rules.nothing_is_skipped, ".ansible-lint", None, "skip_list: [x]\n", "skip_list"),
     (text_rules.nothing_is_skipped, "tests/sanity/ignore-2.19.txt", None, "x\n", "no list of what to ignore"),

@@ -28,6 +28,7 @@ SKIPPED = {
     ".ansible-lint": re.compile(r"^\s*(?:skip_list|warn_list|mock_modules|mock_roles)\s*:", re.MULTILINE),
     ".yamllint": re.compile(r":\s*disable\b|\bignore:", re.MULTILINE),
 }
+LINK = re.compile(r"\]\((?!https?://|#)([^)#\s]+)")
 IGNORE_FILES = ("**/.ansible-lint-ignore", ".config/ansible-lint-ignore.txt", "tests/sanity/ignore*.txt")
 
 
@@ -93,7 +94,18 @@ def requirements_agree_with_galaxy(root: Path) -> list[str]:
     ]
 
 
+def links_lead_somewhere(root: Path) -> list[str]:
+    """Return the links of a page to files that are not there."""
+    return [
+        f"{tree.where(root, path)}: {link} is not there"
+        for path in tree.matching(root, "**/*.md")
+        for link in LINK.findall(tree.read(path))
+        if not (path.parent / link).exists()
+    ]
+
+
 RULES = [
+    links_lead_somewhere,
     requirements_agree_with_galaxy,
     files_are_short,
     nothing_names_one_machine,
