@@ -111,6 +111,19 @@ stopped:
   returned: success
   type: bool
   sample: true
+before:
+  description: What the module found, also in check mode.
+  returned: success
+  type: dict
+  contains:
+    running:
+      description: Whether the server ran, or was about to.
+      type: bool
+      sample: false
+    blocked:
+      description: Whether the server was kept from starting.
+      type: bool
+      sample: true
 sessions_ended:
   description: How many sessions of a dead process were ended in the databases.
   returned: success
@@ -172,6 +185,7 @@ def run(module: AnsibleModule, timeline: Timeline) -> dict[str, Any]:
         "changed": plan.changes or ended > 0,
         "masked": True,
         "stopped": True,
+        "before": {"running": before.alive, "blocked": not before.unit.can_start},
         "sessions_ended": ended,
         "timeline": timeline.steps,
         "diff": {

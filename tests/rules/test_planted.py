@@ -23,6 +23,7 @@ DECIDE = "plugins/module_utils/_disk/rules.py"
 SITE = "playbooks/site.yml"
 SCENARIO = "extensions/molecule/default/converge.yml"
 SECRET_TASK = "\n- name: x\n  ansible.builtin.debug:\n    msg: '{{ thing_password }}'\n"
+HIDDEN_TASK = "\n- name: x\n  rspm.ha.node_stop:\n    database: '{{ thing_password }}'\n"
 SECRET_BLOCK = "\n- name: x\n  no_log: false\n  block:\n    - name: y\n      x.y.z: {msg: '{{ thing_password }}'}\n"
 SECRET_TEMPLATE = "\n- name: x\n  ansible.builtin.template: {src: s.j2, dest: /etc/s}\n"
 DERIVED = "\n- name: x\n  ansible.builtin.debug: {msg: '{{ thing_line }}'}\n"
@@ -101,6 +102,15 @@ PLANTED: list[tuple[Rule, str, str | None, str, str | None]] = [
     (task_rules.every_verb_checks_first, SITE, "lookup('rspm.ha.check_hosts')", "'localhost'", "does not begin with"),
     (task_rules.every_verb_checks_first, "playbooks/more.yml", None, clean_tree.PLAY, "playbooks/more.yml"),
     (task_rules.secrets_are_not_logged, ROLE, "", SECRET_TASK, "thing_password is used"),
+    (task_rules.secrets_are_not_logged, ROLE, "", HIDDEN_TASK, None),
+    (task_rules.secrets_are_not_logged, ROLE, "", HIDDEN_TASK.replace("database", "purpose"), "thing_password is used"),
+    (
+        task_rules.secrets_are_not_logged,
+        ROLE,
+        "",
+        HIDDEN_TASK.replace("node_stop", "lb_host"),
+        "thing_password is used",
+    ),
     (task_rules.secrets_are_not_logged, ROLE, "", SECRET_BLOCK, "thing_password is used"),
     (task_rules.secrets_are_not_logged, VARS, "", 'thing_line: "{{ thing_password }}"\n', None),
     (task_rules.facts_are_not_injected, ROLE, "ansible_facts['os_family']", "ansible_os_family", "ansible_os_family"),

@@ -22,6 +22,7 @@ from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.model import Rest
 from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.way_back import lost_by_upgrade, moment_of, seconds_of
 
 _BEFORE_STOP = ("lock", "stage", "restore_point", "save")
+_SAVES = ("save", "final_save")
 _BEFORE_COMMIT = (*_BEFORE_STOP, "drain", "stop", "prove", "final_restore_point", "commit")
 
 
@@ -99,6 +100,8 @@ def _says(result: Mapping[str, Any], lost: str, gives_up: str) -> list[str]:
     lines += [f"{host}: {text}" for host, text in result["failures"].items()]
     if verb == "rollback":
         lines.append(f"To go on, once the cause is gone: {again}.")
+        if phase in _SAVES:
+            lines.append(f"Nothing is restored yet; to stay with {old}: {PLAYBOOK}.upgrade -e rspm_version={old}.")
     elif phase in _BEFORE_STOP:
         lines.append(f"No node was stopped or changed, and the cluster serves {old}. To try again: {again}.")
     else:

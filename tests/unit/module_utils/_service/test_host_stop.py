@@ -196,7 +196,9 @@ def test_masked_before_stopped_and_idempotent(node: Node) -> None:
     assert [step["step"] for step in result["timeline"]] == ["mask", "stop", "prove"]
     assert all(step["at"].endswith("Z") and step["seconds"] >= 0 for step in result["timeline"])
     assert node.block.read_text().startswith("# Blocked by rspm.ha for: upgrade\n")
+    assert result["before"] == {"running": True, "blocked": False}
     again = run()
+    assert again["before"] == {"running": False, "blocked": True}
     assert not again["changed"] and [step["step"] for step in again["timeline"]] == ["prove"]
     assert len(node.events) == 2
     assert run(purpose="rollback")["changed"] and "rollback" in node.block.read_text()
@@ -205,6 +207,7 @@ def test_masked_before_stopped_and_idempotent(node: Node) -> None:
 def test_check_mode_changes_nothing(node: Node) -> None:
     result = run(_ansible_check_mode=True)
     assert result["changed"] and result["timeline"] == [] and node.events == [] and not node.block.exists()
+    assert result["before"] == {"running": True, "blocked": False}
     assert result["diff"] == {
         "before": "rstudio-pm, running, not masked\n",
         "after": "rstudio-pm, stopped, masked\n",
@@ -223,6 +226,7 @@ def test_a_server_that_does_not_stop_fails_and_stays_masked(node: Node) -> None:
 
 def test_a_process_that_is_not_the_units_is_seen(node: Node) -> None:
     node.pid, node.stray = 0, (4711,)
+    assert run(_ansible_check_mode=True)["before"]["running"]
     assert "process 4711 is left" in run()["problem"]["found"]
 
 

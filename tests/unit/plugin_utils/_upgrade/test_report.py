@@ -134,6 +134,11 @@ def test_no_outage_and_one_that_lasts() -> None:
         ("upgrade", "stage", "No node was stopped or changed, and the cluster serves 2026.04.0."),
         ("upgrade", "stop", "To give up and go back to 2026.04.0 (nothing is lost)"),
         ("upgrade", "first", "To give up and go back to 2026.04.0 (what was written since the restore point is lost)"),
+        (
+            "rollback",
+            "save",
+            "Nothing is restored yet; to stay with 2026.04.0: ansible-playbook -i <inventory> rspm.ha.upg",
+        ),
         ("rollback", "restore", "To go on, once the cause is gone: ansible-playbook -i <inventory> rspm.ha.rollback."),
     ],
 )

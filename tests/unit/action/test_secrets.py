@@ -1,0 +1,100 @@
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Tasks that give a password to a module without `no_log`: whatever way the module fails, it is not printed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.rules.task_rules import HIDING
+
+ROOT = Path(__file__).resolve().parents[3]
+CANARY = "canary-Zx9"
+BASIC = "from ansible.module_utils.basic import AnsibleModule\n"
+SPEAKING = """
+from ansible.module_utils.basic import AnsibleModule as _Basic
+
+
+class AnsibleModule(_Basic):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        {}
+"""
+# What is planted in place of the import of AnsibleModule; the word that the failure then has.
+WAYS = {
+    "it crashes before it reads its arguments": (f"raise RuntimeError('planted')\n{BASIC}", "planted"),
+    "it crashes with its arguments read": (SPEAKING.format("raise RuntimeError('planted')"), "planted"),
+    "it says what it was given": (SPEAKING.format("self.fail_json(msg=f'planted {self.params}')"), "planted"),
+    "its arguments are refused": (BASIC, "Unsupported parameters"),
+}
+CONNECTION = {"host": "127.0.0.1", "port": 1, "user": "u", "password": "{{ given_password }}", "sslmode": "disable"}
+BOTH = {**CONNECTION, "name": "a", "usage_name": "b"}
+SESSIONS = {**CONNECTION, "databases": ["a"]}
+# What each module needs beside the options in HIDING.
+NEEDED: dict[str, dict[str, Any]] = {
+    "rspm.ha.database_copy": {},
+    "rspm.ha.node_stop": {},
+    "rspm.ha.node_upgrade": {"version": "2026.08.0"},
+    "rspm.ha.restore_point": {"path": "/nowhere", "state": "observed"},
+}
+
+
+def run(folder: Path, planted: str, refused: dict[str, Any]) -> str:
+    """Run each module of HIDING in a copy of the collection, and return all that is printed at the highest level."""
+    collection = folder / "ansible_collections" / "rspm" / "ha"
+    shutil.copytree(ROOT / "plugins", collection / "plugins", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "meta", collection / "meta")
+    shutil.copy(ROOT / "galaxy.yml", collection)
+    tasks = []
+    for name, hiding in HIDING.items():
+        module = collection / "plugins" / "modules" / f"{name.rpartition('.')[2]}.py"
+        text = module.read_text("utf-8")
+        assert BASIC in text
+        module.write_text(text.replace(BASIC, planted, 1), "utf-8")
+        given = {option: SESSIONS if name.startswith("rspm.ha.node_") else BOTH for option in hiding}
+        tasks.append({"name": f"Run {name}", name: {**NEEDED[name], **given, **refused}, "ignore_errors": True})
+    tasks.append({"name": "End", "ansible.builtin.fail": {"msg": "the end"}})
+    (folder / "play.yml").write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": tasks}]))
+    (folder / "vars.json").write_text(
+        json.dumps({"given_password": CANARY, "ansible_python_interpreter": sys.executable})
+    )
+    done = subprocess.run(
+        [
+            *(Path(sys.executable).with_name("ansible-playbook"), "-i", "node1,", "-c", "local", "-vvvvv"),
+            *("-e", "@vars.json", "play.yml"),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+        check=False,
+        cwd=folder,
+        env={
+            **os.environ,
+            "ANSIBLE_COLLECTIONS_PATH": str(folder),
+            "ANSIBLE_LOCAL_TEMP": str(folder / "local"),
+            "ANSIBLE_NOCOLOR": "1",
+        },
+    )
+    assert '"msg": "the end"' in done.stdout, done.stdout
+    return done.stdout
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_no_module_that_fails_tells_a_secret(tmp_path: Path, way: str) -> None:
+    planted, word = WAYS[way]
+    output = run(tmp_path, planted, {"no_such_option": 1} if planted == BASIC else {})
+    assert CANARY not in output
+    failures = output.split("fatal: ")[1:-1]
+    assert len(failures) == len(HIDING)
+    assert all(word in failure for failure in failures), output
