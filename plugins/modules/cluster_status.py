@@ -11,7 +11,7 @@ short_description: What a cluster is now
 version_added: 1.0.0
 description:
   - Takes what the tasks of the playbook C(status) have registered for every node, and returns one account of the
-    cluster, with what is half-done or wrong and what to type next.
+    cluster, with what is unfinished or wrong and what to type next.
   - It runs on the controller, once for all hosts of the play, and asks no machine.
 options:
   alike:

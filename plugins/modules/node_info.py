@@ -84,7 +84,7 @@ node:
           type: bool
           sample: true
         configured_version:
-          description: The version that last was whole, empty where there was none.
+          description: The version that was last installed without an error, empty where there was none.
           type: str
           sample: 2026.08.0
     unit:

@@ -15,7 +15,7 @@ description:
   - Saves both databases, the configuration, the encryption key and the old package, with the version that they belong
     to, and restores them. Runs on one node, as root; the files are written as the service's account.
   - How far it has come is written beside it in one step, so that it outlives this run, and so that a later one knows
-    whether the schema may have moved. An older restore point goes when the new one is whole and verified.
+    whether the schema may have moved. An older restore point goes when the new one is complete and verified.
   - Needs C(pg_dump), C(pg_restore) and C(psql) on the node, of the database server's major version, else newer ones.
   - A restore drops what the role of the nodes owns in the databases (with a schema, in that schema), also what the
     newer version added, and puts back what was saved, each database in one transaction of one session, which is

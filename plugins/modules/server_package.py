@@ -90,7 +90,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import module_runner
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_work import node_work
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
-from ansible_collections.rspm.ha.plugins.module_utils._package.host import PackageTool, load_host, make_whole
+from ansible_collections.rspm.ha.plugins.module_utils._package.host import PackageTool, install_package, load_host
 from ansible_collections.rspm.ha.plugins.module_utils._package.rules import file_missing, plan_install
 from ansible_collections.rspm.ha.plugins.module_utils._service.host import block, load_unit, stop
 from ansible_collections.rspm.ha.plugins.module_utils._service.rules import BLOCKED_FOR_INSTALL
@@ -109,7 +109,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     if not module.check_mode:
         if plan.install:
             block(runner, BLOCKED_FOR_INSTALL)
-            after_version = make_whole(tool, path, wanted, repair=plan.repair).version
+            after_version = install_package(tool, path, wanted, repair=plan.repair).version
             if load_unit(runner).running:
                 stop(runner)
         if plan.hold:

@@ -156,8 +156,8 @@ class CellRun:
         if told.code not in (0, 2, 4) or "Lock: " not in told.output:
             self.outcome.wrong.append(f"status.yml ends with {told.code}: {told.messages()[-500:]}")
         words = f"rspm.ha.{self._cell.verb}"
-        half_done = any("is held" in left for left in outside.leftovers(self._lab))
-        if half_done and words not in told.output:
+        unfinished = any("is held" in left for left in outside.leftovers(self._lab))
+        if unfinished and words not in told.output:
             self.outcome.wrong.append(f"status.yml does not say that one goes on with {words}")
         self.outcome.seen += [f"status: {line}" for line in last_words(told)]
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Small files on a local disk: read whole, put in place in one step.
+"""Small files on a local disk: read at once, put in place in one step.
 
 No link is followed that another user could have made, such as the service's account in a folder of its own.
 """

@@ -47,7 +47,7 @@ def tool_failed(name: str, rc: int, said: str, work_path: str, host: str, target
     return Problem(
         CHECK,
         f"{name} on {host} {ended} ({target}): {text}",
-        "The copy is not whole; nothing was changed in the source",
+        "The copy is not complete; nothing was changed in the source",
         f"Repair what it says (a right, a full disk, a server that was stopped), and {_REPEAT}",
     )
 
@@ -57,7 +57,7 @@ def disk_full(address: str, said: str) -> Problem:
     return Problem(
         CHECK,
         f"the file system of {address} is full: {said}",
-        "The copy is not whole; nothing was changed in the source",
+        "The copy is not complete; nothing was changed in the source",
         "On the host of that database: df -h $(sudo -u postgres psql -Atc 'SHOW data_directory'); make room there, and"
         f" {_REPEAT}, which empties the unfinished copy and fills it anew",
     )
@@ -70,6 +70,6 @@ def failed(address: str, said: str, sqlstate: str = "") -> Problem:
     return Problem(
         CHECK,
         f"{address} did not do what it was asked for ({said})",
-        "Whether the copy is whole is not known; nothing was changed in the source",
+        "Whether the copy is complete is not known; nothing was changed in the source",
         f"See the log of that database server, and {_REPEAT}",
     )

@@ -57,7 +57,7 @@ def apply(runner: Runner, wanted: Licence, state: LicenceState, timeout: float) 
     if replaces_another_kind(wanted, state):
         give_back(runner, state, timeout)
     # First, so that a run that is cut off leaves the rest and a restart to be done.
-    _write_mark(runner, f"{wanted.mark}# It may not be whole yet.\n")
+    _write_mark(runner, f"{wanted.mark}# It may not be complete yet.\n")
     if wanted.kind == "file":
         _write_ours(wanted.value)
     else:

@@ -5,7 +5,7 @@
 """Changing the version of one node: what has to be done, in which order, and what to say where it fails.
 
 The order is what keeps two versions apart: masked before stopped, stopped and proved before the package changes, and
-unmasked only when the package is whole.
+unmasked only when the package is installed.
 """
 
 from __future__ import annotations
@@ -74,19 +74,19 @@ def plan_node(
     planning: check mode, in which the node was not stopped before. A process of the wanted version is never stopped:
     it may be moving the schema. Raises DomainError where the work would be wrong.
     """
-    whole = package.installed and same_version(package.version, request.version)
-    if not whole and not request.path:
+    current = package.installed and same_version(package.version, request.version)
+    if not current and not request.path:
         raise _refused(
             "package-staged",
             f"rstudio-pm {request.version} is neither installed nor staged on this node",
             "Nothing was stopped: a node that has to fetch its package while it is down is down for longer",
             "Run the same command again, which stages it first",
         )
-    repair = not whole and not package.absent and not package.installed
+    repair = not current and not package.absent and not package.installed
     if not request.start:
         if not planning:
             _refuse_unsecured(unit, running)
-        return UpgradePlan(prove=not whole, install=not whole, repair=repair)
+        return UpgradePlan(prove=not current, install=not current, repair=repair)
     if unit.masked:
         raise _refused(
             "node-start",
@@ -95,15 +95,15 @@ def plan_node(
             "If the reason is over, run systemctl unmask rstudio-pm on this node and the same command again",
         )
     blocked, disabled = bool(unit.blocked_for), not unit.enabled
-    if running and whole and not (api.version and not reports_version(api.version, request.version)):
+    if running and current and not (api.version and not reports_version(api.version, request.version)):
         healthy = api.healthy(request.allow_unlicensed)
         return UpgradePlan(unmask=blocked, enable=disabled, wait=not healthy)
-    guarded = request.first or running or not whole
+    guarded = request.first or running or not current
     return UpgradePlan(
         mask=guarded and unit.blocked_for != request.purpose,
         stop=running,
         prove=guarded,
-        install=not whole,
+        install=not current,
         unmask=guarded or blocked,
         enable=disabled,
         start=True,

@@ -30,7 +30,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._node.change_rules import 
 from ansible_collections.rspm.ha.plugins.module_utils._node.host import ServiceState, load_service
 from ansible_collections.rspm.ha.plugins.module_utils._package.host import (
     PackageTool,
-    make_whole,
+    install_package,
     read_ahead,
     require_apart,
 )
@@ -106,7 +106,7 @@ class NodeUpgrade:
         elif plan.install:
             with timeline.step("install"):
                 # the dry run of the staging found the dependencies to be there
-                make_whole(
+                install_package(
                     self.tool,
                     self.request.path,
                     self.request.version,

@@ -33,8 +33,9 @@ def parse_dpkg(stdout: str) -> PackageState:
     if len(fields) < 5 or fields[0] in ("not-installed", "config-files"):
         return PackageState("", "absent", False)
     status, want, errors, version, configured = fields[:5]
-    whole = status in ("installed", "triggers-pending", "triggers-awaited") and errors == "ok"
-    return PackageState(version, "installed" if whole else "broken", want == "hold", version if whole else configured)
+    installed = status in ("installed", "triggers-pending", "triggers-awaited") and errors == "ok"
+    known = version if installed else configured
+    return PackageState(version, "installed" if installed else "broken", want == "hold", known)
 
 
 def parse_rpm(stdout: str, rc: int, locks: str) -> PackageState:

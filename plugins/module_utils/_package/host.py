@@ -182,7 +182,7 @@ class PackageTool:
         return done
 
 
-def make_whole(
+def install_package(
     tool: PackageTool,
     path: str,
     wanted: str,
@@ -191,7 +191,7 @@ def make_whole(
     quick: bool = False,
     before: package.PackageState | None = None,
 ) -> package.PackageState:
-    """Install the staged file, finishing first what was cut off, and prove that the wanted version is whole.
+    """Install the staged file, after finishing what was cut off, and prove that the wanted version is installed.
 
     The caller has blocked the unit. quick: as for PackageTool.install. before: what is installed, where the caller has
     just looked. Returns the new state, but not whether it is held; raises DomainError where it is not the wanted one.

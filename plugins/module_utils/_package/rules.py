@@ -41,7 +41,7 @@ class PackageState:
     """What the package manager knows of the installed package.
 
     version: "" where it is absent. status: "absent", "installed" or "broken" (an installation was cut off).
-    held: whether updates leave this very version alone. configured_version: the last that was whole, "" if none.
+    held: whether updates leave this very version alone. configured_version: the last installed one, "" for none.
     """
 
     version: str
@@ -56,7 +56,7 @@ class PackageState:
 
     @property
     def installed(self) -> bool:
-        """Whether the package is whole."""
+        """Whether the package is installed, with nothing broken."""
         return self.status == "installed"
 
 
@@ -266,7 +266,7 @@ def judge_space(free: Mapping[str, int], needed: Iterable[tuple[str, int]]) -> l
         Problem(
             "free-space",
             f"{path} has {free[path] // _MEBIBYTE} MiB free, {-(-size // _MEBIBYTE)} MiB are needed",
-            "A package that runs out of space half-way leaves the node without a working server",
+            "An installation that runs out of space leaves the node without a working server",
             f"Free space on the file system of {path}, then run the same command again",
         )
         for path, size in needed
@@ -296,7 +296,7 @@ class InstallPlan:
 def plan_install(state: PackageState, wanted: str) -> InstallPlan:
     """Return what a node needs for its first installation.
 
-    Raises DomainError where another version is, or was, whole on the node: that is a change of version.
+    Raises DomainError where another version is, or was, installed on the node: that is a change of version.
     """
     version = state.version if state.installed else state.configured_version
     if version and not same_version(version, wanted):
@@ -312,7 +312,7 @@ def plan_install(state: PackageState, wanted: str) -> InstallPlan:
 
 
 def judge_installed_as(state: PackageState, wanted: str, said: str) -> list[Problem]:
-    """Return why the package is not whole after the package manager ran. said: the tool's last words."""
+    """Return why the package is not installed after the package manager ran. said: the tool's last words."""
     if state.installed and same_version(state.version, wanted):
         return []
     have = f"{state.version} ({state.status})" if state.version else "absent"
@@ -320,7 +320,7 @@ def judge_installed_as(state: PackageState, wanted: str, said: str) -> list[Prob
         Problem(
             "package-install",
             f"after the installation {NAME} is {have}, wanted is {wanted}. The package manager said: {said}",
-            "The node has no whole server; its unit is blocked, so that nothing starts it",
+            "The package is not installed properly; its unit is blocked, so that nothing starts it",
             "Repair what the package manager names (a full disk, a dependency) and run the same command again",
         )
     ]

@@ -5,7 +5,7 @@
 """Making and restoring the restore point. Its files are the service account's, since root may be squashed.
 
 The folder holds restore-point.json, replaced in one step, and one folder of files for each time that it was made; the
-older one goes when the newer is whole and named in restore-point.json.
+older one goes when the newer is complete and named in restore-point.json.
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ def _unreadable(place: Place, file: str, rc: int, said: str) -> Problem:
         rules.CHECK,
         f"pg_restore could not read {file} to its end (it ended with {rc}: {text})",
         f"What is in {place.address} was left as it was",
-        "See that the shared storage answers and that the file is whole, and run the same command again",
+        "See that the shared storage answers and that the file is complete, and run the same command again",
     )
 
 
@@ -195,9 +195,9 @@ def rehearse(access: Access, name: str, dumped: Dumped, file: str, chosen: str, 
     the definitions in the place of the live ones, whose tables are locked for that.
     """
     place, setting = dumped.place, dumped.setting
-    whole = setting.aside is not None
-    limit = access.limit if whole else _REHEARSAL_HELD
-    if not whole:
+    full = setting.aside is not None
+    limit = access.limit if full else _REHEARSAL_HELD
+    if not full:
         # nothing waits for this
         argv = as_account([f"{access.tools.folder}/pg_restore", "--file=/dev/null", file])
         run(runner, argv, access.limit, access.environment)
@@ -206,14 +206,14 @@ def rehearse(access: Access, name: str, dumped: Dumped, file: str, chosen: str, 
             given.do(statements.lock_tables(setting.tables, _REHEARSAL_ATTEMPTS))
         else:
             given.do(*statements.set_aside(setting.aside))
-        given.do(_wipe(place, setting.kept, dumped.listed, loose_only=whole))
-        _feed(given, access, file, chosen, [] if whole else ["--schema-only"], place)
+        given.do(_wipe(place, setting.kept, dumped.listed, loose_only=full))
+        _feed(given, access, file, chosen, [] if full else ["--schema-only"], place)
         given.do(statements.settings_statement(limit, _REHEARSAL_LOCK_MS))
         found = _load_content(given.ask, name, place.schema)
-        counts = _load_counts(given.ask, setting.tables) if whole else {}
+        counts = _load_counts(given.ask, setting.tables) if full else {}
         given.leave()
-    saved = dumped.content if whole else replace(dumped.content, tables={}, large_objects=(0, ""))
-    restored = _with_counts(found if whole else replace(found, large_objects=(0, "")), counts)
+    saved = dumped.content if full else replace(dumped.content, tables={}, large_objects=(0, ""))
+    restored = _with_counts(found if full else replace(found, large_objects=(0, "")), counts)
     raise_any(rules.judge_rehearsal(place, content.compare(saved, restored, same_major=True)))
     raise_any(rules.judge_rehearsal(place, rules.rights_lost(saved, restored)))
 

@@ -252,7 +252,7 @@ def judge_counts(place: Place, saved: Mapping[str, int], found: Mapping[str, int
         Problem(
             CHECK,
             f"{place.address} was not restored as it was saved: {_some(wrong)}",
-            "The restore was taken back; what was there before it is there, whole",
+            "The restore was undone; everything from before it is still there",
             f"See the log of the database server, and run {PLAYBOOK}.rollback again",
         )
     ]

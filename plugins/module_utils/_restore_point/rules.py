@@ -146,7 +146,7 @@ def judge_move(now: RestoreState, wanted: RestoreState) -> list[Problem]:
         Problem(
             "restore-point",
             f"the restore point is {now.value}",
-            "There is nothing whole that would lead back",
+            "No complete restore point is there to go back to",
             f"Finish the rollback that has begun: {PLAYBOOK}.rollback"
             if now is RestoreState.RESTORING
             else f"Run {PLAYBOOK}.upgrade, which makes it first",
@@ -260,6 +260,6 @@ def tool_failed(argv: list[str], rc: int, said: str) -> Problem:
     return Problem(
         "restore-point",
         f"{' '.join(argv)} {'ran out of time' if rc == 124 else f'ended with {rc}'}: {said or 'it said nothing'}",
-        "The restore point is not whole, or not restored",
+        "The restore point is not complete, or not restored",
         f"Repair what it says (a right, a full disk), and {_REPEAT}",
     )

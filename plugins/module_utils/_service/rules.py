@@ -268,7 +268,7 @@ def decide_start(
         if planning:
             return StartDecision("start", True, False, ("it is not installed yet",))
         raise _refused(
-            f"rstudio-pm is {'not installed' if package.absent else 'only half installed'}",
+            f"rstudio-pm is {'not installed' if package.absent else 'broken'}",
             "There is nothing to start",
             f"Run {PLAYBOOK}.site",
         )

@@ -149,7 +149,7 @@ class TreeCopy:
             work = self._survey(trees)
         outcome = Outcome(work, load_room(self.destination), verified=work.equal)
         raise_any(plan.judge_room(self.host, self.destination, work.need, outcome.room))
-        whole = self._takes_whole(work)
+        everything = self._takes_everything(work)
         scope: Paths | None = work.all_paths if work.paths.count else None
         different: Paths | None = work.to_copy_paths if work.different else None
         corrupt: Paths | None = None
@@ -158,10 +158,10 @@ class TreeCopy:
             self.state.write_marker(self.source, 0)
         for number in range(_ROUNDS):
             if different or corrupt:
-                self._copy(trees, outcome, different, corrupt, whole)
-            if whole or scope:
-                result = self._compare(trees, outcome, None if whole else scope)
-            outcome.verified = result.equal if whole else work.totals.entries - len(result.different)
+                self._copy(trees, outcome, different, corrupt, everything)
+            if everything or scope:
+                result = self._compare(trees, outcome, None if everything else scope)
+            outcome.verified = result.equal if everything else work.totals.entries - len(result.different)
             outcome.left, outcome.remaining = len(result.different) + len(result.corrupt), result.mismatches()
             outcome.corrupt += result.corrupt.first
             if result.clean or (self.pass_name == "warm" and not result.corrupt):
@@ -170,7 +170,7 @@ class TreeCopy:
             corrupt = result.corrupt.paths if result.corrupt else None
             scope = result.paths
             # what a copy of some paths does not mend, one of all may; and reading one name anew parts hard links
-            whole = corrupt is not None or number > 0
+            everything = corrupt is not None or number > 0
         if self.pass_name == "last":
             if outcome.left:
                 raise MismatchError(
@@ -181,9 +181,9 @@ class TreeCopy:
                 self.state.write_marker(self.source, time.time_ns())
         return outcome
 
-    def _takes_whole(self, work: Work) -> bool:
+    def _takes_everything(self, work: Work) -> bool:
         entries = work.totals.entries + work.to_delete
-        return self._target().kind == "absent" or plan.takes_whole_tree(work.different, entries, work.linked)
+        return self._target().kind == "absent" or plan.takes_everything(work.different, entries, work.linked)
 
     def _survey(self, trees: Trees) -> Work:
         self._begin("compare", 0, 0)
@@ -208,7 +208,7 @@ class TreeCopy:
         return result
 
     def _copy(
-        self, trees: Trees, outcome: Outcome, different: Paths | None, corrupt: Paths | None, whole: bool
+        self, trees: Trees, outcome: Outcome, different: Paths | None, corrupt: Paths | None, everything: bool
     ) -> None:
         """Let rsync copy what differs, and wait until it is on the disk."""
         self.state.write_marker(self.source, 0)
@@ -223,7 +223,7 @@ class TreeCopy:
             if corrupt:
                 self._write_list(0, corrupt())
                 self._rsync(trees, outcome, [self._listed(trees, work, 0, reread=True)])
-            if whole:
+            if everything:
                 places = Spool(self.state.folder)
                 lists = self._share_out(work, places) if outcome.changes == 0 else 0
                 if lists:

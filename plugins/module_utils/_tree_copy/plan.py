@@ -236,7 +236,7 @@ def space_problem(host: str, destination: str, lacking: int, more: str) -> Probl
     )
 
 
-def takes_whole_tree(different: int, entries: int, linked: bool) -> bool:
+def takes_everything(different: int, entries: int, linked: bool) -> bool:
     """Return whether rsync looks at the whole tree rather than at the paths that differ.
 
     linked: whether a path that differs has more than one name, of which rsync has to see all.

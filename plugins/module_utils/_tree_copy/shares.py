@@ -41,7 +41,7 @@ class _Folder:
     count: int
     size: int
     cost: int = 0
-    whole: bool = True
+    complete: bool = True
 
 
 def find_places(entries: Iterable[tuple[bytes, str, int]], most: int, places: Places) -> None:
@@ -57,12 +57,12 @@ def find_places(entries: Iterable[tuple[bytes, str, int]], most: int, places: Pl
 
     def leave() -> None:
         folder = above.pop()
-        if folder.whole and 0 < folder.cost <= most:
+        if folder.complete and 0 < folder.cost <= most:
             places.cut(folder.count, folder.size)
             places.add(folder.path, b"%d" % folder.cost)
         if above:
             above[-1].cost += folder.cost
-            above[-1].whole &= folder.whole
+            above[-1].complete &= folder.complete
 
     for path, kind, size in entries:
         while above and not (path.startswith(above[-1].path + b"/") or not above[-1].path):
@@ -74,7 +74,7 @@ def find_places(entries: Iterable[tuple[bytes, str, int]], most: int, places: Pl
             if above:
                 above[-1].cost += size + FILE_COST
         elif kind == "t" and above:
-            above[-1].whole = False
+            above[-1].complete = False
     while above:
         leave()
 

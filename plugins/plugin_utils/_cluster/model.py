@@ -28,9 +28,9 @@ ActionT = TypeVar("ActionT", bound=Enum)
 class Package(Enum):
     """What the package manager holds the package for."""
 
-    WHOLE = "whole"
-    HALF = "half"
-    """Unpacked, half-installed or half-configured: which binary is on the disk isn't known."""
+    INSTALLED = "installed"
+    BROKEN = "broken"
+    """Unpacked only, or left so by an error: which binary is on the disk isn't known."""
     ABSENT = "absent"
 
 

@@ -13,7 +13,6 @@ from typing import Any
 from ansible_collections.rspm.ha.plugins.module_utils._lock.rules import LockView
 from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.model import Balancer, LockObservation, Package
 
-_PACKAGES = {"installed": Package.WHOLE, "broken": Package.HALF, "absent": Package.ABSENT}
 _MEMBERS = {"ready": Balancer.READY, "drain": Balancer.DRAIN, "maintenance": Balancer.MAINT}
 
 
@@ -63,7 +62,7 @@ def observe_node(name: str, found: Mapping[str, Any], sessions: Sessions, interr
     info = found["nodes"][name]
     return {
         "name": name,
-        "package": _PACKAGES[info["package"]["status"]],
+        "package": Package(info["package"]["status"]),
         "installed_version": info["package"]["version"],
         "process": info["running"],
         "masked": info["masked"],

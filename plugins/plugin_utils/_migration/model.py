@@ -123,7 +123,7 @@ class NodeObservation:
     name: str
     reachable: bool = True
     says: str = ""
-    package: Package = Package.WHOLE
+    package: Package = Package.INSTALLED
     installed_version: str = ""
     process: bool = False
     healthy: bool = False

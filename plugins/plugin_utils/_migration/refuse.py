@@ -206,7 +206,7 @@ def _refuse_nodes(seen: Observations) -> list[Problem]:
                 Problem(
                     check="node-blocked",
                     found=f"{node.name} is blocked for: {node.blocked_for}",
-                    why="Another piece of work is half done there",
+                    why="Another piece of work is unfinished there",
                     fix=f"Finish it first: {PLAYBOOK}.{node.blocked_for}",
                 )
             )
@@ -224,20 +224,20 @@ def _refuse_versions(seen: Observations) -> list[Problem]:
         Problem(
             check="package-state",
             found=f"the package on {node.name} is {node.package.value}",
-            why="The cluster that is to be left behind has to be a whole one, which could be started again",
+            why="The old cluster has to stay complete, so that it can be started again",
             fix=f"Bring it in order with {PLAYBOOK}.site or {PLAYBOOK}.upgrade first",
         )
         for node in known
-        if node.package is not Package.WHOLE
+        if node.package is not Package.INSTALLED
     ]
-    versions = {node.installed_version for node in known if node.package is Package.WHOLE}
+    versions = {node.installed_version for node in known if node.package is Package.INSTALLED}
     if len(versions) > 1:
         shown = "; ".join(f"{node.name} has {node.installed_version}" for node in known)
         problems.append(
             Problem(
                 check="mixed-versions",
                 found=f"the nodes have different versions: {shown}",
-                why="An upgrade is half done, and the schema may be of another version than the node that stays",
+                why="An upgrade is unfinished, and the schema may be of another version than the node that stays",
                 fix=f"Finish it first: {PLAYBOOK}.upgrade -e rspm_version={max(versions, key=parse_version)}",
             )
         )

@@ -15,7 +15,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._restore_point.rules impor
 from ansible_collections.rspm.ha.plugins.module_utils._service.rules import BLOCKED_FOR_GOOD
 from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.compare import judge_cluster
 from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.observe import observe
-from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.refuse import half_done
+from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.refuse import unfinished
 
 _PLAYBOOKS = {"install": "site", "migrate": "migrate_to_single_node"}
 _COLUMNS = ("node", "package", "runs", "held", "unit", "health", "clock", "data directory")
@@ -39,7 +39,7 @@ def _unfinished(held: Mapping[str, str]) -> Problem:
 
 
 def _judge_node(name: str, node: Mapping[str, Any], held: Mapping[str, str]) -> list[Problem]:
-    """Return what is half-done or wrong on one node. held: the lock, {} while it is free."""
+    """Return what is unfinished or wrong on one node. held: the lock, {} while it is free."""
     package, unit = node["package"], node["unit"]
     problems = []
 
@@ -95,7 +95,7 @@ def _judge_node(name: str, node: Mapping[str, Any], held: Mapping[str, str]) -> 
 
 
 def _judge_upgrade(reached: Mapping[str, Any], restore_point: Mapping[str, Any]) -> list[Problem]:
-    """Return what an upgrade, or the way back from one, has left half-done on the nodes that could be reached."""
+    """Return what an upgrade, or the way back from one, has left unfinished on the nodes that could be reached."""
     nothing: dict[str, Any] = {
         **{each: {} for each in ("sessions", "asked_versions", "package_sources", "staged", "lock", "saved", "space")},
         "now": 0,
@@ -111,7 +111,7 @@ def _judge_upgrade(reached: Mapping[str, Any], restore_point: Mapping[str, Any])
             "allow_unlicensed": True,
         }
     )
-    problems = half_done(seen, seen.restore_point.from_version)
+    problems = unfinished(seen, seen.restore_point.from_version)
     if seen.restore_point.state is RestoreState.COMPLETE and any(node.masked for node in seen.nodes):
         old, new = seen.restore_point.from_version, seen.restore_point.to_version
         problems.append(
@@ -196,7 +196,7 @@ def table(summary: Mapping[str, Any]) -> list[str]:
     lock = {"": "not known", "free": "nobody holds it"}.get(summary["lock"], summary["lock"])
     lines += ["", f"Lock: {lock}", f"Restore point: {_point(summary['restore_point'])}"]
     if summary["healthy"]:
-        return [*lines, "Nothing is half-done, and nothing is wrong."]
+        return [*lines, "Nothing is unfinished, and nothing is wrong."]
     return [*lines, *(str(Problem(**problem)) for problem in summary["problems"])]
 
 

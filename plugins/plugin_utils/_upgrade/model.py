@@ -123,7 +123,7 @@ class NodeObservation:
     name: str
     reachable: bool = True
     says: str = ""
-    package: Package = Package.WHOLE
+    package: Package = Package.INSTALLED
     installed_version: str = ""
     process: bool = False
     running_version: str = ""
@@ -142,8 +142,8 @@ class NodeObservation:
     package_source: str = ""
 
     def has(self, version: str) -> bool:
-        """Whether the package is whole and of this version."""
-        return self.package is Package.WHOLE and same(self.installed_version, version)
+        """Whether the package is installed in this version."""
+        return self.package is Package.INSTALLED and same(self.installed_version, version)
 
     def runs_other_than(self, version: str) -> bool:
         """Whether a process is there that is known not to be of this version."""

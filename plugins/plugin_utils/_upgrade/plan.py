@@ -130,7 +130,7 @@ def _choose_first(
             return 0 if node.healthy and node.runs(target) else 1
         if node not in behind:
             return 3 if node.masked else 2
-        if node.package is not Package.WHOLE:
+        if node.package is not Package.INSTALLED:
             return 4
         if node.name == options.first:
             return 5

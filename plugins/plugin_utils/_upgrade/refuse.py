@@ -59,7 +59,7 @@ def refuse_upgrade(seen: Observations, target: str, options: Options) -> list[Pr
     problems += judge_versions({node.name: node.asked_version for node in seen.nodes if node.asked_version})
     problems += _differing_sources(seen.nodes)
     problems += _downgrade(seen, target)
-    return problems or half_done(seen, target) or _refuse_versions(seen, target) or _refuse_unhealthy(seen, target)
+    return problems or unfinished(seen, target) or _refuse_versions(seen, target) or _refuse_unhealthy(seen, target)
 
 
 def refuse_rollback(seen: Observations, options: Options) -> list[Problem]:
@@ -84,7 +84,7 @@ def refuse_rollback(seen: Observations, options: Options) -> list[Problem]:
     strange = [
         node
         for node in seen.nodes
-        if node.package is Package.WHOLE and not node.has(point.from_version) and not node.has(point.to_version)
+        if node.package is Package.INSTALLED and not node.has(point.from_version) and not node.has(point.to_version)
     ]
     return [
         Problem(
@@ -125,7 +125,7 @@ def _finished(seen: Observations, asked: str) -> Problem:
 def refuse_space(space: Space, times: int) -> list[Problem]:
     """Return why the shared storage can't take what a run saves so many times; none = it can.
 
-    One that is made anew is whole before the older one goes.
+    A new restore point is complete before the older one goes.
     """
     why = "A full disk would stop the run in the middle, and the nodes that write there"
     if space.says:
@@ -263,7 +263,7 @@ def _downgrade(seen: Observations, target: str) -> list[Problem]:
     return problems
 
 
-def half_done(seen: Observations, target: str) -> list[Problem]:
+def unfinished(seen: Observations, target: str) -> list[Problem]:
     """Return the problem of other work that must be finished before nodes may come to target; none = there is none."""
     point = seen.restore_point
     old, new = point.from_version, point.to_version
@@ -273,19 +273,19 @@ def half_done(seen: Observations, target: str) -> list[Problem]:
         return [
             Problem(
                 check="unfinished-rollback",
-                found=f"a rollback from {new} to {old} is half done; installed is {_by_version(seen.nodes)}",
+                found=f"a rollback from {new} to {old} is unfinished; installed is {_by_version(seen.nodes)}",
                 why="The databases are, or are about to be, those of the restore point, and not of the nodes' version",
                 fix=f"Finish it: {PLAYBOOK}.rollback",
             )
         ]
-    known = all(node.package is not Package.WHOLE or node.has(old) or node.has(new) for node in seen.nodes)
+    known = all(node.package is not Package.INSTALLED or node.has(old) or node.has(new) for node in seen.nodes)
     if point.state is RestoreState.IN_USE and (
         not known if same(new, target) else not all(node.has(new) for node in seen.nodes)
     ):
         return [
             Problem(
                 check="unfinished-upgrade",
-                found=f"an upgrade from {old} to {new} is half done; installed is {_by_version(seen.nodes)}",
+                found=f"an upgrade from {old} to {new} is unfinished; installed is {_by_version(seen.nodes)}",
                 why="The schema may be that of the newer version, so nothing else may start before it is finished",
                 fix=f"Finish it with {_upgrade(new)}, or go back with {PLAYBOOK}.rollback; a node of neither version "
                 f"first gets one of them by hand: systemctl mask --now rstudio-pm, then install {new}",
@@ -296,7 +296,7 @@ def half_done(seen: Observations, target: str) -> list[Problem]:
 
 def _is_between(nodes: Sequence[NodeObservation], old: str, new: str) -> bool:
     """Whether nodes are on their way from new to old: neither arrived nor, all new and running, given up."""
-    on_the_way = any(node.has(new) or node.runs(new) or node.package is not Package.WHOLE for node in nodes)
+    on_the_way = any(node.has(new) or node.runs(new) or node.package is not Package.INSTALLED for node in nodes)
     given_up = all(node.has(new) for node in nodes) and any(node.runs(new) for node in nodes)
     return on_the_way and not given_up
 
@@ -313,13 +313,13 @@ def _refuse_versions(seen: Observations, target: str) -> list[Problem]:
             fix=f"On {node.name}: "
             + (
                 "dpkg --configure -a (or dnf reinstall rstudio-pm)"
-                if node.package is Package.HALF
+                if node.package is Package.BROKEN
                 else f"install it with {PLAYBOOK}.site"
             )
             + f"; then {AGAIN}",
         )
         for node in seen.nodes
-        if node.package is not Package.WHOLE
+        if node.package is not Package.INSTALLED
     ]
     if problems:
         return problems
@@ -355,11 +355,11 @@ def _names(nodes: Iterable[NodeObservation]) -> str:
 
 
 def _by_version(nodes: Iterable[NodeObservation]) -> str:
-    """Return what is installed where: "2025.12.0-14 on a, b; 2026.04.0 (half) on c"."""
+    """Return what is installed where: "2025.12.0-14 on a, b; 2026.04.0 (broken) on c"."""
     where: dict[str, list[str]] = {}
     for node in nodes:
         label = node.installed_version or "nothing"
-        if node.package is Package.HALF:
-            label += " (half)"
+        if node.package is Package.BROKEN:
+            label += " (broken)"
         where.setdefault(label, []).append(node.name)
     return "; ".join(f"{label} on {', '.join(names)}" for label, names in sorted(where.items()))

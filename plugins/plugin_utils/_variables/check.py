@@ -120,7 +120,7 @@ def limit_faults(verb: str, groups: Mapping[str, Sequence[str]], within: Sequenc
     if left_out:
         yield Fault(
             "--limit",
-            f"leaves out {', '.join(left_out)}, without which nothing is whole",
+            f"leaves out {', '.join(left_out)}, which the playbook needs",
             "Type the command without it",
         )
 

@@ -41,15 +41,15 @@ def read_options(spec: Mapping[str, Mapping[str, object]], secret: bool = False)
 
 def _read(name: str, option: Mapping[str, object], within: bool) -> Option:
     choices, nested = option.get("choices"), option.get("options")
-    whole = within or option.get("no_log") is True
-    inner = read_options(nested, whole) if isinstance(nested, Mapping) else {}
+    secret = within or option.get("no_log") is True
+    inner = read_options(nested, secret) if isinstance(nested, Mapping) else {}
     return Option(
         name=name,
         kind=str(option.get("type", "str")),
         elements=str(option.get("elements") or ""),
         choices=tuple(choices) if isinstance(choices, (list, tuple)) else (),
         # what is typed in the place of a mapping with a secret may be the secret
-        secret=whole or any(each.secret for each in inner.values()),
+        secret=secret or any(each.secret for each in inner.values()),
         inner=inner,
     )
 
@@ -58,9 +58,9 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _is_whole(value: object) -> bool:
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    return whole or (isinstance(value, str) and re.fullmatch(r"[+-]?\d+", value.strip()) is not None)
+def _is_integer(value: object) -> bool:
+    is_integer = isinstance(value, int) and not isinstance(value, bool)
+    return is_integer or (isinstance(value, str) and re.fullmatch(r"[+-]?\d+", value.strip()) is not None)
 
 
 def _is_float(value: object) -> bool:
@@ -74,7 +74,7 @@ def _is_float(value: object) -> bool:
 _KINDS: dict[str, tuple[Callable[[object], bool], str, str]] = {
     "str": (lambda value: isinstance(value, str) or _is_number(value), "a text", '"text"'),
     "path": (lambda value: isinstance(value, str), "a path", "/a/path"),
-    "int": (_is_whole, "a whole number", "42"),
+    "int": (_is_integer, "a whole number", "42"),
     "float": (_is_float, "a number", "0.5"),
     "bool": (lambda value: isinstance(value, bool), "true or false", "true"),
     "list": (lambda value: isinstance(value, (list, tuple)), "a list", "[a, b]"),

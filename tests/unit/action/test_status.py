@@ -37,7 +37,7 @@ def run(folder: Path, tasks: list[Any], **nodes: dict[str, Any]) -> subprocess.C
 @pytest.mark.parametrize(
     ("second", "code", "state", "says"),
     [
-        ({}, 0, "healthy", "Nothing is half-done, and nothing is wrong."),
+        ({}, 0, "healthy", "Nothing is unfinished, and nothing is wrong."),
         (OTHER, 2, "wrong", "[one-version]"),
         (LOST, 4, "unknown", "node2 can't be reached: no route"),
     ],

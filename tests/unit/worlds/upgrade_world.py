@@ -35,7 +35,7 @@ MADE, SAVED, RESTORED_AT = "2026-11-24T08:00:00Z", "2026-11-27T08:00:00Z", "2026
 
 NONE, A, T = 0, 1, 2
 """No version, the older, the newer."""
-HALF = 3
+BROKEN = 3
 """A package cut in the middle, or databases in the middle of a restore."""
 
 LEFT, OURS = 1, 2
@@ -234,7 +234,7 @@ def _on_cluster(world: World, run: Run, operation: str) -> World:
             raise Breach("a restore without a restore point")
         if world.worth and world.saved != 2:
             raise Breach("what was written since a finished upgrade is lost")
-        return world._replace(point=RESTORING, schema=HALF, worth=False, sealed=True)
+        return world._replace(point=RESTORING, schema=BROKEN, worth=False, sealed=True)
     assert operation == "restored"
     return world._replace(point=RESTORED, schema=A, schema_by_hand=0)
 
@@ -266,7 +266,7 @@ def _on_node(world: World, run: Run, operation: str, number: int) -> Node:
     if operation == "unpack_masked" and not (node.masked and not node.process):
         raise Abort
     if operation in ("unpack", "unpack_masked"):
-        return node if node.package == run.goal else node._replace(package=HALF)
+        return node if node.package == run.goal else node._replace(package=BROKEN)
     if operation == "configure":
         if node.package == run.goal:
             return node
@@ -278,7 +278,7 @@ def _on_node(world: World, run: Run, operation: str, number: int) -> Node:
         if node.process != run.goal:
             raise Abort
         return node
-    if node.package == HALF:
+    if node.package == BROKEN:
         raise Abort
     _may_start(world, node.package, number)
     if node.package != run.goal:
@@ -314,7 +314,7 @@ def cut_power(world: World, number: int) -> World:
     """Return the world after a node has lost power and is back."""
     node = world.nodes[number]
     version = NONE if node.masked else node.package
-    if version == HALF:
+    if version == BROKEN:
         version = T if world.schema == T else A
     world = world._replace(nodes=(*world.nodes[:number], node._replace(process=version), *world.nodes[number + 1 :]))
     return _written(_migrate(world, version), version)
@@ -323,7 +323,7 @@ def cut_power(world: World, number: int) -> World:
 def start_by_hand(world: World, number: int) -> World | None:
     """Return the world after a person has unmasked and started a node, None where that changes nothing."""
     node = world.nodes[number]
-    if node.process or node.package == HALF:
+    if node.process or node.package == BROKEN:
         return None
     node = node._replace(masked=False, process=node.package, by_hand=2)
     moved = node.process == T and world.schema != T
@@ -349,15 +349,15 @@ def check(world: World) -> None:
     for node in world.nodes:
         if not node.by_hand:
             can = node.can_start
-            old = old or can in (A, HALF)
-            new = new or can in (T, HALF)
+            old = old or can in (A, BROKEN)
+            new = new or can in (T, BROKEN)
     if old and new:
         raise Breach("two versions run or can start")
     if world.schema_by_hand:
         return
     if old and world.schema == T:
         raise Breach("the older version runs or can start while the schema is the newer one's")
-    if (old or new) and world.schema == HALF:
+    if (old or new) and world.schema == BROKEN:
         raise Breach("a node runs or can start while the databases are half restored")
 
 
@@ -382,8 +382,8 @@ def _seen(node: Node, number: int) -> NodeObservation:
     if key not in _seen_before:
         _seen_before[key] = NodeObservation(
             name=NAMES[number],
-            package=Package.HALF if node.package == HALF else Package.WHOLE,
-            installed_version={A: OLD, T: NEW, HALF: NEW}[node.package],
+            package=Package.BROKEN if node.package == BROKEN else Package.INSTALLED,
+            installed_version={A: OLD, T: NEW, BROKEN: NEW}[node.package],
             process=bool(node.process),
             running_version={NONE: "", A: OLD, T: NEW}[node.process],
             masked=node.masked,

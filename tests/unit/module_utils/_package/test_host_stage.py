@@ -17,7 +17,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import 
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._package import host, host_fetch
 from ansible_collections.rspm.ha.plugins.module_utils._package import host_stage as staging
-from ansible_collections.rspm.ha.plugins.module_utils._package.host import PackageTool, make_whole
+from ansible_collections.rspm.ha.plugins.module_utils._package.host import PackageTool, install_package
 from ansible_collections.rspm.ha.plugins.module_utils._package.host_stage import StageRequest, stage
 from ansible_collections.rspm.ha.plugins.module_utils._package.rules import DEBIAN, REDHAT, SUSE, Host
 
@@ -227,9 +227,9 @@ def test_repository(tmp_path: Path) -> None:
         ({"fails": ["dpkg: dependency problems"]}, False, True, ["dpkg", "configure", "apt"]),
     ],
 )
-def test_make_whole(given: dict[str, Any], repair: bool, quick: bool, names: list[str]) -> None:
+def test_install_package(given: dict[str, Any], repair: bool, quick: bool, names: list[str]) -> None:
     apt = Apt(**given)
-    state = make_whole(PackageTool(apt, HOST), "/p.deb", "2026.04.0", repair=repair, quick=quick)
+    state = install_package(PackageTool(apt, HOST), "/p.deb", "2026.04.0", repair=repair, quick=quick)
     assert state.installed and state.version == "2026.04.0"
     assert apt.names() == names
 
@@ -237,20 +237,20 @@ def test_make_whole(given: dict[str, Any], repair: bool, quick: bool, names: lis
 def test_a_failing_installation_says_what_the_tool_said() -> None:
     apt = Apt(fails=["No space left on device"] * 9)
     with pytest.raises(DomainError, match="No space left on device") as caught:
-        make_whole(PackageTool(apt, HOST), "/p.deb", "2026.04.0", repair=False)
+        install_package(PackageTool(apt, HOST), "/p.deb", "2026.04.0", repair=False)
     assert caught.value.problem.check == "package-install"
     assert apt.names() == ["apt"]
 
 
 def test_a_package_that_is_not_what_it_claims_is_not_whole() -> None:
     with pytest.raises(DomainError, match=r"is 2025\.12\.0-14 \(installed\), wanted is 2026\.04\.0"):
-        make_whole(PackageTool(Apt(inside="2025.12.0-14"), HOST), "/p.deb", "2026.04.0", repair=False)
+        install_package(PackageTool(Apt(inside="2025.12.0-14"), HOST), "/p.deb", "2026.04.0", repair=False)
 
 
 def test_waits_for_dpkgs_lock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host.time, "sleep", lambda _seconds: None)
     apt = Apt(fails=["dpkg: error: dpkg frontend lock was locked by another process with pid 7"] * 2)
-    assert make_whole(PackageTool(apt, HOST), "/p.deb", "2026.04.0", repair=False, quick=True).installed
+    assert install_package(PackageTool(apt, HOST), "/p.deb", "2026.04.0", repair=False, quick=True).installed
     assert apt.names() == ["dpkg", "dpkg", "dpkg"]
 
 
@@ -284,7 +284,9 @@ def test_the_installation_of_an_rpm_does_not_wait_for_the_list_of_what_is_held(f
     tool = PackageTool(runner, Host(family, "9", "x86_64"))
     before = tool.state()
     calls.clear()
-    assert make_whole(tool, "/p.rpm", "2026.04.0", repair=False, quick=True, before=before).version == "2026.04.0-1"
+    assert (
+        install_package(tool, "/p.rpm", "2026.04.0", repair=False, quick=True, before=before).version == "2026.04.0-1"
+    )
     assert calls == ["rpm --upgrade", "rpm --query"]
 
 

@@ -249,14 +249,14 @@ states = st.builds(
 
 @given(states)
 def test_plan_never_changes_a_version(state: PackageState) -> None:
-    whole = state.version if state.installed else state.configured_version
+    installed = state.version if state.installed else state.configured_version
     try:
         plan = package.plan_install(state, "2026.04.0")
     except DomainError as error:
-        assert whole == "2025.12.0-14"
+        assert installed == "2025.12.0-14"
         assert "upgrade" in error.problem.fix
         return
-    assert whole in ("", "2026.04.0")
+    assert installed in ("", "2026.04.0")
     assert plan.install == (not state.installed)
     assert plan.changes == (not (state.installed and state.held))
 

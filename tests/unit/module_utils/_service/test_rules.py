@@ -143,7 +143,7 @@ def test_start_and_restart() -> None:
     ("changes", "said"),
     [
         ({"package": PackageState("", "absent", False)}, "rstudio-pm is not installed"),
-        ({"package": PackageState("2026.04.0", "broken", False)}, "rstudio-pm is only half installed"),
+        ({"package": PackageState("2026.04.0", "broken", False)}, "rstudio-pm is broken"),
         ({"wanted": "2026.08.0"}, "installed is 2026.04.0, rspm_version is 2026.08.0"),
         ({"unit": dataclasses.replace(STOPPED, load_state="masked", file_state="masked")}, "rstudio-pm is masked"),
         ({"unit": dataclasses.replace(STOPPED, blocked_for="upgrade")}, "blocked for: upgrade"),

@@ -225,8 +225,8 @@ def test_a_killed_run_is_gone_on_from(place: Path) -> None:
 def test_half_a_line_of_evidence_is_none(place: Path) -> None:
     copy(place, "warm")
     manifest = state(place) / "manifest"
-    whole = manifest.read_bytes()
-    for text in (whole[: len(whole) // 2], b"\0" * 100, whole.replace(b'"', b"", 1), b"[1,2,3,4]\n"):
+    everything = manifest.read_bytes()
+    for text in (everything[: len(everything) // 2], b"\0" * 100, everything.replace(b'"', b"", 1), b"[1,2,3,4]\n"):
         manifest.write_bytes(text)
         assert copy(place, "last").remaining == []
     assert copy(place, "last").read_bytes == 0

@@ -187,10 +187,10 @@ def test_the_call_of_rsync() -> None:
 
 
 def test_rsync_looks_at_all_where_much_differs_or_names_belong_together() -> None:
-    assert plan.takes_whole_tree(1, 10**6, linked=True)
-    assert plan.takes_whole_tree(60_000, 100_000, linked=False)
-    assert not plan.takes_whole_tree(40_000, 100_000, linked=False)
-    assert not plan.takes_whole_tree(900, 900, linked=False)
+    assert plan.takes_everything(1, 10**6, linked=True)
+    assert plan.takes_everything(60_000, 100_000, linked=False)
+    assert not plan.takes_everything(40_000, 100_000, linked=False)
+    assert not plan.takes_everything(900, 900, linked=False)
 
 
 def test_what_rsync_says() -> None:

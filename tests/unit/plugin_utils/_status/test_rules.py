@@ -49,7 +49,7 @@ def cluster(**changes: Any) -> dict[str, Any]:
 def test_a_whole_cluster_has_nothing_to_tell() -> None:
     summary = summarise(cluster(), "", {}, {})
     assert summary["healthy"] and summary["problems"] == []
-    assert table(summary)[-1] == "Nothing is half-done, and nothing is wrong."
+    assert table(summary)[-1] == "Nothing is unfinished, and nothing is wrong."
 
 
 @pytest.mark.parametrize(
@@ -102,12 +102,12 @@ def point(state: str) -> dict[str, Any]:
 
 
 def told(nodes: dict[str, Any], state: str) -> list[str]:
-    """Return what status says is half-done of an upgrade or a rollback."""
+    """Return what status says is unfinished of an upgrade or a rollback."""
     problems = summarise(nodes, "", point(state), {})["problems"]
     return [problem["fix"] for problem in problems if problem["check"].startswith("unfinished")]
 
 
-def test_an_upgrade_that_is_done_is_not_half_done() -> None:
+def test_an_upgrade_that_is_done_is_not_unfinished() -> None:
     for state in ("in_use", "complete", "absent"):
         assert told(cluster(), state) == []
     line = "Restore point: of 2026-11-24T05:50:01Z, leads from 2026.08.0 back to 2026.04.0"

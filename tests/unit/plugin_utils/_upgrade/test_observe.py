@@ -73,7 +73,7 @@ def test_a_healthy_cluster() -> None:
     assert [node.name for node in seen.nodes] == ["node1", "node2"]
     for node in seen.nodes:
         assert node.reachable and node.process and node.healthy and node.held and node.enabled
-        assert node.sessions == 1 and node.balancer is Balancer.READY and node.package is Package.WHOLE
+        assert node.sessions == 1 and node.balancer is Balancer.READY and node.package is Package.INSTALLED
         assert not node.staged and not node.masked and not node.busy
     assert seen.database.reachable and seen.database.foreign_sessions == ()
     assert seen.lock.view is LockView.FREE and seen.restore_point.state is RestoreState.ABSENT

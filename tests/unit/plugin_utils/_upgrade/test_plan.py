@@ -122,8 +122,8 @@ def test_a_run_that_died_after_the_first_node_goes_on_with_the_rest() -> None:
 
 
 def test_a_first_node_cut_in_the_middle_of_its_installation_goes_first_again() -> None:
-    half = secured("b", NEW, package=Package.HALF)
-    seen = cluster(secured("a"), half, point=(RestoreState.IN_USE, "run1"), lock=OURS)
+    broken = secured("b", NEW, package=Package.BROKEN)
+    seen = cluster(secured("a"), broken, point=(RestoreState.IN_USE, "run1"), lock=OURS)
     lines = told(plan_upgrade(seen, NEW))
     assert "first: upgrade_first b" in lines
     assert "restore_point: create_restore_point" not in lines
@@ -233,7 +233,7 @@ REFUSED: dict[str, tuple[Observations, str, Options, list[str]]] = {
         Options(),
         ["2025.12.0-14 on a; 2026.04.0 on b", "Bring a to 2026.04.0", "systemctl mask --now rstudio-pm"],
     ),
-    "package-state": (cluster(serving("a"), serving("b", package=Package.HALF)), NEW, Options(), ["b", "dpkg"]),
+    "package-state": (cluster(serving("a"), serving("b", package=Package.BROKEN)), NEW, Options(), ["b", "dpkg"]),
     "running-version": (
         cluster(serving("a"), serving("b", running_version=OLDER)),
         NEW,
@@ -244,13 +244,13 @@ REFUSED: dict[str, tuple[Observations, str, Options, list[str]]] = {
         cluster(secured("a"), secured("b"), point=(RestoreState.IN_USE, "run1")),
         NEWER,
         Options(),
-        ["2026.04.0 is half done", "rspm.ha.upgrade -e rspm_version=2026.04.0", "rspm.ha.rollback"],
+        ["2026.04.0 is unfinished", "rspm.ha.upgrade -e rspm_version=2026.04.0", "rspm.ha.rollback"],
     ),
     "unfinished-rollback": (
         cluster(secured("a", NEW), point=(RestoreState.RESTORING, "run1")),
         NEW,
         Options(),
-        ["half done", "rspm.ha.rollback"],
+        ["unfinished", "rspm.ha.rollback"],
     ),
 }
 
