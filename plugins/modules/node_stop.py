@@ -9,15 +9,14 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: node_stop
-short_description: The node is stopped and masked, which is proved
+short_description: Stop and block a node, and prove that it is stopped
 version_added: 1.0.0
 description:
-  - Masks the server first, so that neither a person nor a package's scripts nor a reboot can start it, then stops it,
+  - Blocks the server first, so that neither a person nor a package's scripts nor a reboot can start it, then stops it,
     then proves that no process and no listening port of it is left.
   - With O(database) the proof includes the databases. Sessions of this node that are still there after that, and that
     no process of the node has open, were left by a power cut; they are ended.
-  - The mask is a drop-in that outlives a reboot and says for which playbook it was made. M(rspm.ha.node_upgrade) ends
-    it.
+  - A drop-in that outlives a reboot and names the playbook blocks it. M(rspm.ha.node_upgrade) unblocks it.
   - Refuses where a step of an earlier run, whose controller may be gone, is still at work on the node.
 options:
   purpose:
@@ -79,10 +78,10 @@ attributes:
     description: Reports what would be done. Does not ask the database.
     support: full
   diff_mode:
-    description: Shows whether the node runs and is masked before and after.
+    description: Shows whether the node runs and is blocked before and after.
     support: full
   idempotent:
-    description: Does nothing where the node is stopped and masked, but proves it again.
+    description: Does nothing where the node is stopped and blocked, but proves it again.
     support: full
 author:
   - rspm.ha authors (@rspm-ha)
@@ -102,7 +101,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 masked:
-  description: Whether the node is, or would be, masked.
+  description: Whether the node is, or would be, blocked, so that nothing can start the server.
   returned: success
   type: bool
   sample: true
@@ -136,7 +135,7 @@ timeline:
   elements: dict
   contains:
     step:
-      description: C(mask), C(stop), C(prove) or C(sessions).
+      description: C(block), C(stop), C(prove) or C(sessions).
       type: str
       sample: stop
     at:
@@ -185,11 +184,11 @@ def run(module: AnsibleModule, timeline: Timeline) -> dict[str, Any]:
         "changed": plan.changes or ended > 0,
         "masked": True,
         "stopped": True,
-        "before": {"running": before.alive, "blocked": not before.unit.can_start},
+        "before": {"running": before.alive, "blocked": before.unit.blocked},
         "sessions_ended": ended,
         "timeline": timeline.steps,
         "diff": {
-            "before": state_text(plan.stop, not before.unit.can_start),
+            "before": state_text(plan.stop, before.unit.blocked),
             "after": state_text(False, True),
         },
     }

@@ -12,14 +12,14 @@ module: node_upgrade
 short_description: The node has, and runs, the wanted version
 version_added: 1.0.0
 description:
-  - Masks and stops the server, proves that it is stopped, installs the staged package, unmasks, enables and starts it,
+  - Blocks and stops the server, proves that it is stopped, installs the staged package, unblocks, enables, starts it,
     and waits until it is healthy and says the wanted version, all in one call. It waits for nothing outside the node
     but the database, so the outage is that of the same commands typed on the machine.
   - With O(first) the node is the one that moves the schema, so it proves also that no node at all has a session in the
     databases, before it stops itself and again afterwards.
   - Where the wanted version is installed already, it only starts it, or waits for it. A process of the wanted version
     is never stopped, since it may be moving the schema.
-  - A node that was started here and does not get healthy is stopped and masked again. With O(first) it is left alone
+  - A node that was started here and does not get healthy is stopped and blocked again. With O(first) it is left alone
     while its process lives, for it may be moving the schema; systemd gives it as long as it needs, too.
   - Takes nothing out of the load balancer and does not hold the package; M(rspm.ha.server_package) does the latter.
   - Refuses where a step of an earlier run, whose controller may be gone, is still at work on the node.
@@ -38,8 +38,8 @@ options:
     default: false
   start:
     description:
-      - With V(false) the package is installed only, on a node that M(rspm.ha.node_stop) stopped and masked, and stays
-        so. Refused where the server runs or is not masked.
+      - With V(false) the package is installed only, on a node that M(rspm.ha.node_stop) stopped and blocked, and stays
+        so. Refused where the server runs or is not blocked.
     type: bool
     default: true
   unpack:
@@ -115,7 +115,7 @@ attributes:
     description: Reports what would be done. Does not ask the database.
     support: full
   diff_mode:
-    description: Shows version, process and mask before and after.
+    description: Shows before and after which version is installed, and whether it runs and is blocked.
     support: full
   idempotent:
     description: Does nothing where the wanted version runs and is healthy.
@@ -152,7 +152,7 @@ actions:
   returned: success
   type: list
   elements: str
-  sample: [mask, stop, prove, install, unmask, start, wait]
+  sample: [block, stop, prove, install, unblock, start, wait]
 before_version:
   description: The version that was installed before, as the package manager writes it. Empty where that was nothing.
   returned: success
@@ -176,8 +176,8 @@ timeline:
   contains:
     step:
       description:
-        - C(others_gone), C(mask), C(stop), C(prove), C(sessions), C(unpack), C(install), C(unmask), C(enable),
-          C(start), C(healthy), C(reload), and where the start failed C(mask_again) and C(stop_again).
+        - C(others_gone), C(block), C(stop), C(prove), C(sessions), C(unpack), C(install), C(unblock), C(enable),
+          C(start), C(healthy), C(reload), and where the start failed C(block_again) and C(stop_again).
       type: str
       sample: install
     at:
@@ -242,7 +242,7 @@ def run(module: AnsibleModule, timeline: Timeline) -> dict[str, Any]:
         "health_code": api.health_code,
         "timeline": timeline.steps,
         "diff": {
-            "before": state_text(running, not unit.can_start, package.version or "absent"),
+            "before": state_text(running, unit.blocked, package.version or "absent"),
             "after": state_text(request.start, not request.start, request.version),
         },
     }

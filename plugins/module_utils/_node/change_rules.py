@@ -4,8 +4,8 @@
 
 """Changing the version of one node: what has to be done, in which order, and what to say where it fails.
 
-The order is what keeps two versions apart: masked before stopped, stopped and proved before the package changes, and
-unmasked only when the package is installed.
+The order is what keeps two versions apart: blocked before stopped, stopped and proved before the package changes, and
+unblocked only when the package is installed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._service.rules import ApiS
 class UpgradeRequest:
     """What is wanted. first: this node moves the schema, so no node at all may have a session in the databases.
 
-    start: False to install only, on a node that is stopped and masked already; unpack: not even that in full, so that
+    start: False to install only, on a node that is stopped and blocked already; unpack: not even that in full, so that
     scripts that may refuse the package are heard. path: the staged file, "" for none.
     purpose: the playbook that asks, "upgrade" or "rollback".
     """
@@ -45,11 +45,11 @@ class UpgradePlan:
     repair: the installation finishes first what was cut off.
     """
 
-    mask: bool = False
+    block: bool = False
     stop: bool = False
     prove: bool = False
     install: bool = False
-    unmask: bool = False
+    unblock: bool = False
     enable: bool = False
     start: bool = False
     wait: bool = False
@@ -58,11 +58,11 @@ class UpgradePlan:
     @property
     def changes(self) -> bool:
         """Whether anything is to be changed; proving and waiting change nothing."""
-        return self.mask or self.stop or self.install or self.unmask or self.enable or self.start
+        return self.block or self.stop or self.install or self.unblock or self.enable or self.start
 
     def actions(self) -> list[str]:
         """Return what is to be done by name, in that order."""
-        names = ("mask", "stop", "prove", "install", "unmask", "enable", "start", "wait")
+        names = ("block", "stop", "prove", "install", "unblock", "enable", "start", "wait")
         return [name for name in names if getattr(self, name)]
 
 
@@ -85,7 +85,7 @@ def plan_node(
     repair = not current and not package.absent and not package.installed
     if not request.start:
         if not planning:
-            _refuse_unsecured(unit, running)
+            _require_stopped(unit, running)
         return UpgradePlan(prove=not current, install=not current, repair=repair)
     if unit.masked:
         raise _refused(
@@ -97,14 +97,14 @@ def plan_node(
     blocked, disabled = bool(unit.blocked_for), not unit.enabled
     if running and current and not (api.version and not reports_version(api.version, request.version)):
         healthy = api.healthy(request.allow_unlicensed)
-        return UpgradePlan(unmask=blocked, enable=disabled, wait=not healthy)
+        return UpgradePlan(unblock=blocked, enable=disabled, wait=not healthy)
     guarded = request.first or running or not current
     return UpgradePlan(
-        mask=guarded and unit.blocked_for != request.purpose,
+        block=guarded and unit.blocked_for != request.purpose,
         stop=running,
         prove=guarded,
         install=not current,
-        unmask=guarded or blocked,
+        unblock=guarded or blocked,
         enable=disabled,
         start=True,
         wait=True,
@@ -112,14 +112,14 @@ def plan_node(
     )
 
 
-def _refuse_unsecured(unit: UnitState, running: bool) -> None:
-    """Raise DomainError unless the node is stopped and masked."""
+def _require_stopped(unit: UnitState, running: bool) -> None:
+    """Raise DomainError unless the node is stopped and blocked."""
     if running or not (unit.masked or unit.blocked_for):
         raise _refused(
             "node-stopped",
-            "rstudio-pm runs" if running else "rstudio-pm is not masked, so that anything may have started it",
+            "rstudio-pm runs" if running else "rstudio-pm is not blocked, so that anything may have started it",
             "It may have moved the schema since the node was stopped, which has to be looked at anew",
-            "Run the same command again, which observes, stops and masks every node first",
+            "Run the same command again, which observes, stops and blocks every node first",
         )
 
 
@@ -178,7 +178,7 @@ def unpack_refused(host: str, request: UpgradeRequest, installed: str, said: str
 
 def start_undone(cause: Problem, host: str, request: UpgradeRequest, stopped: bool) -> Problem:
     """Return the problem of a node that was started and did not get healthy. stopped: whether it is stopped again."""
-    state = "stopped and masked again" if stopped else "masked again, but a process is left that would not stop"
+    state = "stopped and blocked again" if stopped else "blocked again, but a process is left that would not stop"
     back = (
         "Run the same command again once the cause is repaired"
         if request.purpose != "upgrade"

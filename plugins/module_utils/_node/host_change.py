@@ -126,8 +126,8 @@ class NodeUpgrade:
                 watch.prove_others_gone()
         if self.request.first:
             be_patient()
-            if not seen.plan.mask:
-                daemon_reload(self.runner)  # else masking does it
+            if not seen.plan.block:
+                daemon_reload(self.runner)  # else blocking does it
         purpose = self.request.purpose if self.request.start else seen.service.unit.blocked_for or self.request.purpose
         remains = stop_and_prove(self.runner, timeline, self.host, seen.remains, purpose, self.stop_timeout)
         if watch:
@@ -139,8 +139,8 @@ class NodeUpgrade:
 
     def _start(self, seen: Observed, timeline: Timeline, *, forget: bool) -> ApiState:
         plan, api = seen.plan, seen.service.api
-        if plan.unmask:
-            with timeline.step("unmask"):
+        if plan.unblock:
+            with timeline.step("unblock"):
                 unblock()
         try:
             if plan.enable:
@@ -161,7 +161,7 @@ class NodeUpgrade:
                     )
         except DomainError as error:
             raise DomainError(self._give_up(plan, error.problem, timeline)) from error
-        if plan.unmask or plan.wait:
+        if plan.unblock or plan.wait:
             # block and patience are gone as files, and systemd still has them
             with timeline.step("reload"):
                 daemon_reload(self.runner)
@@ -179,7 +179,7 @@ class NodeUpgrade:
         way = after_failure(plan, self.request, found.unit.restarts, alive=alive)
         if way is AfterFailure.LEAVE:
             return left_alone(cause, self.host, self.request) if alive else cause
-        with timeline.step("mask_again"):
+        with timeline.step("block_again"):
             block(self.runner, self.request.purpose)
         if way is AfterFailure.BLOCK and self._outlives():
             return left_alone(cause, self.host, self.request)

@@ -74,9 +74,9 @@ class NodeState:
         return bool(self.processes) or self.unit.pid != 0
 
     @property
-    def masked(self) -> bool:
+    def blocked(self) -> bool:
         """Whether neither a person nor a package's scripts nor a reboot can start the server."""
-        return not self.unit.can_start
+        return self.unit.blocked
 
     @property
     def running_version(self) -> str:
@@ -108,7 +108,7 @@ class NodeState:
             **state,
             "running": self.running,
             "running_version": self.running_version,
-            "masked": self.masked,
+            "masked": self.blocked,
             "restart_needed": bool(self.restart_reasons),
             "restart_reasons": self.restart_reasons,
         }

@@ -90,9 +90,9 @@ class UnitState:
         return self.pid != 0 or self.active_state in ("active", "activating", "reloading", "deactivating")
 
     @property
-    def can_start(self) -> bool:
-        """Whether anything could start it: a person, a package's scripts, a reboot."""
-        return self.load_state == "loaded" and not self.masked and not self.blocked_for
+    def blocked(self) -> bool:
+        """Whether nothing can start it: neither a person nor a package's scripts nor a reboot."""
+        return self.load_state != "loaded" or self.masked or bool(self.blocked_for)
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ class Remains:
 
 @dataclass(frozen=True)
 class StopPlan:
-    """What makes the node stopped and masked. block comes first: a stop alone may be undone by whoever starts it."""
+    """What makes the node stopped and blocked. block comes first: a stop alone may be undone by whoever starts it."""
 
     block: bool
     stop: bool
@@ -116,11 +116,11 @@ def judge_stopped(host: str, remains: Remains, said: str = "") -> list[Problem]:
     ]
 
 
-def state_text(running: bool, masked: bool, version: str = "") -> str:
+def state_text(running: bool, blocked: bool, version: str = "") -> str:
     """Return the node's state as a line of a diff."""
     words: Sequence[str] = (
         f"rstudio-pm {version}".strip(),
         "running" if running else "stopped",
-        "masked" if masked else "not masked",
+        "blocked" if blocked else "not blocked",
     )
     return ", ".join(words) + "\n"

@@ -206,8 +206,8 @@ def nfs_options(version: str, cache: str, security: str = "sys") -> list[str]:
     # see CacheSettings.negative_lookup_seconds
     caching = [f"acdirmin={value}", cache] if name == "acdirmax" else [cache]
     boot = ["_netdev", "nofail", "x-systemd.mount-timeout=infinity", "retry=10000"]
-    secured = [] if security == "sys" else [f"sec={security}"]
-    return ["rw", "hard", f"vers={version}", *secured, *caching, *boot]
+    protected = [] if security == "sys" else [f"sec={security}"]
+    return ["rw", "hard", f"vers={version}", *protected, *caching, *boot]
 
 
 def kernel_options(options: Sequence[str]) -> list[str]:

@@ -65,7 +65,8 @@ def observe_node(name: str, found: Mapping[str, Any], sessions: Sessions, interr
         "package": Package(info["package"]["status"]),
         "installed_version": info["package"]["version"],
         "process": info["running"],
-        "masked": info["masked"],
+        "blocked": info["masked"],
+        "blocked_for": info["unit"]["blocked_for"],
         "enabled": info["unit"]["file_state"] == "enabled",
         "healthy": info["api"]["health_code"] in ((200, 402) if found["allow_unlicensed"] else (200,))
         and not info["api"]["starting"],

@@ -37,8 +37,8 @@ class Action(Enum):
     """Target: PostgreSQL with both databases, empty or as an earlier try left them, for this node alone."""
     LB_DRAIN = "lb_drain"
     """Node: the load balancer sends it nothing new, and what was running has ended or run out of time."""
-    STOP_AND_MASK = "stop_and_mask"
-    """Node: masked, stopped, and proved: no process, no listening port, no session in the databases."""
+    STOP_AND_BLOCK = "stop_and_block"
+    """Node: blocked, stopped, and proved: no process, no listening port, no session in the databases."""
     LAST_COPY = "last_copy"
     """Target: the rest of the data, with deletion; every file is verified. Wants every node stopped."""
     COPY_DATABASES = "copy_databases"
@@ -48,7 +48,7 @@ class Action(Enum):
     CONFIGURE = "configure"
     """Target: its configuration names the new home."""
     START = "start"
-    """Target: unmask, enable, start where nothing runs, wait until healthy; never stops what runs."""
+    """Target: unblock, enable, start where nothing runs, wait until healthy; never stops what runs."""
     ROUTE = "route"
     """Load balancer: knows the target and no other node."""
     RETIRE = "retire"
@@ -70,7 +70,7 @@ class Action(Enum):
     WITHDRAW = "withdraw"
     """NFS server of ours whose data was moved: exports it to nobody."""
     START_AGAIN = "start_again"
-    """Node: unmask, enable, start with the configuration that it has, wait until healthy."""
+    """Node: unblock, enable, start with the configuration that it has, wait until healthy."""
     LB_READY = "lb_ready"
     """Node: the load balancer sends it requests again."""
     FORGET = "forget"
@@ -115,7 +115,7 @@ class NodeObservation:
     name: inventory name.
     reachable: False means that nothing else here is known; says: then why, as far as it is known.
     package, installed_version: of the package manager. process: one of the service is there, whatever its unit says.
-    blocked_for: why the collection keeps it from starting, "" where it does not. masked: whether nothing can start it.
+    blocked: nothing can start it. blocked_for: why the collection blocks it, "" where it does not.
     busy: a step of an earlier run is still at work on it. mounted: whether the shared storage is.
     sessions: of this node in the old databases.
     """
@@ -128,7 +128,7 @@ class NodeObservation:
     process: bool = False
     healthy: bool = False
     blocked_for: str = ""
-    masked: bool = False
+    blocked: bool = False
     enabled: bool = True
     busy: bool = False
     mounted: bool = True
@@ -136,14 +136,14 @@ class NodeObservation:
     balancer: Balancer = Balancer.UNMANAGED
 
     @property
-    def secured(self) -> bool:
+    def stays_stopped(self) -> bool:
         """Whether nothing runs and neither a person's start nor a reboot can change that."""
-        return self.masked and not self.process
+        return self.blocked and not self.process
 
     @property
     def retired(self) -> bool:
         """Whether it is out for good."""
-        return self.secured and self.blocked_for == RETIRED and not self.mounted
+        return self.stays_stopped and self.blocked_for == RETIRED and not self.mounted
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,6 @@ def observe(found: Mapping[str, Any]) -> Observations:
         nodes.append(
             NodeObservation(
                 **observe_node(name, found, sessions, record.state is not RecordState.ABSENT),
-                blocked_for=info["unit"]["blocked_for"],
                 mounted=bool(found["records"].get(name, {}).get("mounted")),
             )
         )

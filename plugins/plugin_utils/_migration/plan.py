@@ -9,7 +9,7 @@ Nothing here remembers: the same command, run again after whatever happened, get
 What the order rests on (tests/unit/plugin_utils/_migration/test_search.py looks through all states for a breach):
 1. Until SWITCHED is written no configuration names the new home, and nothing of the old one was changed: starting the
    old cluster is the way back.
-2. Before SWITCHED is written every node is masked and proved stopped, and what moves was copied and verified since.
+2. Before SWITCHED is written every node is blocked and proved stopped, and what moves was copied and verified since.
 3. Once it is written no node but the target starts again, and the target only with the new home in its configuration.
 Sources: the vendor's guide (from HA to a single node): stop all, route, copy, start.
 """
@@ -99,8 +99,8 @@ def _before_switch(seen: Observations, options: Options) -> _Phases:
         _on(PhaseName.SERVE, Action.SERVE_DATABASES, target if options.move_databases else []),
         _on(PhaseName.DRAIN, Action.LB_DRAIN, serving),
         # the target serves meanwhile; both are done also where all is stopped, since they prove it
-        _on(PhaseName.STOP_OTHERS, Action.STOP_AND_MASK, others),
-        _on(PhaseName.STOP_TARGET, Action.STOP_AND_MASK, target),
+        _on(PhaseName.STOP_OTHERS, Action.STOP_AND_BLOCK, others),
+        _on(PhaseName.STOP_TARGET, Action.STOP_AND_BLOCK, target),
         _on(PhaseName.DATA, Action.LAST_COPY, target if options.move_data else []),
         _on(PhaseName.DATABASES, Action.COPY_DATABASES, target if options.move_databases else []),
         _on(PhaseName.SWITCH, Action.SWITCH, seen.nodes),
@@ -112,9 +112,9 @@ def _after_switch(seen: Observations, options: Options) -> _Phases:
     target = [node for node in seen.nodes if node.name == options.target]
     others = [node for node in seen.nodes if node.name != options.target]
     # one that somebody started by hand since
-    loose = [node for node in others if not node.secured] if seen.record.state is RecordState.SWITCHED else []
+    loose = [node for node in others if not node.stays_stopped] if seen.record.state is RecordState.SWITCHED else []
     return [
-        _on(PhaseName.STOP_OTHERS, Action.STOP_AND_MASK, loose),
+        _on(PhaseName.STOP_OTHERS, Action.STOP_AND_BLOCK, loose),
         _on(PhaseName.CONFIGURE, Action.CONFIGURE, target),
         _on(PhaseName.START, Action.START, target),
         _at(PhaseName.ROUTE, Action.ROUTE, seen.balancer_hosts),

@@ -164,7 +164,7 @@ def _afterwards(seen: Observations) -> str:
 def _loose_nodes(seen: Observations) -> list[Problem]:
     """Return the problem of nodes that are out for good by what is written down, and yet may run."""
     target = seen.record.options.target if seen.record.options else ""
-    loose = [node.name for node in seen.nodes if node.reachable and node.name != target and not node.secured]
+    loose = [node.name for node in seen.nodes if node.reachable and node.name != target and not node.stays_stopped]
     if not loose:
         return []
     return [

@@ -33,7 +33,7 @@ def _unfinished(held: Mapping[str, str]) -> Problem:
         "unfinished",
         f"the {held['verb']}{' to ' + held['target'] if held['verb'] == 'upgrade' else ''} has come to phase "
         f"'{held['phase']}', and still runs or was interrupted there",
-        "Until its end, nodes that are masked or of another version are so on purpose",
+        "Until its end, nodes that are blocked or of another version are so on purpose",
         f"If it does not run any more, go on with {_go_on(held)}{back}",
     )
 
@@ -112,7 +112,7 @@ def _judge_upgrade(reached: Mapping[str, Any], restore_point: Mapping[str, Any])
         }
     )
     problems = unfinished(seen, seen.restore_point.from_version)
-    if seen.restore_point.state is RestoreState.COMPLETE and any(node.masked for node in seen.nodes):
+    if seen.restore_point.state is RestoreState.COMPLETE and any(node.blocked for node in seen.nodes):
         old, new = seen.restore_point.from_version, seen.restore_point.to_version
         problems.append(
             Problem(
@@ -180,7 +180,7 @@ def _row(name: str, node: Mapping[str, Any]) -> tuple[str, ...]:
         node["package"]["version"] or "none",
         node["running_version"] or ("?" if node["running"] else "nothing"),
         "yes" if node["package"]["held"] else "no",
-        "masked" if node["masked"] else node["unit"]["active_state"],
+        "blocked" if node["unit"]["blocked_for"] else "masked" if node["masked"] else node["unit"]["active_state"],
         str(node["api"]["health_code"] or "no answer"),
         "?" if clock is None else f"{clock['offset']:+.3f} s",
         f"{node['config']['data_dir'] or '?'} on {mount['source'] if mount else 'no mount'}",

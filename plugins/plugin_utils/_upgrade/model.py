@@ -50,20 +50,20 @@ class Action(Enum):
     """Cluster: the same of what the newer version wrote, apart from the restore point, which stays."""
     LB_DRAIN = "lb_drain"
     """Node: the load balancer sends it nothing new, and what was running has ended or run out of time."""
-    STOP_AND_MASK = "stop_and_mask"
-    """Node: masked, then stopped, and proved: no process, no listening port."""
+    STOP_AND_BLOCK = "stop_and_block"
+    """Node: blocked, then stopped, and proved: no process, no listening port."""
     PROVE_STOPPED = "prove_stopped"
     """Cluster: the databases hold no session of any node but the one that goes first (rollback: of none at all); the
     session that a power cut left is ended."""
     MARK_RESTORE_POINT_IN_USE = "mark_restore_point_in_use"
     """Cluster: from here on the schema may move; written down before it can."""
     UPGRADE_FIRST = "upgrade_first"
-    """Node, the critical call: mask, stop, prove that no node is left (databases' sessions), install, unmask, enable,
+    """Node, the critical call: block, stop, prove that no node is left (databases' sessions), install, unblock, enable,
     start, schema moved, healthy."""
     UPGRADE = "upgrade"
-    """Node: mask, stop, install, unmask, enable, start, healthy and of the wanted version."""
+    """Node: block, stop, install, unblock, enable, start, healthy and of the wanted version."""
     START = "start"
-    """Node: unmask, enable, start where nothing runs, wait until healthy and of the wanted version; never stops what
+    """Node: unblock, enable, start where nothing runs, wait until healthy and of the wanted version; never stops what
     runs (it may be moving the schema)."""
     LB_READY = "lb_ready"
     """Node: the load balancer sends it requests again."""
@@ -73,8 +73,8 @@ class Action(Enum):
     """Cluster: prove that no node is left, mark the restore point as restoring, put databases and key back, verify,
     prove again, mark it as restored."""
     INSTALL_PREVIOUS = "install_previous"
-    """Node: the restore point's package and configuration are in place; stays masked. Refuses where the service runs or
-    isn't masked: it may have moved the restored schema, which the next plan must see."""
+    """Node: the restore point's package and configuration are in place; stays blocked. Refuses where the service runs
+    or isn't blocked: it may have moved the restored schema, which the next plan must see."""
     RELEASE_LOCK = "release_lock"
     """Cluster: the work is done."""
 
@@ -112,7 +112,8 @@ class NodeObservation:
     running_version: what that process is: by its API, else by its executable when that is still the installed file;
         "" where neither tells (starting) or there is no process.
     stopped_at: when the last process ended, in seconds since the epoch; 0 where that isn't known.
-    masked, enabled: of the unit. blocked: masked by this collection itself.
+    blocked: nothing can start it, because the collection blocks it or somebody masked the unit. blocked_for: why the
+        collection blocks it, "" where it does not. enabled: of the unit.
     staged: the file of the version that this run installs (a rollback: the previous one) is there and checked.
     held, healthy: of the package; of the service by its health address. answer: what that address said, in words.
     busy: a step of an earlier run is still at work on the node.
@@ -128,8 +129,8 @@ class NodeObservation:
     process: bool = False
     running_version: str = ""
     stopped_at: float = 0
-    masked: bool = False
     blocked: bool = False
+    blocked_for: str = ""
     enabled: bool = True
     staged: bool = False
     held: bool = True
@@ -154,9 +155,9 @@ class NodeObservation:
         return self.process and bool(self.running_version) and reports(self.running_version, version)
 
     @property
-    def secured(self) -> bool:
+    def stays_stopped(self) -> bool:
         """Whether nothing runs and neither a reboot nor a package's script can start it."""
-        return self.masked and not self.process
+        return self.blocked and not self.process
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,6 @@ def observe(found: Mapping[str, Any]) -> Observations:
                 **observe_node(name, found, sessions, interrupted),
                 running_version=info["running_version"],
                 stopped_at=info["unit"]["stopped_at"],
-                blocked=bool(info["unit"]["blocked_for"]),
                 answer=_answer(info["api"]),
                 held=info["package"]["held"],
                 staged=bool(found["staged"].get(name)),

@@ -7,11 +7,11 @@
 Nothing here remembers: the same command, run again after whatever happened, gets the rest of the work.
 
 What the order rests on (tests/unit/plugin_utils/_upgrade/test_search.py looks through all states for a breach):
-1. Before the first node of the newer version can start, every other node is masked and proved stopped, and the restore
+1. Before the first node of the newer version can start, every other node is blocked and proved stopped, and the restore
    point says IN_USE. Whoever finds IN_USE treats the schema as moved, whatever else is seen.
-2. A node of another version than the one that runs stays masked until its own package is changed.
+2. A node of another version than the one that runs stays blocked until its own package is changed.
 3. A restore point that is IN_USE is never made anew, and the older version starts only after RESTORED is written, with
-   every node of the newer version masked.
+   every node of the newer version blocked.
 4. What was written since an upgrade was finished is given up only by name, and is saved twice: before anything stops,
    which shows that it can be, and after the proof that all are stopped, which loses nothing. So is the restore point
    where all nodes stop first.
@@ -88,8 +88,8 @@ def make_plan(
 def plan_upgrade(seen: Observations, target: str, options: Options = DEFAULT_OPTIONS) -> Outcome:
     """Return the phases that lead from what is seen to target running on every node, or why none may be taken.
 
-    target: product version, in full. A cluster that is there already gets an empty plan, or repairs: nodes left masked,
-    disabled, drained or not held by a run that died, and the lock that it left.
+    target: product version, in full. A cluster that is there already gets an empty plan, or repairs: nodes left
+    blocked, disabled, drained or not held by a run that died, and the lock that it left.
     """
     problems = refuse_upgrade(seen, target, options)
     if problems:
@@ -129,7 +129,7 @@ def _choose_first(
         if node in started:
             return 0 if node.healthy and node.runs(target) else 1
         if node not in behind:
-            return 3 if node.masked else 2
+            return 3 if node.blocked else 2
         if node.package is not Package.INSTALLED:
             return 4
         if node.name == options.first:
@@ -144,9 +144,9 @@ def _before_first(
 ) -> _Phases:
     """Return the phases up to the point where only the first node is left to stop."""
     spared = [first] if not started and options.mode is Mode.FIRST_SERVES else []
-    to_stop = [node for node in behind if not node.secured and node not in spared]
+    to_stop = [node for node in behind if not node.stays_stopped and node not in spared]
     staging = phase(PhaseName.STAGE, Action.STAGE, _to_stage(behind, target))
-    stopping = phase(PhaseName.STOP, Action.STOP_AND_MASK, to_stop)
+    stopping = phase(PhaseName.STOP, Action.STOP_AND_BLOCK, to_stop)
     proving = once(PhaseName.PROVE, Action.PROVE_STOPPED) if behind and not started else None
     if not behind or continues_run(seen, target):
         # the schema may have moved: what is old stops before anything else, without waiting for its connections
@@ -166,7 +166,7 @@ def _before_first(
     serving = [node for node in to_stop if node.process and node.balancer is Balancer.READY]
     return [
         staging,
-        # where all is stopped and masked already, the last one is enough
+        # where all is stopped and blocked already, the last one is enough
         None if ours or (last and not to_stop) else saving,
         phase(PhaseName.DRAIN, Action.LB_DRAIN, serving),
         stopping,
@@ -220,8 +220,8 @@ def plan_rollback(seen: Observations, options: Options = DEFAULT_OPTIONS) -> Out
         running, installing = [], list(seen.nodes)
         phases = _before_restore(seen, previous, changed)
     elif point.state is RestoreState.RESTORED:
-        # whichever of them is masked may still lack the restore point's configuration
-        installing = [node for node in seen.nodes if node.secured]
+        # whichever of them is blocked may still lack the restore point's configuration
+        installing = [node for node in seen.nodes if node.stays_stopped]
         phases = [
             phase(PhaseName.STAGE, Action.STAGE, _to_stage(changed, previous)),
             phase(PhaseName.INSTALL, Action.INSTALL_PREVIOUS, installing),
@@ -240,17 +240,17 @@ def _needs_restore(seen: Observations, changed: _Nodes) -> bool:
     if point.state is RestoreState.COMPLETE:
         return bool(changed)
     if point.state is RestoreState.RESTORED:
-        # a newer version that isn't masked may have been started since the restore, and have moved the schema again
-        return any(not node.secured for node in changed)
+        # a newer version that isn't blocked may have been started since the restore, and have moved the schema again
+        return any(not node.stays_stopped for node in changed)
     return True
 
 
 def _before_restore(seen: Observations, previous: str, changed: _Nodes) -> _Phases:
-    """Return the phases after which every node is stopped, restored and of the previous version, and masked."""
+    """Return the phases after which every node is stopped, restored and of the previous version, and blocked."""
     live = [node for node in seen.nodes if node.process]
-    to_stop = [node for node in seen.nodes if not node.secured]
+    to_stop = [node for node in seen.nodes if not node.stays_stopped]
     staging = phase(PhaseName.STAGE, Action.STAGE, _to_stage(changed, previous))
-    stopping = phase(PhaseName.STOP, Action.STOP_AND_MASK, to_stop)
+    stopping = phase(PhaseName.STOP, Action.STOP_AND_BLOCK, to_stop)
     mixed = any(node in changed for node in live) and any(node not in changed for node in live)
     draining = phase(PhaseName.DRAIN, Action.LB_DRAIN, [node for node in live if node.balancer is Balancer.READY])
     marking = once(PhaseName.COMMIT, Action.MARK_RESTORE_POINT_IN_USE)
@@ -295,7 +295,7 @@ def _start_previous(
 
 def _is_settled(node: NodeObservation, version: str) -> bool:
     """Whether the node runs the version healthily, and will after a reboot."""
-    return node.runs(version) and node.healthy and node.enabled and not node.masked
+    return node.runs(version) and node.healthy and node.enabled and not node.blocked
 
 
 def _back(name: PhaseName, changed: _Nodes, unchanged: _Nodes) -> _Phase:

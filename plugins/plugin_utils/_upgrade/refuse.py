@@ -74,7 +74,7 @@ def refuse_rollback(seen: Observations, options: Options) -> list[Problem]:
                 check="restore-point",
                 found=f"the restore point is {point.state.value}; installed is {_by_version(seen.nodes)}",
                 why="There is nothing to go back to; no upgrade has stopped a node since, for it makes one first",
-                fix="Bring nodes that were left masked back with "
+                fix="Bring nodes that were left blocked back with "
                 + _upgrade(seen.nodes[0].installed_version or "<the version that is installed>"),
             )
         ]

@@ -42,7 +42,7 @@ def is_finished(seen: Observations) -> bool:
     point = seen.restore_point
     if point.state is RestoreState.RESTORING:
         return False
-    if any(node.blocked or not node.has(point.to_version) for node in seen.nodes):
+    if any(node.blocked_for or not node.has(point.to_version) for node in seen.nodes):
         return False
     well = all(node.healthy and node.runs(point.to_version) for node in seen.nodes)
     return well or (point.state is RestoreState.IN_USE and seen.lock.view is LockView.FREE)

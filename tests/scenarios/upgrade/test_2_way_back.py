@@ -61,7 +61,7 @@ def test_the_upgrade_fails_by_name(fall: Fall) -> None:
     said = fall.upgrade.messages()
     assert f"The upgrade from {OLDEST} to {MIDDLE} stopped in phase first." in said
     assert (
-        f"node1: [node-health] rstudio-pm {MIDDLE} was started and failed, and is stopped and masked again." in said
+        f"node1: [node-health] rstudio-pm {MIDDLE} was started and failed, and is stopped and blocked again." in said
     ), said
     assert REASON in said
     assert re.search(

@@ -72,7 +72,7 @@ def test_a_plan_is_made_of_what_every_node_has_registered(tmp_path: Path) -> Non
     phases["vars"] = {"names": "{{ upgrade_planned.phases | map(attribute='name') }}"}
     done = run(tmp_path, [PLAN, SHOW, phases], {name: node(name) for name in ("node1", "node2")})
     assert done.returncode == 0, done.stdout + done.stderr
-    says(done, f"From {OLD} to {NEW}; node1 goes first.", "stop           stop and mask on node2\n")
+    says(done, f"From {OLD} to {NEW}; node1 goes first.", "stop           stop and block on node2\n")
     assert "changed=1" not in done.stdout
 
 
@@ -101,7 +101,7 @@ def test_what_is_left_after_all_was_done_ends_the_run(tmp_path: Path) -> None:
 
 
 def test_a_run_that_stopped_tells_what_failed_where_and_who_was_lost(tmp_path: Path) -> None:
-    phase = {"phase": "stop", "from": "2026-11-28T04:00:00.0Z", "actions": {"node2": "stop_and_mask"}}
+    phase = {"phase": "stop", "from": "2026-11-28T04:00:00.0Z", "actions": {"node2": "stop_and_block"}}
     notes = {
         "name": "Set what a phase has noted",
         "ansible.builtin.set_fact": {

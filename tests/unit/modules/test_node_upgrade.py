@@ -26,11 +26,11 @@ def test_the_first_node_in_its_order(machine: Machine) -> None:
     result = run(machine, **FIRST)
     assert machine.events == ["others_gone", "stop", "own_gone", "others_gone", "close", "install", "start"]
     assert steps(result) == [
-        *("others_gone", "mask", "stop", "prove", "sessions", "install", "unmask", "start", "healthy"),
+        *("others_gone", "block", "stop", "prove", "sessions", "install", "unblock", "start", "healthy"),
         "reload",
     ]
     assert result["changed"] and result["version"] == NEW and result["before_version"] == OLD
-    assert result["actions"] == ["mask", "stop", "prove", "install", "unmask", "start", "wait"]
+    assert result["actions"] == ["block", "stop", "prove", "install", "unblock", "start", "wait"]
     assert machine.running == NEW and not machine.blocked
     again = run(machine, **FIRST)
     assert not again["changed"] and again["actions"] == [] and len(machine.events) == 7
@@ -80,17 +80,17 @@ def test_the_first_needs_the_databases(machine: Machine) -> None:
 
 def test_the_old_server_that_runs_on_over_the_new_package_is_stopped(machine: Machine) -> None:
     machine.version = NEW
-    assert run(machine)["actions"] == ["mask", "stop", "prove", "unmask", "start", "wait"]
+    assert run(machine)["actions"] == ["block", "stop", "prove", "unblock", "start", "wait"]
     assert machine.running == NEW and "install" not in machine.events
 
 
 def test_the_first_proves_also_where_only_the_start_is_left(machine: Machine) -> None:
     machine.version, machine.running = NEW, ""
-    assert run(machine, **FIRST)["actions"] == ["mask", "prove", "unmask", "start", "wait"]
+    assert run(machine, **FIRST)["actions"] == ["block", "prove", "unblock", "start", "wait"]
     assert machine.events == ["others_gone", "own_gone", "others_gone", "close", "start"]
 
 
-def test_a_disk_that_is_full_leaves_the_node_masked(machine: Machine) -> None:
+def test_a_disk_that_is_full_leaves_the_node_blocked(machine: Machine) -> None:
     machine.install_fails = True
     result = run(machine)
     assert result["problem"]["check"] == "package-install" and "No space left" in result["problem"]["found"]
@@ -116,8 +116,8 @@ def test_check_mode_changes_nothing(machine: Machine) -> None:
     result = run(machine, **FIRST, _ansible_check_mode=True)
     assert result["changed"] and result["timeline"] == [] and machine.events == [] and not machine.blocked
     assert result["diff"] == {
-        "before": f"rstudio-pm {OLD}, running, not masked\n",
-        "after": f"rstudio-pm {NEW}, running, not masked\n",
+        "before": f"rstudio-pm {OLD}, running, not blocked\n",
+        "after": f"rstudio-pm {NEW}, running, not blocked\n",
     }
 
 
@@ -128,7 +128,7 @@ def test_check_mode_where_nothing_was_staged_or_stopped(machine: Machine) -> Non
     assert machine.events == []
 
 
-def test_only_installed_it_stays_masked(machine: Machine) -> None:
+def test_only_installed_it_stays_blocked(machine: Machine) -> None:
     stopped(machine)
     result = run(machine, start=False, purpose="rollback")
     assert result["changed"] and machine.events == ["install"] and machine.blocked and not machine.running

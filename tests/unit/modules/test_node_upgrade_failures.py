@@ -33,12 +33,12 @@ def test_a_start_that_fails_is_undone(machine: Machine, health: int) -> None:
     result = run(machine)
     problem = result["problem"]
     assert machine.blocked and not machine.running and machine.version == NEW
-    assert machine.events[-1] == "stop" and steps(result)[-2:] == ["mask_again", "stop_again"]
-    assert "is stopped and masked again" in problem["found"] and "panic: migration 42 failed" in problem["found"]
+    assert machine.events[-1] == "stop" and steps(result)[-2:] == ["block_again", "stop_again"]
+    assert "is stopped and blocked again" in problem["found"] and "panic: migration 42 failed" in problem["found"]
     assert "rspm.ha.rollback" in problem["fix"] and "rspm.ha.upgrade" in problem["fix"]
     machine.fails_to_start, machine.health = False, 200
     result = run(machine)
-    assert result["actions"] == ["unmask", "start", "wait"] and machine.running == NEW and not machine.blocked
+    assert result["actions"] == ["unblock", "start", "wait"] and machine.running == NEW and not machine.blocked
 
 
 @pytest.mark.parametrize("health", [0, 200, 503])
@@ -61,8 +61,8 @@ def test_the_first_is_left_alone_while_it_lives(machine: Machine, health: int) -
 def test_a_first_that_ended_by_itself_is_not_started_again(machine: Machine) -> None:
     machine.fails_to_start = True
     result = run(machine, **FIRST)
-    assert machine.blocked and steps(result)[-2:] == ["mask_again", "stop_again"]
-    assert "is stopped and masked again" in result["problem"]["found"]
+    assert machine.blocked and steps(result)[-2:] == ["block_again", "stop_again"]
+    assert "is stopped and blocked again" in result["problem"]["found"]
 
 
 @pytest.mark.parametrize(("lives", "left"), [(3, False), (1000, True)])
@@ -71,7 +71,7 @@ def test_a_life_that_follows_a_failed_one_ends_by_itself(machine: Machine, lives
     result = run(machine, **FIRST)
     assert machine.blocked and bool(machine.running) is left
     assert ("was left alone" in result["problem"]["found"]) is left
-    assert steps(result)[-1] == ("mask_again" if left else "stop_again")
+    assert steps(result)[-1] == ("block_again" if left else "stop_again")
 
 
 def test_a_start_has_all_the_time_it_needs_also_where_the_block_is_there_already(machine: Machine) -> None:

@@ -5,8 +5,8 @@
 """A small world of nodes, an old and a new home, in which migrations are carried out and everything can go wrong.
 
 It knows what the actions promise (their docstrings) and nothing of how a plan is made. Between any two operations, on
-any node, the controller may die, a node may lose power (and starts by itself unless it is masked), or a person may
-unmask and start a node. A node that runs on the old home writes to it all the time: the worst case for a copy.
+any node, the controller may die, a node may lose power (and starts by itself unless it is blocked), or a person may
+unblock and start a node. A node that runs on the old home writes to it all the time: the worst case for a copy.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Node(NamedTuple):
     by_hand: int = 0
 
     @property
-    def can_start(self) -> int:
+    def startable(self) -> int:
         """The home that it works on now, or would after a reboot."""
         return self.process or (NOTHING if self.block else self.config)
 
@@ -85,12 +85,12 @@ PROGRAMS: dict[Action, tuple[str, ...]] = {
     Action.WARM_COPY: (),
     Action.SERVE_DATABASES: (),
     Action.LB_DRAIN: ("drain",),
-    Action.STOP_AND_MASK: ("mask", "stop"),
+    Action.STOP_AND_BLOCK: ("block", "stop"),
     Action.LAST_COPY: ("copy_data",),
     Action.COPY_DATABASES: ("copy_databases",),
     Action.SWITCH: ("still", "switch"),
     Action.CONFIGURE: ("configure", "stop_old"),
-    Action.START: ("unmask", "start"),
+    Action.START: ("unblock", "start"),
     Action.ROUTE: (),
     Action.RETIRE: ("retire", "stop", "unmount"),
     Action.CLOSE_DATABASES: ("close",),
@@ -101,7 +101,7 @@ PROGRAMS: dict[Action, tuple[str, ...]] = {
     Action.FINISH: ("finish",),
     Action.WITHDRAW: (),
     Action.LEAVE_STORAGE: ("unmount",),
-    Action.START_AGAIN: ("unmask", "start"),
+    Action.START_AGAIN: ("unblock", "start"),
     Action.LB_READY: ("ready",),
     Action.FORGET: ("forget",),
     Action.RELEASE_LOCK: ("release",),
@@ -184,7 +184,7 @@ def _on_node(world: World, options: Options, operation: str, number: int) -> Nod
     node = world.nodes[number]
     if operation in ("drain", "ready"):
         return node._replace(in_balancer=operation == "ready")
-    if operation == "mask":
+    if operation == "block":
         return node._replace(block=1)
     if operation == "retire":
         return node._replace(block=2)
@@ -200,7 +200,7 @@ def _on_node(world: World, options: Options, operation: str, number: int) -> Nod
         return node._replace(config=NEW)
     if operation == "stop_old":
         return node._replace(process=NOTHING, block=1, by_hand=0) if node.process == OLD else node
-    if operation == "unmask":
+    if operation == "unblock":
         return node._replace(block=0)
     if operation == "unmount":
         if node.process == OLD:
@@ -242,7 +242,7 @@ def cut_power(world: World, number: int) -> World:
 
 
 def start_by_hand(world: World, number: int, run: Run | None) -> World | None:
-    """Return the world after a person has unmasked and started a node, None where that changes nothing."""
+    """Return the world after a person has unblocked and started a node, None where that changes nothing."""
     node = world.nodes[number]
     if node.process or not node.mounted:
         return None
@@ -256,10 +256,10 @@ def check(world: World, options: Options) -> None:
     Nodes that a person started are their doing until a run has stopped them.
     """
     ours = [node for node in world.nodes if not node.by_hand]
-    if any(node.can_start == NEW for node in ours):
+    if any(node.startable == NEW for node in ours):
         if world.record < SWITCHED:
             raise Breach("the new home may be written to while the old cluster is to be the way back")
-        if any(node.can_start == OLD for node in ours[1:] if ours[0] is world.nodes[0]):
+        if any(node.startable == OLD for node in ours[1:] if ours[0] is world.nodes[0]):
             raise Breach("both homes may be written to")
         if not world.astray and not world.written:
             if options.move_data and not world.data:
@@ -267,7 +267,7 @@ def check(world: World, options: Options) -> None:
             if options.move_databases and not world.databases:
                 raise Breach("the node starts without all of the databases")
     if world.record >= SWITCHED:
-        if any(node.can_start for node in world.nodes[1:] if not node.by_hand):
+        if any(node.startable for node in world.nodes[1:] if not node.by_hand):
             raise Breach("an old node may start after the switch")
         if world.nodes[0].process == OLD and not world.nodes[0].by_hand:
             raise Breach("the target runs on the old home after the switch")
@@ -286,7 +286,7 @@ def observe(world: World) -> Observations:
             process=bool(node.process),
             healthy=bool(node.process),
             blocked_for=_BLOCKS[node.block],
-            masked=bool(node.block),
+            blocked=bool(node.block),
             mounted=node.mounted,
             balancer=Balancer.READY if node.in_balancer else Balancer.DRAIN,
         )

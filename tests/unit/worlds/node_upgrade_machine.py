@@ -120,10 +120,10 @@ class Machine:
         if argv[0] == "systemctl":
             verb = next(word for word in argv[1:] if not word.startswith("-"))
             if verb == "stop":
-                assert self.blocked, "stopped before it was masked"
+                assert self.blocked, "stopped before it was blocked"
                 self.running = ""
             elif verb == "start":
-                assert not self.blocked and self.version, "started while masked"
+                assert not self.blocked and self.version, "started while blocked"
                 self.start()
             elif verb == "enable":
                 self.enabled = True

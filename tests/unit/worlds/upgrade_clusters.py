@@ -38,9 +38,9 @@ def serving(name: str, version: str = OLD, **changes: Any) -> NodeObservation:
     return replace(node, **changes)
 
 
-def secured(name: str, version: str = OLD, **changes: Any) -> NodeObservation:
-    """Return a node that was drained, stopped and masked."""
-    node = NodeObservation(name=name, installed_version=version, masked=True, staged=True, balancer=Balancer.DRAIN)
+def halted(name: str, version: str = OLD, **changes: Any) -> NodeObservation:
+    """Return a node that was drained, stopped and blocked."""
+    node = NodeObservation(name=name, installed_version=version, blocked=True, staged=True, balancer=Balancer.DRAIN)
     return replace(node, **changes)
 
 

@@ -211,7 +211,7 @@ def _check_liveness(what: Search, world: World) -> set[str]:
 def _is_at(world: World, goal: int) -> bool:
     return world.lock == NONE and all(
         node.package == node.process == goal
-        and not node.masked
+        and not node.blocked
         and node.in_balancer is not False
         and node.held is not False
         for node in world.nodes

@@ -6,7 +6,7 @@
 
 It knows what the actions promise (their docstrings) and nothing of how a plan is made. Every action is a list of small
 operations; between any two of them, on any node, the controller may die, a node may lose power (and starts by itself
-whatever is installed and not masked), or a person may unmask and start a node. Operations of one phase interleave
+whatever is installed and not blocked), or a person may unblock and start a node. Operations of one phase interleave
 freely.
 
 Worlds are tuples, so that millions can be looked through.
@@ -55,16 +55,16 @@ class Node(NamedTuple):
 
     package: int = A
     process: int = A
-    masked: bool = False
+    blocked: bool = False
     staged: bool = False
     in_balancer: bool | None = True
     held: bool | None = True
     by_hand: int = 0
 
     @property
-    def can_start(self) -> int:
+    def startable(self) -> int:
         """The version that may run now or after a reboot."""
-        return self.process or (NONE if self.masked else self.package)
+        return self.process or (NONE if self.blocked else self.package)
 
 
 class World(NamedTuple):
@@ -101,16 +101,16 @@ PROGRAMS: dict[Action, tuple[str, ...]] = {
     Action.CREATE_RESTORE_POINT: ("begin_point", "complete_point"),
     Action.SAVE_PRESENT: ("save",),
     Action.LB_DRAIN: ("drain",),
-    Action.STOP_AND_MASK: ("mask", "stop"),
+    Action.STOP_AND_BLOCK: ("block", "stop"),
     Action.PROVE_STOPPED: ("prove",),
     Action.MARK_RESTORE_POINT_IN_USE: ("mark",),
-    Action.UPGRADE_FIRST: ("mask", "stop", "prove_all", "unpack", "configure", "unmask", "start"),
-    Action.UPGRADE: ("mask", "stop", "unpack", "configure", "unmask", "start"),
-    Action.START: ("unmask", "start"),
+    Action.UPGRADE_FIRST: ("block", "stop", "prove_all", "unpack", "configure", "unblock", "start"),
+    Action.UPGRADE: ("block", "stop", "unpack", "configure", "unblock", "start"),
+    Action.START: ("unblock", "start"),
     Action.LB_READY: ("ready",),
     Action.HOLD: ("hold",),
     Action.RESTORE: ("restoring", "restored"),
-    Action.INSTALL_PREVIOUS: ("unpack_masked", "configure"),
+    Action.INSTALL_PREVIOUS: ("unpack_blocked", "configure"),
     Action.RELEASE_LOCK: ("release",),
 }
 
@@ -176,7 +176,7 @@ def _operate(world: World, run: Run, operation: str, number: int) -> tuple[World
         node = _on_node(world, run, operation, number)
     except Abort:
         return die(world), None
-    if node.masked and not node.process:
+    if node.blocked and not node.process:
         node = node._replace(by_hand=0)
     if node.process != world.nodes[number].process:
         world = _written(_migrate(world, node.process), node.process)
@@ -249,12 +249,12 @@ def _on_node(world: World, run: Run, operation: str, number: int) -> Node:
         return node._replace(in_balancer=True)
     if operation == "hold":
         return node._replace(held=None if node.held is None else True)
-    if operation == "mask":
+    if operation == "block":
         if node.process == A and run.goal == T:
             _ready_to_stop(world)
-        return node._replace(masked=True)
-    if operation == "unmask":
-        return node._replace(masked=False)
+        return node._replace(blocked=True)
+    if operation == "unblock":
+        return node._replace(blocked=False)
     if operation == "stop":
         if node.process == A and run.goal == T:
             _ready_to_stop(world)
@@ -263,15 +263,15 @@ def _on_node(world: World, run: Run, operation: str, number: int) -> Node:
         if any(other.process for other in world.nodes):
             raise Abort
         return node
-    if operation == "unpack_masked" and not (node.masked and not node.process):
+    if operation == "unpack_blocked" and not (node.blocked and not node.process):
         raise Abort
-    if operation in ("unpack", "unpack_masked"):
+    if operation in ("unpack", "unpack_blocked"):
         return node if node.package == run.goal else node._replace(package=BROKEN)
     if operation == "configure":
         if node.package == run.goal:
             return node
-        # a package's script starts the service, unless it is masked
-        process = node.process or (NONE if node.masked else run.goal)
+        # a package's script starts the service, unless it is blocked
+        process = node.process or (NONE if node.blocked else run.goal)
         return node._replace(package=run.goal, held=node.held and False, process=process)
     assert operation == "start"
     if node.process:
@@ -299,7 +299,7 @@ def _ready_to_stop(world: World) -> None:
 def _may_start(world: World, version: int, number: int) -> None:
     """Raise Breach where a plan starts a node next to one that it knew to be started by hand, or on a moved schema."""
     for other, node in enumerate(world.nodes):
-        if other != number and node.by_hand == 1 and node.can_start not in (NONE, version):
+        if other != number and node.by_hand == 1 and node.startable not in (NONE, version):
             raise Breach("a node is started while one that was started by hand may run another version")
     if version == A and world.schema != A and world.schema_by_hand < 2:
         raise Breach("the older version is started on a moved schema")
@@ -313,7 +313,7 @@ def die(world: World) -> World:
 def cut_power(world: World, number: int) -> World:
     """Return the world after a node has lost power and is back."""
     node = world.nodes[number]
-    version = NONE if node.masked else node.package
+    version = NONE if node.blocked else node.package
     if version == BROKEN:
         version = T if world.schema == T else A
     world = world._replace(nodes=(*world.nodes[:number], node._replace(process=version), *world.nodes[number + 1 :]))
@@ -321,11 +321,11 @@ def cut_power(world: World, number: int) -> World:
 
 
 def start_by_hand(world: World, number: int) -> World | None:
-    """Return the world after a person has unmasked and started a node, None where that changes nothing."""
+    """Return the world after a person has unblocked and started a node, None where that changes nothing."""
     node = world.nodes[number]
     if node.process or node.package == BROKEN:
         return None
-    node = node._replace(masked=False, process=node.package, by_hand=2)
+    node = node._replace(blocked=False, process=node.package, by_hand=2)
     moved = node.process == T and world.schema != T
     world = _written(world, node.process)
     return world._replace(
@@ -348,7 +348,7 @@ def check(world: World) -> None:
     old = new = False
     for node in world.nodes:
         if not node.by_hand:
-            can = node.can_start
+            can = node.startable
             old = old or can in (A, BROKEN)
             new = new or can in (T, BROKEN)
     if old and new:
@@ -386,8 +386,8 @@ def _seen(node: Node, number: int) -> NodeObservation:
             installed_version={A: OLD, T: NEW, BROKEN: NEW}[node.package],
             process=bool(node.process),
             running_version={NONE: "", A: OLD, T: NEW}[node.process],
-            masked=node.masked,
-            blocked=node.masked,
+            blocked=node.blocked,
+            blocked_for="upgrade" if node.blocked else "",
             staged=node.staged,
             held=node.held is not False,
             healthy=bool(node.process),

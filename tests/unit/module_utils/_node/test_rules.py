@@ -61,7 +61,7 @@ def test_a_process_outside_of_the_unit_is_seen() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "masked"),
+    ("changes", "blocked"),
     [
         ({}, False),
         ({"blocked_for": "upgrade"}, True),
@@ -70,8 +70,8 @@ def test_a_process_outside_of_the_unit_is_seen() -> None:
         ({"load_state": "not-found"}, True),
     ],
 )
-def test_masked_by_any_means(changes: dict[str, str], masked: bool) -> None:
-    assert dataclasses.replace(NODE, unit=dataclasses.replace(NODE.unit, **changes)).masked is masked
+def test_blocked_by_any_means(changes: dict[str, str], blocked: bool) -> None:
+    assert dataclasses.replace(NODE, unit=dataclasses.replace(NODE.unit, **changes)).blocked is blocked
 
 
 def test_no_fast_sum_of_what_holds_a_password_is_shown() -> None:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Stopping a node: masked first, and stopped only when nothing is left."""
+"""Stopping a node: blocked first, and stopped only when nothing is left."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_sessions_are_told_apart_by_address() -> None:
 
 
 class Node:
-    """A node with systemd: what was called, and whether it was masked then."""
+    """A node with systemd: what was called, and whether it was blocked then."""
 
     def __init__(self, folder: Path) -> None:
         self.block = folder / "rstudio-pm.service.d/block.conf"
@@ -189,11 +189,11 @@ def run(**arguments: Any) -> dict[str, Any]:
     return result
 
 
-def test_masked_before_stopped_and_idempotent(node: Node) -> None:
+def test_blocked_before_stopped_and_idempotent(node: Node) -> None:
     result = run()
     assert node.events == [("daemon-reload", True), ("stop", True)]
     assert result["changed"] and result["masked"] and result["stopped"]
-    assert [step["step"] for step in result["timeline"]] == ["mask", "stop", "prove"]
+    assert [step["step"] for step in result["timeline"]] == ["block", "stop", "prove"]
     assert all(step["at"].endswith("Z") and step["seconds"] >= 0 for step in result["timeline"])
     assert node.block.read_text().startswith("# Blocked by rspm.ha for: upgrade\n")
     assert result["before"] == {"running": True, "blocked": False}
@@ -209,18 +209,18 @@ def test_check_mode_changes_nothing(node: Node) -> None:
     assert result["changed"] and result["timeline"] == [] and node.events == [] and not node.block.exists()
     assert result["before"] == {"running": True, "blocked": False}
     assert result["diff"] == {
-        "before": "rstudio-pm, running, not masked\n",
-        "after": "rstudio-pm, stopped, masked\n",
+        "before": "rstudio-pm, running, not blocked\n",
+        "after": "rstudio-pm, stopped, blocked\n",
     }
 
 
-def test_a_server_that_does_not_stop_fails_and_stays_masked(node: Node) -> None:
+def test_a_server_that_does_not_stop_fails_and_stays_blocked(node: Node) -> None:
     node.stops = False
     begun = time.monotonic()
     result = run(stop_timeout=5)
     assert time.monotonic() - begun < 5
     assert result["problem"]["check"] == "node-stopped" and "nothing within 5 s" in result["problem"]["found"]
-    assert [step["step"] for step in result["timeline"]] == ["mask", "stop", "prove"]
+    assert [step["step"] for step in result["timeline"]] == ["block", "stop", "prove"]
     assert node.block.exists()
 
 
@@ -236,7 +236,7 @@ DATABASE = {"host": "db1", "databases": ["main"], "user": "pm", "password": "x"}
 def test_sessions_are_part_of_the_proof(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(node_stop, "open_watch", lambda _database: Watch(node, lambda: 0))
     result = run(database=DATABASE)
-    assert [event for event, _masked in node.events] == ["daemon-reload", "stop", "sessions", "close"]
+    assert [event for event, _blocked in node.events] == ["daemon-reload", "stop", "sessions", "close"]
     assert result["sessions_ended"] == 0
     assert not run(database=DATABASE)["changed"]
     monkeypatch.setattr(node_stop, "open_watch", lambda _database: Watch(node, lambda: 2))

@@ -55,13 +55,13 @@ CONFIG = ConfigState("h", "/data", "/data/k", "", FILES, FILES)
 
 
 def test_parse_unit() -> None:
-    assert UNIT.running and UNIT.enabled and UNIT.can_start and not UNIT.masked
+    assert UNIT.running and UNIT.enabled and not UNIT.blocked and not UNIT.masked
     assert UNIT.started_at == 1012.5
     assert not UNIT.job and parse_unit(RUNNING.replace("Job=", "Job=417"), "", 0).job
     absent = parse_unit(ABSENT, "", 0)
-    assert not absent.running and not absent.can_start and not absent.enabled
+    assert not absent.running and absent.blocked and not absent.enabled
     masked = parse_unit(RUNNING.replace("LoadState=loaded", "LoadState=masked"), "", 0)
-    assert masked.masked and not masked.can_start
+    assert masked.masked and masked.blocked
     assert parse_unit("", "", 0).load_state == "not-found"
 
 
@@ -69,7 +69,7 @@ def test_block_says_for_what() -> None:
     assert blocked_for(block_text("install")) == "install"
     assert blocked_for("") == ""
     assert blocked_for("[Unit]\n") == "unknown"
-    assert not parse_unit(RUNNING, block_text("upgrade"), 0).can_start
+    assert parse_unit(RUNNING, block_text("upgrade"), 0).blocked
     # its own path: whoever removes it can start the unit, without a daemon-reload
     assert f"ConditionPathExists=!{BLOCK_PATH}\n" in block_text("x")
 

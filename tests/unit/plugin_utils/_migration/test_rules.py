@@ -130,7 +130,7 @@ def test_what_is_kept_has_no_phase() -> None:
 
 
 def test_abort_is_refused_after_the_switch_and_needs_no_choices_before() -> None:
-    begun = replace(first(process=False, blocked_for=VERB, masked=True), record=Record(RecordState.BEGUN, MOVE))
+    begun = replace(first(process=False, blocked_for=VERB, blocked=True), record=Record(RecordState.BEGUN, MOVE))
     plan = plan_abort(begun)
     assert isinstance(plan, Plan)
     assert [phase.name.value for phase in plan.phases] == ["lock", "start_again", "ready", "forget", "unlock"]
@@ -248,7 +248,7 @@ def test_what_the_modules_found_becomes_observations() -> None:
     stranger = {"own_address": "10.0.0.1", "sessions": [{"client_address": "10.0.0.9"}]}
     assert observe(_found(sessions={"a": stranger})).foreign_sessions == ("10.0.0.9",)
     assert "no route" in observe(_found(sessions={"a": {"msg": "no route"}})).database_says
-    retired = NodeObservation("c", masked=True, blocked_for=RETIRED, mounted=False)
+    retired = NodeObservation("c", blocked=True, blocked_for=RETIRED, mounted=False)
     assert retired.retired and not replace(retired, mounted=True).retired
 
 

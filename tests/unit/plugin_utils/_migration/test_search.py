@@ -180,7 +180,7 @@ def _is_migrated(world: World, options: Options) -> bool:
         and world.closed
         and target.config == NEW
         and target.mounted == (not options.move_data)
-        and all(node.by_hand or (not node.can_start and not node.mounted) for node in others)
+        and all(node.by_hand or (not node.startable and not node.mounted) for node in others)
     )
 
 
@@ -279,8 +279,8 @@ def test_the_search_finds_a_planted_fault(what: Search) -> None:
     print(breach.value)
 
 
-def test_the_search_finds_that_masked_is_not_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(NodeObservation, "secured", property(lambda self: True))
+def test_the_search_finds_that_blocked_is_not_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(NodeObservation, "stays_stopped", property(lambda self: True))
     with pytest.raises(Breach):
         search(Search(hands=1))
 

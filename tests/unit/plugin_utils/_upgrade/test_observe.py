@@ -21,7 +21,7 @@ from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.model import Bala
 from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.model import NodeObservation, Plan
 from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.observe import judge_drift, observe
 from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.plan import make_plan, plan_rollback, plan_upgrade
-from tests.unit.worlds.upgrade_clusters import NEW, OLD, OURS, cluster, secured, serving
+from tests.unit.worlds.upgrade_clusters import NEW, OLD, OURS, cluster, halted, serving
 
 
 def info(version: str = OLD, **changed: Any) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def test_a_healthy_cluster() -> None:
     for node in seen.nodes:
         assert node.reachable and node.process and node.healthy and node.held and node.enabled
         assert node.sessions == 1 and node.balancer is Balancer.READY and node.package is Package.INSTALLED
-        assert not node.staged and not node.masked and not node.busy
+        assert not node.staged and not node.blocked and not node.busy
     assert seen.database.reachable and seen.database.foreign_sessions == ()
     assert seen.lock.view is LockView.FREE and seen.restore_point.state is RestoreState.ABSENT
 
@@ -206,7 +206,7 @@ def test_a_node_that_was_started_by_hand_stops_the_run() -> None:
     problems = make_plan(given, "upgrade", target=NEW, phase="rest", planned=planned)["problems"]
     assert len(problems) == 1
     assert "before phase rest, node3 was found changed by somebody else" in problems[0]
-    assert "phase stop was nothing and is now stop_and_mask on node3" in problems[0]
+    assert "phase stop was nothing and is now stop_and_block on node3" in problems[0]
 
 
 def test_what_is_only_further_on_is_no_change() -> None:
@@ -239,7 +239,7 @@ def test_a_node_that_was_found_starting_may_come_up_at_any_time(
     data: st.DataObject, rollback: bool, state: RestoreState
 ) -> None:
     version, other = (OLD, NEW) if rollback else (NEW, OLD)
-    kinds = [serving, secured, *(partial(serving, **starting) for starting in STARTING)]
+    kinds = [serving, halted, *(partial(serving, **starting) for starting in STARTING)]
     nodes = [data.draw(st.sampled_from(kinds))(name, data.draw(st.sampled_from([version, other]))) for name in "abc"]
     nodes.append(serving("d", version, **data.draw(st.sampled_from(STARTING))))
 

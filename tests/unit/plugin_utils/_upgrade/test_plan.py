@@ -33,7 +33,7 @@ from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.model import (
     RestorePoint,
 )
 from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.plan import plan_rollback, plan_upgrade
-from tests.unit.worlds.upgrade_clusters import NEW, OLD, OURS, cluster, secured, serving, told
+from tests.unit.worlds.upgrade_clusters import NEW, OLD, OURS, cluster, halted, serving, told
 
 OLDER, NEWER = "2025.09.2-10", "2026.08.0"
 FREE = LockObservation()
@@ -46,7 +46,7 @@ def test_a_healthy_cluster_is_upgraded_in_the_order_of_the_guide() -> None:
         "stage: stage a b c",
         "restore_point: create_restore_point",
         "drain: lb_drain b c",
-        "stop: stop_and_mask b c",
+        "stop: stop_and_block b c",
         "prove: prove_stopped",
         "commit: mark_restore_point_in_use",
         "first: upgrade_first a",
@@ -62,7 +62,7 @@ def test_a_healthy_cluster_is_upgraded_in_the_order_of_the_guide() -> None:
 
 def test_the_team_may_choose_the_first_node_and_stop_all_at_once() -> None:
     lines = told(plan_upgrade(cluster(serving("a"), serving("b")), NEW, Options(Mode.STOP_ALL, "b")))
-    assert "stop: stop_and_mask a b" in lines
+    assert "stop: stop_and_block a b" in lines
     assert "first: upgrade_first b" in lines
 
 
@@ -72,7 +72,7 @@ def test_where_all_stop_first_the_restore_point_is_made_anew_when_that_is_proved
         *("restore_point", "drain", "stop", "prove", "final_restore_point", "commit", "first")
     ]
     # one that was made before the stop doesn't hold what was written until then
-    seen = cluster(secured("a"), secured("b"), point=(RestoreState.COMPLETE, "run1"), lock=OURS)
+    seen = cluster(halted("a"), halted("b"), point=(RestoreState.COMPLETE, "run1"), lock=OURS)
     lines = told(plan_upgrade(seen, NEW, Options(Mode.STOP_ALL)))
     assert lines[:3] == ["prove: prove_stopped", "final_restore_point: create_restore_point", lines[2]]
     assert lines[2].startswith("commit")
@@ -89,8 +89,8 @@ def test_an_rpm_with_a_packaging_revision_is_the_same_version() -> None:
 @pytest.mark.parametrize(
     ("leftover", "repair"),
     [
-        ({"masked": True, "process": False, "healthy": False, "running_version": ""}, "rest: start b"),
-        ({"masked": True}, "rest: start b"),
+        ({"blocked": True, "process": False, "healthy": False, "running_version": ""}, "rest: start b"),
+        ({"blocked": True}, "rest: start b"),
         ({"enabled": False}, "rest: start b"),
         ({"held": False}, "hold: hold b"),
         ({"balancer": Balancer.DRAIN}, "first_back: lb_ready b"),
@@ -112,7 +112,7 @@ def test_a_lock_left_at_the_end_is_taken_over_and_released() -> None:
 
 
 def test_a_run_that_died_after_the_first_node_goes_on_with_the_rest() -> None:
-    seen = cluster(serving("a", NEW), secured("b"), secured("c"), point=(RestoreState.IN_USE, "run1"), lock=OURS)
+    seen = cluster(serving("a", NEW), halted("b"), halted("c"), point=(RestoreState.IN_USE, "run1"), lock=OURS)
     assert told(plan_upgrade(seen, NEW)) == [
         "rest: upgrade b c",
         "rest_back: lb_ready b c",
@@ -122,8 +122,8 @@ def test_a_run_that_died_after_the_first_node_goes_on_with_the_rest() -> None:
 
 
 def test_a_first_node_cut_in_the_middle_of_its_installation_goes_first_again() -> None:
-    broken = secured("b", NEW, package=Package.BROKEN)
-    seen = cluster(secured("a"), broken, point=(RestoreState.IN_USE, "run1"), lock=OURS)
+    broken = halted("b", NEW, package=Package.BROKEN)
+    seen = cluster(halted("a"), broken, point=(RestoreState.IN_USE, "run1"), lock=OURS)
     lines = told(plan_upgrade(seen, NEW))
     assert "first: upgrade_first b" in lines
     assert "restore_point: create_restore_point" not in lines
@@ -131,19 +131,19 @@ def test_a_first_node_cut_in_the_middle_of_its_installation_goes_first_again() -
 
 def test_a_first_node_that_is_still_moving_the_schema_is_waited_for() -> None:
     starting = serving("a", NEW, running_version="", healthy=False)
-    seen = cluster(starting, secured("b"), point=(RestoreState.IN_USE, "run1"), lock=OURS)
+    seen = cluster(starting, halted("b"), point=(RestoreState.IN_USE, "run1"), lock=OURS)
     assert told(plan_upgrade(seen, NEW))[0] == "first: start a"
 
 
 def test_an_old_node_started_by_hand_is_stopped_before_anything_else() -> None:
-    seen = cluster(serving("a", NEW), serving("b"), secured("c"), point=(RestoreState.IN_USE, "run1"), lock=OURS)
-    assert told(plan_upgrade(seen, NEW))[0] == "stop: stop_and_mask b"
+    seen = cluster(serving("a", NEW), serving("b"), halted("c"), point=(RestoreState.IN_USE, "run1"), lock=OURS)
+    assert told(plan_upgrade(seen, NEW))[0] == "stop: stop_and_block b"
 
 
 @pytest.mark.parametrize(("run_id", "lock"), [("run1", OURS), ("run0", OURS), ("run1", FREE)])
-@pytest.mark.parametrize("a", [serving("a"), secured("a")])
+@pytest.mark.parametrize("a", [serving("a"), halted("a")])
 def test_a_restore_point_is_kept_only_if_it_is_this_runs_and_none_served_since(run_id: str, lock: Any, a: Any) -> None:
-    seen = cluster(a, secured("b"), point=(RestoreState.COMPLETE, run_id), lock=lock)
+    seen = cluster(a, halted("b"), point=(RestoreState.COMPLETE, run_id), lock=lock)
     kept = "restore_point: create_restore_point" not in told(plan_upgrade(seen, NEW))
     assert kept is (run_id == "run1" and lock is OURS and not a.process)
 
@@ -154,16 +154,16 @@ def test_the_next_upgrade_replaces_the_restore_point_of_the_one_before() -> None
 
 
 def test_a_rollback_before_the_first_node_started_only_starts_the_nodes_again() -> None:
-    seen = cluster(serving("a"), secured("b"), secured("c"), point=(RestoreState.COMPLETE, "run1"), lock=OURS)
+    seen = cluster(serving("a"), halted("b"), halted("c"), point=(RestoreState.COMPLETE, "run1"), lock=OURS)
     assert told(plan_rollback(seen)) == ["rest: start b c", "rest_back: lb_ready b c", "unlock: release_lock"]
 
 
 def test_a_rollback_restores_before_it_starts() -> None:
     failed = serving("a", NEW, process=False, healthy=False, running_version="")
-    seen = cluster(failed, secured("b", staged=False), point=(RestoreState.IN_USE, "run1"), lock=OURS)
+    seen = cluster(failed, halted("b", staged=False), point=(RestoreState.IN_USE, "run1"), lock=OURS)
     assert told(plan_rollback(seen)) == [
         "stage: stage a",
-        "stop: stop_and_mask a",
+        "stop: stop_and_block a",
         "prove: prove_stopped",
         "restore: restore",
         "install: install_previous a b",
@@ -177,7 +177,7 @@ def test_a_rollback_restores_before_it_starts() -> None:
 
 
 def test_a_rollback_that_died_after_its_restore_does_not_restore_again() -> None:
-    seen = cluster(secured("a", NEW), secured("b"), point=(RestoreState.RESTORED, "run1"), lock=OURS)
+    seen = cluster(halted("a", NEW), halted("b"), point=(RestoreState.RESTORED, "run1"), lock=OURS)
     lines = told(plan_rollback(seen))
     assert "restore: restore" not in lines
     assert "install: install_previous a b" in lines
@@ -241,13 +241,13 @@ REFUSED: dict[str, tuple[Observations, str, Options, list[str]]] = {
         ["b runs 2025.09.2-10", "systemctl stop rstudio-pm"],
     ),
     "unfinished-upgrade": (
-        cluster(secured("a"), secured("b"), point=(RestoreState.IN_USE, "run1")),
+        cluster(halted("a"), halted("b"), point=(RestoreState.IN_USE, "run1")),
         NEWER,
         Options(),
         ["2026.04.0 is unfinished", "rspm.ha.upgrade -e rspm_version=2026.04.0", "rspm.ha.rollback"],
     ),
     "unfinished-rollback": (
-        cluster(secured("a", NEW), point=(RestoreState.RESTORING, "run1")),
+        cluster(halted("a", NEW), point=(RestoreState.RESTORING, "run1")),
         NEW,
         Options(),
         ["unfinished", "rspm.ha.rollback"],
@@ -280,12 +280,12 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
 
 
 def test_a_rollback_without_restore_point_says_how_to_start_what_is_there() -> None:
-    outcome = plan_rollback(cluster(secured("a")))
+    outcome = plan_rollback(cluster(halted("a")))
     assert isinstance(outcome, Refusal) and f"rspm.ha.upgrade -e rspm_version={OLD}" in str(outcome.problems[0])
 
 
 def test_a_rollback_past_a_node_of_a_third_version_is_refused_by_name() -> None:
-    outcome = plan_rollback(cluster(secured("a"), secured("b", NEWER), point=(RestoreState.IN_USE, "run1")))
+    outcome = plan_rollback(cluster(halted("a"), halted("b", NEWER), point=(RestoreState.IN_USE, "run1")))
     assert isinstance(outcome, Refusal) and "b has 2026.08.0" in str(outcome.problems[0])
 
 
@@ -303,7 +303,7 @@ def any_node(draw: st.DrawFn, name: str) -> NodeObservation:
         installed_version="" if package is Package.ABSENT else draw(VERSIONS),
         process=process,
         running_version=draw(VERSIONS | st.just("")) if process else "",
-        masked=draw(st.booleans()),
+        blocked=draw(st.booleans()),
         enabled=draw(st.booleans()),
         staged=draw(st.booleans()),
         held=draw(st.booleans()),
@@ -323,7 +323,7 @@ def anything(draw: st.DrawFn) -> Observations:
     )
 
 
-LATER = cluster(serving("a", NEW), serving("b"), secured("c"), point=(RestoreState.IN_USE, "run1"), lock=OURS)
+LATER = cluster(serving("a", NEW), serving("b"), halted("c"), point=(RestoreState.IN_USE, "run1"), lock=OURS)
 
 
 @given(anything(), VERSIONS, st.sampled_from(Mode))
@@ -352,12 +352,12 @@ def test_every_plan_keeps_the_order(seen: Observations, target: str, mode: Mode)
         assert node.reachable
         foreign = not node.has(target) or node.runs_other_than(target)
         first = when.get((node.name, Action.UPGRADE_FIRST)) == opening
-        if foreign and not first and not node.secured:
-            assert when[node.name, Action.STOP_AND_MASK] < opening
+        if foreign and not first and not node.stays_stopped:
+            assert when[node.name, Action.STOP_AND_BLOCK] < opening
         if foreign:
             assert (node.name, Action.UPGRADE) in when or first
         elif node.process:
-            assert (node.name, Action.STOP_AND_MASK) not in when
+            assert (node.name, Action.STOP_AND_BLOCK) not in when
     if any(not node.has(target) for node in seen.nodes):
         point = seen.restore_point
         used = point.state is RestoreState.IN_USE and point.to_version == target
@@ -379,5 +379,5 @@ def test_every_rollback_restores_before_the_older_version_starts(seen: Observati
     for node in seen.nodes:
         if not node.has(point.from_version):
             assert when[node.name, Action.INSTALL_PREVIOUS] < opening
-        if (CLUSTER, Action.RESTORE) in when and not node.secured:
-            assert when[node.name, Action.STOP_AND_MASK] < when[CLUSTER, Action.RESTORE]
+        if (CLUSTER, Action.RESTORE) in when and not node.stays_stopped:
+            assert when[node.name, Action.STOP_AND_BLOCK] < when[CLUSTER, Action.RESTORE]

@@ -19,7 +19,7 @@ PLAN = {
     "gives_up": "",
     "phases": [
         {"name": "lock", "steps": {"": "take_lock"}},
-        {"name": "stop", "steps": {"b": "stop_and_mask", "c": "stop_and_mask"}},
+        {"name": "stop", "steps": {"b": "stop_and_block", "c": "stop_and_block"}},
         {"name": "first", "steps": {"a": "upgrade_first"}},
     ],
 }
@@ -60,7 +60,7 @@ def run(**changed: Any) -> dict[str, Any]:
         "after": {"a": node("2026.08.0", "2026.08.0"), "b": node("2026.04.0", ""), "c": {}},
         "done": [
             entry("lock", "00.000000", "01.000000", {"": "take_lock"}),
-            entry("stop", "01.000000", "04.000000", {"b": "stop_and_mask"}, {"b": {"stop": 0.5}}),
+            entry("stop", "01.000000", "04.000000", {"b": "stop_and_block"}, {"b": {"stop": 0.5}}),
             entry("first", "04.5", "09.000000", {"a": "upgrade_first"}, {"a": {"stop": 0.25, "install": 3.0}}),
         ],
         "failures": {},
@@ -77,7 +77,7 @@ def test_outline_has_a_line_for_each_phase() -> None:
     assert outline(PLAN) == [
         "From 2026.04.0 to 2026.08.0; a goes first.",
         "lock   take lock",
-        "stop   stop and mask on b, c",
+        "stop   stop and block on b, c",
         "first  upgrade first on a",
     ]
     assert outline({**PLAN, "phases": []}) == ["Nothing is to be done: every node has and runs 2026.08.0."]

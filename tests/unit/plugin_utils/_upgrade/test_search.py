@@ -248,7 +248,7 @@ def _observation(name: str, value: object) -> Patch:
 FAULTS = {
     "the others are not stopped": _upgrade(_without(PhaseName.STOP)),
     "one of the others is not stopped": _upgrade(_one_node_less(PhaseName.STOP), nodes=3),
-    "the others are drained instead of masked": _upgrade(_replaced(Action.STOP_AND_MASK, Action.LB_DRAIN)),
+    "the others are drained instead of blocked": _upgrade(_replaced(Action.STOP_AND_BLOCK, Action.LB_DRAIN)),
     "the first goes before the others are stopped": _upgrade(_after(PhaseName.STOP, PhaseName.FIRST)),
     "the first is upgraded like the rest, without proof": _upgrade(
         lambda seen, plan: _after(PhaseName.STOP, PhaseName.FIRST)(
@@ -274,8 +274,8 @@ FAULTS = {
     "what runs doesn't count, only what is installed": _inside(
         _observation("runs_other_than", lambda self, version: False)
     ),
-    "stopped is enough, masked or not": _inside(_observation("secured", property(lambda self: not self.process))),
-    "masked is enough, stopped or not": _inside(_observation("secured", property(lambda self: self.masked))),
+    "stopped is enough": _inside(_observation("stays_stopped", property(lambda self: not self.process))),
+    "blocked is enough": _inside(_observation("stays_stopped", property(lambda self: self.blocked))),
     "nothing is restored": _rollback(_without(PhaseName.RESTORE)),
     "the older version starts before the restore": _rollback(_after(PhaseName.RESTORE, PhaseName.FIRST)),
     "the package doesn't go back": _rollback(_without(PhaseName.INSTALL)),

@@ -18,7 +18,7 @@ from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.model import Lock
 from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.model import Mode, Options, Outcome, Plan, RestorePoint
 from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.plan import plan_rollback, plan_upgrade
 from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.way_back import duration
-from tests.unit.worlds.upgrade_clusters import MADE, NEW, NOW, OLD, OURS, cluster, finished, secured, serving, told
+from tests.unit.worlds.upgrade_clusters import MADE, NEW, NOW, OLD, OURS, cluster, finished, halted, serving, told
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_what_is_there_is_saved_before_a_finished_upgrade_is_given_up() -> None:
         "stage: stage a b c",
         "save: save_present",
         "drain: lb_drain a b c",
-        "stop: stop_and_mask a b c",
+        "stop: stop_and_block a b c",
         "prove: prove_stopped",
         "final_save: save_present",
         "restore: restore",
@@ -71,7 +71,7 @@ def test_what_is_there_is_saved_before_a_finished_upgrade_is_given_up() -> None:
     [
         {"process": False, "healthy": False, "running_version": ""},
         {"healthy": False},
-        {"masked": True},
+        {"blocked": True},
     ],
 )
 def test_a_node_that_is_down_makes_no_finished_upgrade_an_interrupted_one(changes: dict[str, Any]) -> None:
@@ -88,7 +88,7 @@ def test_a_lock_that_a_later_run_left_makes_no_finished_upgrade_an_interrupted_o
 
 
 def test_a_way_back_that_was_cut_off_needs_no_word_and_saves_again_what_was_written_since() -> None:
-    stopped = [secured(name, NEW, blocked=True) for name in "abc"]
+    stopped = [halted(name, NEW, blocked_for="upgrade") for name in "abc"]
     saved = RestorePoint(RestoreState.COMPLETE, NEW, OLD, "run5", "2026-11-20T08:00:00Z")
     seen = finished(nodes=tuple(stopped), lock=OURS, saved=saved)
     lines = told(plan_rollback(seen))
@@ -103,7 +103,7 @@ def test_a_way_back_that_was_cut_off_needs_no_word_and_saves_again_what_was_writ
 
 
 def test_an_interrupted_or_failed_upgrade_is_given_up_without_a_word_or_a_second_dump() -> None:
-    failed = secured("c", NEW, blocked=True)
+    failed = halted("c", NEW, blocked_for="upgrade")
     seen = cluster(
         serving("a", NEW), serving("b", NEW), failed, point=(RestoreState.IN_USE, "run1"), lock=OURS, now=NOW
     )
@@ -121,7 +121,7 @@ def test_an_interrupted_or_failed_upgrade_is_given_up_without_a_word_or_a_second
     ],
 )
 def test_a_rollback_says_how_much_it_gives_up(ends: tuple[float, float], says: str) -> None:
-    nodes = tuple(secured(name, NEW, blocked=True, stopped_at=end) for name, end in zip("ab", ends))
+    nodes = tuple(halted(name, NEW, blocked_for="upgrade", stopped_at=end) for name, end in zip("ab", ends))
     outcome = plan_rollback(cluster(*nodes, point=(RestoreState.IN_USE, "run1"), lock=OURS, now=NOW))
     assert isinstance(outcome, Plan) and outcome.gives_up.endswith(says)
 
@@ -145,7 +145,7 @@ def test_the_shared_storage_has_to_have_room_for_what_is_saved(mode: Mode, neede
 def test_space_is_asked_only_where_something_is_saved() -> None:
     none = Space("/mnt/rspm", 0, 1000 * MIB)
     assert isinstance(plan_rollback(finished(space=none), Options(rollback_to=MADE)), Refusal)
-    stopped = secured("a", NEW, blocked=True)
+    stopped = halted("a", NEW, blocked_for="upgrade")
     assert isinstance(plan_rollback(cluster(stopped, point=(RestoreState.IN_USE, "run1"), space=none)), Plan)
     assert isinstance(plan_upgrade(finished(space=none), NEW), Plan)
     outcome = plan_upgrade(cluster(serving("a"), space=Space(says="no login")), NEW)
@@ -153,14 +153,14 @@ def test_space_is_asked_only_where_something_is_saved() -> None:
 
 
 def test_a_cluster_that_is_not_healthy_is_not_upgraded() -> None:
-    seen = cluster(serving("a", healthy=False, answer="402"), serving("b", healthy=False, answer="503"), secured("c"))
+    seen = cluster(serving("a", healthy=False, answer="402"), serving("b", healthy=False, answer="503"), halted("c"))
     outcome = plan_upgrade(seen, NEW)
     assert isinstance(outcome, Refusal)
     (problem,) = outcome.problems
     assert problem.check == "cluster-health" and "a answers 402, b answers 503" in problem.found
     # one that is healthy is enough, none that runs is no answer, and what has begun is finished
     assert isinstance(plan_upgrade(cluster(serving("a", healthy=False), serving("b")), NEW), Plan)
-    assert isinstance(plan_upgrade(cluster(secured("a"), secured("b")), NEW), Plan)
+    assert isinstance(plan_upgrade(cluster(halted("a"), halted("b")), NEW), Plan)
     begun = (RestoreState.IN_USE, "run1")
     assert isinstance(plan_upgrade(cluster(serving("a", healthy=False), point=begun, lock=OURS), NEW), Plan)
     assert isinstance(plan_upgrade(cluster(serving("a", NEW, healthy=False)), NEW), Plan)
