@@ -27,10 +27,10 @@ from ansible_collections.rspm.ha.plugins.module_utils._database_copy.host_scan i
     scan,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy.host_tools import (
-    Workshop,
+    WorkFolder,
     free_bytes,
     load_tools,
-    workshop,
+    work_folder,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy.report import Contents, Observed
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy.rules import Facts, Part, Step, Tools
@@ -114,7 +114,7 @@ class Copier:
 
     def copy(self) -> tuple[Observed, dict[str, Step]]:
         """Have both databases in the target, verified; returns what was there before, and what was done."""
-        with workshop(self.runner, self.work_path, self.host) as shop:
+        with work_folder(self.runner, self.work_path, self.host) as work:
             seen = self.observe(target_needed=True)
             self._prove_no_session("sessions")
             steps = self.plan(seen)
@@ -122,7 +122,7 @@ class Copier:
                 tools = self.tools(seen)
                 for part in self.parts:
                     if steps[part.name] is not Step.KEEP:
-                        self._fill(shop, tools, part, seen)
+                        self._fill(work, tools, part, seen)
             for part in self.parts:
                 if steps[part.name] is Step.KEEP:
                     self._grant(part, fresh=False)
@@ -184,7 +184,7 @@ class Copier:
     def _scan_target(self, part: Part, hashes: Sequence[str]) -> content.Content:
         return scan(self.target, part.target, part.schema, hashes, self.jobs, part.target)
 
-    def _fill(self, shop: Workshop, tools: Tools, part: Part, seen: Observed) -> None:
+    def _fill(self, work: WorkFolder, tools: Tools, part: Part, seen: Observed) -> None:
         source, target = seen.source[part.name], seen.target[part.name]
         if target is None:
             raise TypeError("a copy is made only where there is a target")
@@ -192,8 +192,8 @@ class Copier:
         hashes = content.row_hashes(source.hash_probe, target.hash_probe)
         only = [f"--schema={quote_pattern(part.schema)}"] if part.schema else []
         with self.timeline.step(f"dump {part.name}"):
-            shop.dump(tools, self.source, part.source, only, self.jobs, part.name, source.address)
-            listed = shop.listed(tools, part.name)
+            work.dump(tools, self.source, part.source, only, self.jobs, part.name, source.address)
+            listed = work.listed(tools, part.name)
         marker = copy.Marker(source.identity, source.address)
         with self.timeline.step(f"empty {part.name}"), closing(open_side(self.target, part.target)) as connection:
             ask(connection, where, copy.comment_statement(part, target.comment, marker))
@@ -203,8 +203,8 @@ class Copier:
             scanned = pool.submit(self._scan_source, part, hashes)
             with self.timeline.step(f"restore {part.name}"):
                 chosen = restore_list(listed, existing)
-                shop.restore(tools, self.target, part.target, chosen, self.jobs, part.name, where)
-            shop.remove(part.name)
+                work.restore(tools, self.target, part.target, chosen, self.jobs, part.name, where)
+            work.remove(part.name)
             with self.timeline.step(f"verify {part.name}"):
                 self.contents[part.name] = (scanned.result(), self._scan_target(part, hashes))
         both = self.contents[part.name]

@@ -38,7 +38,7 @@ _KEEPALIVE = "keepalives_idle=30 keepalives_interval=10 keepalives_count=3 tcp_u
 
 
 @dataclass(frozen=True)
-class Workshop:
+class WorkFolder:
     """The folder of this run, below work_path; host: name of this host, for a person."""
 
     runner: Runner
@@ -49,7 +49,7 @@ class Workshop:
     def dump(
         self, tools: Tools, database: Database, name: str, words: list[str], jobs: int, folder: str, address: str
     ) -> None:
-        """Dump a database into a folder of the workshop. address: for a person."""
+        """Dump a database into a folder of this run. address: for a person."""
         # it is read once, from a local disk, so that little is to be gained by packing it well
         shape = ["--format=directory", "--compress=1", "--no-sync", f"--jobs={jobs}", f"--file={self.folder}/{folder}"]
         self._run(tools, "pg_dump", database, name, [*shape, *words], address)
@@ -118,7 +118,7 @@ def free_bytes(work_path: str) -> int:
 
 
 @contextmanager
-def workshop(runner: Runner, work_path: str, host: str) -> Iterator[Workshop]:
+def work_folder(runner: Runner, work_path: str, host: str) -> Iterator[WorkFolder]:
     """Give a folder that is removed afterwards, on a host on which no other copy runs; what a dead run left goes."""
     make_folder(RUN_FOLDER, 0o700)
     held = os.open(RUN_FOLDER, os.O_RDONLY | os.O_DIRECTORY)
@@ -137,7 +137,7 @@ def workshop(runner: Runner, work_path: str, host: str) -> Iterator[Workshop]:
         _remove_leftovers(work_path)
         folder = tempfile.mkdtemp(prefix=_PREFIX, dir=work_path)
         try:
-            yield Workshop(runner, work_path, folder, host)
+            yield WorkFolder(runner, work_path, folder, host)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
             with suppress(FileNotFoundError):

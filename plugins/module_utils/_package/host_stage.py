@@ -118,9 +118,9 @@ def _obtain(tool: PackageTool, request: StageRequest, target: str, checksum: str
         if not os.path.isfile(target):
             raise DomainError(package.file_missing(request.path))
         return _checked(tool, request, target, checksum)
-    with _workshop(request.folder) as workshop:
+    with _part_folder(request.folder) as part_folder:
         try:
-            part = _fetch(tool, request, workshop)
+            part = _fetch(tool, request, part_folder)
         except OSError as error:
             raise DomainError(package.disk_full(request.folder, str(error))) from error
         file = _checked(tool, request, part, checksum)
@@ -129,25 +129,25 @@ def _obtain(tool: PackageTool, request: StageRequest, target: str, checksum: str
 
 
 @contextmanager
-def _workshop(folder: str) -> Iterator[str]:
+def _part_folder(folder: str) -> Iterator[str]:
     """Give a folder beside the staged files that is gone afterwards, with what earlier, cut-off runs left."""
     for name in os.listdir(folder):
         if name.startswith(".part-"):
             remove(f"{folder}/{name}")
-    workshop = tempfile.mkdtemp(prefix=".part-", dir=folder)
-    os.chmod(workshop, 0o755)  # apt reads it as its own user
+    part_folder = tempfile.mkdtemp(prefix=".part-", dir=folder)
+    os.chmod(part_folder, 0o755)  # apt reads it as its own user
     try:
-        yield workshop
+        yield part_folder
     finally:
-        remove(workshop)
+        remove(part_folder)
 
 
-def _fetch(tool: PackageTool, request: StageRequest, workshop: str) -> str:
-    """Fetch the file from a URL or from the repositories; returns its path in the workshop."""
+def _fetch(tool: PackageTool, request: StageRequest, part_folder: str) -> str:
+    """Fetch the file from a URL or from the repositories; returns its path in the folder."""
     if request.source == "url":
         host = tool.host
         url = request.url or package_url(request.version, host.family, host.release, host.machine)
-        part = f"{workshop}/{package.staged_name(tool.family, request.version, host.machine)}"
+        part = f"{part_folder}/{package.staged_name(tool.family, request.version, host.machine)}"
         fetch(url, part, request.folder)
         return part
     offered = tool.available(refresh=False)
@@ -157,7 +157,7 @@ def _fetch(tool: PackageTool, request: StageRequest, workshop: str) -> str:
         version = package.choose_available(offered, request.version)
     if version is None:
         raise package.not_offered(offered, request.version)
-    return tool.download(version, workshop)
+    return tool.download(version, part_folder)
 
 
 def _checked(tool: PackageTool, request: StageRequest, path: str, checksum: str) -> package.PackageFile:

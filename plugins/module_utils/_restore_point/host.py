@@ -164,11 +164,11 @@ class Store:
             return target, False
         if not check_mode:
             prepare_folder(STAGING_FOLDER)
-            workshop = tempfile.mkdtemp(prefix=".part-", dir=STAGING_FOLDER)
+            part_folder = tempfile.mkdtemp(prefix=".part-", dir=STAGING_FOLDER)
             try:
-                place(self._fetch(now, now.package, workshop, known), target)
+                place(self._fetch(now, now.package, part_folder, known), target)
             finally:
-                remove(workshop)
+                remove(part_folder)
         return target, True
 
     def package_sum(self, package: str) -> str:

@@ -44,12 +44,12 @@ from ansible_collections.rspm.ha.plugins.module_utils._service.rules import (
     StartDecision,
     UnitState,
     block_text,
-    hopeless,
+    missing_for_health,
     parse_status,
     parse_unit,
     probe_target,
+    reason_to_give_up,
     start_failed,
-    unmet,
 )
 
 _STORAGE_TIMEOUT = 10.0
@@ -222,10 +222,10 @@ def wait_for_health(
         api = load_api(target)
         waited = time.monotonic() - begun
         unit = load_unit(runner) if waited >= min(next_look, timeout) else None
-        missing = unmet(unit, api, wanted, allow_unlicensed=allow_unlicensed)
+        missing = missing_for_health(unit, api, wanted, allow_unlicensed=allow_unlicensed)
         if missing is None:
             return api, waited
-        cause = hopeless(unit, waited) if unit else None
+        cause = reason_to_give_up(unit, waited) if unit else None
         if cause or waited >= timeout:
             journal = load_journal(runner, _JOURNAL_LINES, known_secrets(document))
             raise start_failed(host, f"{cause}, and {missing}" if cause else missing, waited, journal)

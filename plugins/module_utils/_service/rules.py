@@ -326,7 +326,7 @@ def _refused(found: str, why: str, fix: str) -> DomainError:
     return DomainError(_refusal(found, why, fix))
 
 
-def unmet(unit: UnitState | None, api: ApiState, wanted: str, *, allow_unlicensed: bool) -> str | None:
+def missing_for_health(unit: UnitState | None, api: ApiState, wanted: str, *, allow_unlicensed: bool) -> str | None:
     """Return what is still missing until the node is healthy, None where it is. unit: None = not looked at."""
     if api.health_code == 0:
         state = f", the unit is {unit.active_state} ({unit.sub_state})" if unit else ""
@@ -341,7 +341,7 @@ def unmet(unit: UnitState | None, api: ApiState, wanted: str, *, allow_unlicense
     return None
 
 
-def hopeless(unit: UnitState, waited: float) -> str | None:
+def reason_to_give_up(unit: UnitState, waited: float) -> str | None:
     """Return why waiting longer won't help, None where it may. waited: seconds since the start."""
     if unit.active_state == "failed" and not unit.job:
         return "the unit failed"

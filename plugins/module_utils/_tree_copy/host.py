@@ -28,8 +28,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._core.host_timeline import
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, Problem, raise_any
 from ansible_collections.rspm.ha.plugins.module_utils._core.product import ACCOUNT
 from ansible_collections.rspm.ha.plugins.module_utils._storage.mount import mount_of, parse_mountinfo
-from ansible_collections.rspm.ha.plugins.module_utils._tree_copy import plan
-from ansible_collections.rspm.ha.plugins.module_utils._tree_copy import shares as lanes
+from ansible_collections.rspm.ha.plugins.module_utils._tree_copy import plan, shares
 from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.compare import Mismatch
 from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.host_place import (
     load_room,
@@ -120,7 +119,7 @@ class TreeCopy:
         self._patience, self._account = patience, find_account(ACCOUNT)
         self._progress, self._stage_begun, self._reported = Progress(pass_name, "compare"), time.monotonic(), 0.0
         # a file server is waited for most of the time, however few processors there are
-        self._lanes = max(4, min(8, os.cpu_count() or 4))
+        self._workers = max(4, min(8, os.cpu_count() or 4))
 
     def observe(self) -> Outcome:
         """Return what a pass would do, without writing anything."""
@@ -233,7 +232,7 @@ class TreeCopy:
                 if lists and not work.linked:
                     # all that is left are folders, links, and what is to be deleted
                     paths = with_parents(different()) if different else iter(())
-                    self._write_list(0, lanes.left_over(paths, (path for path, _cost in places)))
+                    self._write_list(0, shares.left_over(paths, (path for path, _cost in places)))
                     self._rsync(trees, outcome, [self._listed(trees, work, 0)])
                 else:
                     self._rsync(trees, outcome, [Command(self._argv(trees, work))])
@@ -253,9 +252,9 @@ class TreeCopy:
 
     def _share_out(self, work: Work, places: Spool) -> int:
         """Write the lists of what several rsyncs copy; returns how many. places: gets what is in them."""
-        lanes.find_places(work.to_place(), lanes.largest_place(work.file_cost, self._lanes), places)
+        shares.find_places(work.to_place(), shares.largest_place(work.file_cost, self._workers), places)
         count = 0
-        for number, dealt in groupby(lanes.deal(places, work.file_cost, self._lanes), key=itemgetter(0)):
+        for number, dealt in groupby(shares.deal(places, work.file_cost, self._workers), key=itemgetter(0)):
             self._write_list(number, (path for _number, path in dealt))
             count = number + 1
         return count
@@ -365,7 +364,7 @@ class TreeCopy:
 
     def _trees(self, reading: str) -> Trees:
         places = (reading, self.destination)
-        return Trees(self.host, places, self._account, self._lanes, self.state, self._report)
+        return Trees(self.host, places, self._account, self._workers, self.state, self._report)
 
     def _begin(self, stage: str, files: int, size: int) -> None:
         self._progress = Progress(self.pass_name, stage, files_total=files, size_total=size)

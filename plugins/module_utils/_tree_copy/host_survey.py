@@ -53,25 +53,25 @@ class Trees:
         host: str,
         places: tuple[str, str],
         account: Account | None,
-        lanes: int,
+        readers: int,
         state: State,
         report: Callable[[int, int], None],
     ) -> None:
-        """Start the processes. places: folders of source and copy. lanes: files read at a time on each side."""
+        """Start the processes. places: folders of source and copy. readers: files read at a time on both sides."""
         self.source, self.target = places
         self._state, self._report, self._done, self._account = state, report, (0, 0), account
         self._workers: list[Worker] = []
         try:
-            for _number in range(lanes + 1):
+            for _number in range(readers + 1):
                 # the copy is on a disk, which answers at once: threads would only wait for each other
                 self._workers += [Worker("source", host, account, parallel=True), Worker("copy", host, account)]
         except BaseException:
             self.close()
             raise
         self._walkers = (self._workers[0], self._workers[1])
-        self._lanes: queue.SimpleQueue[tuple[Worker, Worker]] = queue.SimpleQueue()
+        self._readers: queue.SimpleQueue[tuple[Worker, Worker]] = queue.SimpleQueue()
         for number in range(2, len(self._workers), 2):
-            self._lanes.put((self._workers[number], self._workers[number + 1]))
+            self._readers.put((self._workers[number], self._workers[number + 1]))
 
     def close(self) -> None:
         """End the processes."""
@@ -193,8 +193,8 @@ class Trees:
         sources = self._owned(sources)
         result, links = self.nothing(), HardLinks()
         self._done = (0, 0)
-        lanes = self._lanes.qsize()
-        pool = ThreadPoolExecutor(lanes)
+        readers = self._readers.qsize()
+        pool = ThreadPoolExecutor(readers)
         pending: deque[tuple[Future[_Digests], _Batch]] = deque()
         batch: _Batch = []
         size = 0
@@ -215,7 +215,7 @@ class Trees:
                 if len(batch) >= _BATCH_FILES or size >= _BATCH_SIZE:
                     pending.append((pool.submit(self._read, batch), batch))
                     batch, size = [], 0
-                    while len(pending) > 2 * lanes:
+                    while len(pending) > 2 * readers:
                         self._settle(result, *pending.popleft())
             if batch:
                 pending.append((pool.submit(self._read, batch), batch))
@@ -244,14 +244,14 @@ class Trees:
     def _read(self, batch: _Batch) -> _Digests:
         """Return what both files of each pair hold, reading what the copying did not just read."""
         begun_ns = time.time_ns()
-        source, target = lane = self._lanes.get()
+        source, target = reader = self._readers.get()
         try:
             # both read at the same time
             source.send("digest", self.source, [pair.path for pair, digest in batch if not digest])
             target.send("digest", self.target, [pair.path for pair, _digest in batch])
             sources, targets = source.digests(begun_ns), target.digests(begun_ns)
         finally:
-            self._lanes.put(lane)
+            self._readers.put(reader)
         size = sum(digest.identity.size for digest in (*sources, *targets) if digest.identity)
         read = iter(sources)
         return [digest or next(read) for _pair, digest in batch], targets, size

@@ -16,8 +16,8 @@ from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.compare import 
 FILE_COST = 64 * 1024
 # Below that one copier is done before several have begun
 _PARALLEL_COST = 64 * 1024 * 1024
-# A folder that is more than this part of a lane's share would make the lanes too uneven
-_FOLDERS_A_LANE = 4
+# A folder with more than this part of a worker's share would make the workers too uneven
+_FOLDERS_A_WORKER = 4
 
 
 class Places(Protocol):
@@ -79,24 +79,24 @@ def find_places(entries: Iterable[tuple[bytes, str, int]], most: int, places: Pl
         leave()
 
 
-def largest_place(total: int, lanes: int) -> int:
+def largest_place(total: int, workers: int) -> int:
     """Return the cost up to which a folder is copied as one. total: cost of all files."""
-    return total // (lanes * _FOLDERS_A_LANE)
+    return total // (workers * _FOLDERS_A_WORKER)
 
 
-def deal(places: Iterable[tuple[bytes, bytes]], total: int, lanes: int) -> Iterator[tuple[int, bytes]]:
-    """Return each place with the number of the lane that copies it; neighbours stay together: they share folders.
+def deal(places: Iterable[tuple[bytes, bytes]], total: int, workers: int) -> Iterator[tuple[int, bytes]]:
+    """Return each place with the number of the worker that copies it; neighbours stay together: they share folders.
 
     total: cost of all places. None where one copier is as good.
     """
-    if lanes < 2 or total < _PARALLEL_COST:
+    if workers < 2 or total < _PARALLEL_COST:
         return
-    lane = cost = 0
+    worker = cost = 0
     for path, what in places:
-        yield lane, path
+        yield worker, path
         cost += int(what)
-        if cost * lanes >= total * (lane + 1):
-            lane += 1
+        if cost * workers >= total * (worker + 1):
+            worker += 1
 
 
 def left_over(paths: Iterable[bytes], places: Iterable[bytes]) -> Iterator[bytes]:

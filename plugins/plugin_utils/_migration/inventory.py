@@ -90,14 +90,14 @@ class Cluster:
     """The old inventory.
 
     hosts: of each host its own variables. files: in the order in which Ansible reads them. extra_files: what -e @file
-    read, in its order. pinned: what else was set, by -e or a playbook. Values may be Vaulted, Unsafe or Unwritable.
+    read, in its order. extra_vars: what else was set, by -e or a playbook. Values may be Vaulted, Unsafe or Unwritable.
     """
 
     groups: Mapping[str, Group]
     hosts: Mapping[str, Mapping[str, Any]]
     files: Sequence[Found] = ()
     extra_files: Sequence[tuple[str, bytes]] = ()
-    pinned: Mapping[str, Any] = field(default_factory=dict)
+    extra_vars: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ def make_inventory(choices: Choices, cluster: Cluster) -> Inventory:
         files[f"{found.kind}/{found.of}/{number:02d}_{_file_name(found.path)}"] = found.content
         if _OLD_PLACE.search(found.content):
             notes.append(f"{found.path} names files by where the inventory lies, and is copied as it is")
-    settings, unwritten = _split(cluster.pinned)
+    settings, unwritten = _split(cluster.extra_vars)
     missing.update(dict.fromkeys(unwritten))
     settings.update(new_settings(choices))
     last = _settings_file(settings, [name for name in missing if name not in settings])

@@ -125,7 +125,7 @@ class Reader:
             for name, host in self.inventory.hosts.items()
         }
         files = [*self._files("group_vars", list(groups)), *self._files("host_vars", list(hosts))]
-        extra_files, pinned = self._command_line()
+        extra_files, extra_vars = self._command_line()
         set_elsewhere = {name for group in groups.values() for name in group.variables}
         set_elsewhere |= {name for host in hosts.values() for name in host}
         set_elsewhere |= {name for found in files for name in self._names(found.path)}
@@ -133,12 +133,12 @@ class Reader:
         for name, value in known.items():
             # what a playbook sets: a value of its own has taken the place of the default
             if name.startswith("rspm_") and name not in set_elsewhere and value != defaults.get(name):
-                pinned[native(name)] = plain(value)
+                extra_vars[native(name)] = plain(value)
         for name in _ADDRESSES:
             # of another host, which may be gone then
             if name in set_elsewhere and any(word in str(known.get(name)) for word in ("hostvars", "groups")):
-                pinned.setdefault(name, plain(templar.template(known[name])))
-        return Cluster(groups, hosts, files, extra_files, pinned)
+                extra_vars.setdefault(name, plain(templar.template(known[name])))
+        return Cluster(groups, hosts, files, extra_files, extra_vars)
 
     def _files(self, kind: str, names: Sequence[str]) -> Iterator[Found]:
         for name in names:
@@ -166,10 +166,10 @@ class Reader:
                 given = self.loader.load(option) if option[0] in "[{" else parse_kv(option)
                 typed |= set(given)
         values = load_extra_vars(self.loader)
-        pinned = {}
+        extra_vars = {}
         for name in sorted(typed):
             value = plain(values[name])
             in_a_file = any(name in self._names(path) for path, _content in files)
             if not (in_a_file and (isinstance(value, Unwritable) or is_secret(name))):
-                pinned[native(name)] = value
-        return files, pinned
+                extra_vars[native(name)] = value
+        return files, extra_vars

@@ -24,7 +24,7 @@ from standin_harness import NEW, OLD, Node, Postgres, python_with_psycopg2, unti
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import CompletedCommand
 from ansible_collections.rspm.ha.plugins.module_utils._core.process import is_server
 from ansible_collections.rspm.ha.plugins.module_utils._service import host
-from ansible_collections.rspm.ha.plugins.module_utils._service.rules import ApiState, ProbeTarget, unmet
+from ansible_collections.rspm.ha.plugins.module_utils._service.rules import ApiState, ProbeTarget, missing_for_health
 from tests.standin.standin_plants import PLANTS
 
 
@@ -50,7 +50,7 @@ def test_a_ping_before_the_schema_is_moved_is_no_health(node: Node) -> None:
     until(lambda: asked(node).health_code == 200, "it answers")
     early = asked(node)
     assert "migrated from 41" not in node.log and early.starting and not early.healthy(allow_unlicensed=True)
-    assert "/__api__/status does not yet" in str(unmet(None, early, NEW, allow_unlicensed=False))
+    assert "/__api__/status does not yet" in str(missing_for_health(None, early, NEW, allow_unlicensed=False))
     until(lambda: asked(node).healthy(allow_unlicensed=False), "it is healthy")
     assert "migrated from 41" in node.log and asked(node).version == NEW
 
@@ -75,7 +75,7 @@ def test_a_status_behind_a_login_tells_no_version_and_is_healthy(node: Node) -> 
     found = asked(node)
     assert node.get("/__api__/status").status == 401
     assert found.version == "" and found.healthy(allow_unlicensed=False)
-    assert unmet(None, found, NEW, allow_unlicensed=False) is None
+    assert missing_for_health(None, found, NEW, allow_unlicensed=False) is None
 
 
 def test_systemd_hears_of_the_start_when_the_schema_is_moved(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -140,7 +140,7 @@ def test_what_was_planted_in_the_target_is_found(
     servers: tuple[Server, Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
     target = servers[1]
-    restore = host_tools.Workshop.restore
+    restore = host_tools.WorkFolder.restore
 
     def corrupt(self: Any, *arguments: Any) -> None:
         restore(self, *arguments)
@@ -148,7 +148,7 @@ def test_what_was_planted_in_the_target_is_found(
             target.sql(";\n".join(["SET ROLE pm", *(planted for planted, _found in PLANTED[:count])]), "main")
 
     with monkeypatch.context() as patch:
-        patch.setattr(host_tools.Workshop, "restore", corrupt)
+        patch.setattr(host_tools.WorkFolder, "restore", corrupt)
         refused = run_module(servers, tmp_path)
     objects = [item["object"] for item in refused["mismatches"]]
     missed = [found for _planted, found in PLANTED[:count] if not any(name.startswith(found) for name in objects)]

@@ -118,9 +118,9 @@ Conf rstudio-pm (2026.04.0 local-deb [amd64])
 
 def test_apt_simulation() -> None:
     assert tools.parse_apt_simulation(0, APT, "") == package.DryRun(("libfoo1",), ("rival",), "")
-    unmet = "Reading package lists...\n"
+    missing = "Reading package lists...\n"
     error = " rstudio-pm : Depends: libbar (>= 9) but it is not installable\nE: Unable to correct problems\n"
-    dry = tools.parse_apt_simulation(100, unmet, error)
+    dry = tools.parse_apt_simulation(100, missing, error)
     assert "Depends: libbar (>= 9)" in dry.problem
     (problem,) = package.judge_dry_run(dry)
     assert problem.check == "package-dependencies"

@@ -23,13 +23,13 @@ from ansible_collections.rspm.ha.plugins.module_utils._service.rules import (
     block_text,
     blocked_for,
     decide_start,
-    hopeless,
+    missing_for_health,
     parse_status,
     parse_unit,
     probe_target,
+    reason_to_give_up,
     restart_reasons,
     start_failed,
-    unmet,
 )
 
 RUNNING = """\
@@ -187,9 +187,9 @@ def test_after_the_decision_nothing_is_left_to_do() -> None:
             assert not decide(unit=after, config=CONFIG).changes
 
 
-def test_unmet() -> None:
+def test_what_is_missing_until_the_node_is_healthy() -> None:
     def of(api: ApiState, allow: bool = False) -> str | None:
-        return unmet(UNIT, api, "2026.04.0", allow_unlicensed=allow)
+        return missing_for_health(UNIT, api, "2026.04.0", allow_unlicensed=allow)
 
     assert of(API) is None
     assert of(dataclasses.replace(API, version="")) is None
@@ -201,18 +201,18 @@ def test_unmet() -> None:
     assert nothing == "nothing answers at http://127.0.0.1:4242 (Connection refused), the unit is active (running)"
 
 
-def test_hopeless() -> None:
+def test_when_waiting_ends_early() -> None:
     def unit(**changes: Any) -> UnitState:
         return dataclasses.replace(STOPPED, **changes)
 
-    assert hopeless(unit(active_state="activating", sub_state="auto-restart", restarts=9), 30) is None
-    assert "9 times" in (hopeless(unit(active_state="activating", restarts=9), 70) or "")
-    assert hopeless(unit(active_state="failed"), 1) == "the unit failed"
-    assert "condition" in (hopeless(unit(condition_failed=True), 1) or "")
+    assert reason_to_give_up(unit(active_state="activating", sub_state="auto-restart", restarts=9), 30) is None
+    assert "9 times" in (reason_to_give_up(unit(active_state="activating", restarts=9), 70) or "")
+    assert reason_to_give_up(unit(active_state="failed"), 1) == "the unit failed"
+    assert "condition" in (reason_to_give_up(unit(condition_failed=True), 1) or "")
     # while systemd has not begun with a start, it shows what came of the one before
-    assert hopeless(unit(active_state="failed", job=True), 1) is None
-    assert hopeless(unit(condition_failed=True, job=True), 1) is None
-    assert hopeless(unit(active_state="activating", restarts=9, job=True), 70) is not None
+    assert reason_to_give_up(unit(active_state="failed", job=True), 1) is None
+    assert reason_to_give_up(unit(condition_failed=True, job=True), 1) is None
+    assert reason_to_give_up(unit(active_state="activating", restarts=9, job=True), 70) is not None
 
 
 def test_failure_names_all_that_is_needed() -> None:

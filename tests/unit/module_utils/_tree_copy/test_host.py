@@ -197,7 +197,8 @@ def test_several_rsyncs_copy_new_folders_whole(place: Path, monkeypatch: pytest.
     deal = tree_copy_shares.deal
     monkeypatch.setattr(tree_copy_shares, "deal", lambda *a: lists.extend(deal(*a)) or iter(lists))
     copy(place, "warm")
-    assert {lane for lane, _path in lists} == {0, 1} and {b"many/7", b"many/39"} <= {path for _lane, path in lists}
+    assert {worker for worker, _path in lists} == {0, 1}
+    assert {b"many/7", b"many/39"} <= {path for _worker, path in lists}
     assert_equal(place)
 
 

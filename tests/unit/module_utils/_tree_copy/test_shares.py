@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.rspm.ha.plugins.module_utils._tree_copy import shares as lanes
+from ansible_collections.rspm.ha.plugins.module_utils._tree_copy import shares as workers
 from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.compare import parents, sort_key
 
 MIB = 1 << 20
@@ -64,14 +64,14 @@ def share_out(sizes: dict[bytes, int], missing: set[bytes], tied: list[bytes], n
     """Return the lists of what several copiers copy."""
     entries = {path: ("f", size) for path, size in sizes.items()}
     entries |= dict.fromkeys(missing, ("m", 0)) | dict.fromkeys(tied, ("t", 5))
-    total = sum(size + lanes.FILE_COST for size in sizes.values())
+    total = sum(size + workers.FILE_COST for size in sizes.values())
     places = Held()
-    lanes.find_places(
-        ((path, *entries[path]) for path in sorted(entries, key=sort_key)), lanes.largest_place(total, number), places
+    workers.find_places(
+        ((path, *entries[path]) for path in sorted(entries, key=sort_key)), workers.largest_place(total, number), places
     )
     found: dict[int, list[bytes]] = {}
-    for lane, path in lanes.deal(places.items, total, number):
-        found.setdefault(lane, []).append(path)
+    for worker, path in workers.deal(places.items, total, number):
+        found.setdefault(worker, []).append(path)
     assert list(found) == list(range(len(found)))
     return list(found.values())
 
@@ -83,7 +83,7 @@ def test_every_file_is_in_one_list_or_below_a_folder_in_it(tree: Tree, number: i
     places = [place for paths in found for place in paths]
     assert len(found) <= number
     if not found:
-        assert number < 2 or sum(single.values()) + lanes.FILE_COST * len(single) < 64 * MIB
+        assert number < 2 or sum(single.values()) + workers.FILE_COST * len(single) < 64 * MIB
         return
     for path in single:
         assert sum(below(path, place) for place in places) == 1
@@ -97,12 +97,12 @@ def test_every_file_is_in_one_list_or_below_a_folder_in_it(tree: Tree, number: i
 def test_the_lists_are_about_as_long_as_each_other(tree: Tree, number: int) -> None:
     found = share_out(tree.sizes, tree.missing, [], number)
     costs = [
-        sum(size + lanes.FILE_COST for path, size in tree.sizes.items() for place in paths if below(path, place))
+        sum(size + workers.FILE_COST for path, size in tree.sizes.items() for place in paths if below(path, place))
         for paths in found
     ]
-    total = sum(tree.sizes.values()) + lanes.FILE_COST * len(tree.sizes)
-    largest = max(tree.sizes.values()) + lanes.FILE_COST
-    assert not costs or max(costs) <= total / number + max(largest, total / number / lanes._FOLDERS_A_LANE)
+    total = sum(tree.sizes.values()) + workers.FILE_COST * len(tree.sizes)
+    largest = max(tree.sizes.values()) + workers.FILE_COST
+    assert not costs or max(costs) <= total / number + max(largest, total / number / workers._FOLDERS_A_WORKER)
 
 
 def test_a_new_folder_is_listed_instead_of_its_files() -> None:
@@ -120,13 +120,13 @@ def test_what_is_left_is_all_that_no_list_has(tree: Tree, number: int) -> None:
     everything = sorted({*tree.sizes, *(folder for path in tree.sizes for folder in parents(path))}, key=sort_key)
     single = {path: size for path, size in tree.sizes.items() if path not in tree.tied}
     places = [place for paths in share_out(single, tree.missing, tree.tied, number) for place in paths]
-    left = list(lanes.left_over(everything, places))
+    left = list(workers.left_over(everything, places))
     assert left == [path for path in everything if not any(below(path, place) for place in places)]
 
 
 def test_a_large_folder_is_shared_out() -> None:
-    sizes = {b"%b/%02d" % (folder, file): MIB - lanes.FILE_COST for folder in (b"a", b"b") for file in range(49)}
-    sizes |= {b"c/%d" % file: MIB - lanes.FILE_COST for file in range(2)}
+    sizes = {b"%b/%02d" % (folder, file): MIB - workers.FILE_COST for folder in (b"a", b"b") for file in range(49)}
+    sizes |= {b"c/%d" % file: MIB - workers.FILE_COST for file in range(2)}
     found = share_out(sizes, {b"a", b"b", b"c"}, [], 2)
     assert [len(paths) for paths in found] == [50, 49]
     assert found[1][-1] == b"c"

@@ -120,7 +120,7 @@ def test_files_are_copied_in_their_order_and_those_of_others_are_not() -> None:
 
 
 def test_no_secret_is_written_in_clear() -> None:
-    pinned = {
+    extra_vars = {
         "rspm_version": "2026.08.0",
         "rspm_database_password": "geheim",
         "rspm_encryption_key": Vaulted(VAULT),
@@ -132,7 +132,7 @@ def test_no_secret_is_written_in_clear() -> None:
         "rspm_migration": "x",
         "rspm_report_file": "x",
     }
-    made = make_inventory(KEPT, Cluster(GROUPS, {}, pinned=pinned))
+    made = make_inventory(KEPT, Cluster(GROUPS, {}, extra_vars=extra_vars))
     last = made.files["host_vars/a/zz_single_node.yml"]
     assert read(last) == {
         "rspm_version": "2026.08.0",
