@@ -73,7 +73,7 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible has no types
     ) -> dict[str, Any]:
         """Show the progress until the module has ended, and return its result."""
         begun = changed = answered = time.monotonic()
-        shown, seen, playbook = 0.0, "", os.getppid()
+        shown, last, playbook = 0.0, "", os.getppid()
         alive, progress, lock = (
             shlex.quote(f"{folder}/{name}") for name in (f"alive.{follower}", f"progress.{follower}", "lock")
         )
@@ -90,13 +90,13 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible has no types
                 raise AnsibleError("The playbook is gone")
             time.sleep(_PAUSE)
             try:
-                text = self._low_level_execute_command(ask if seen else begin + ask)["stdout"]
+                text = self._low_level_execute_command(ask if last else begin + ask)["stdout"]
                 now = answered = time.monotonic()
-                if text.strip() and text != seen:
-                    seen, changed = text, now
+                if text.strip() and text != last:
+                    last, changed = text, now
                 lines = text.splitlines()
                 # asking for the result costs more than for the progress
-                over = "at work" not in lines if seen else now - begun > _START
+                over = "at work" not in lines if last else now - begun > _START
                 if over or now - changed > _SILENT:
                     ended = self._ended(started, host, task_vars)
                     if ended is not None:

@@ -351,19 +351,19 @@ def run(module: AnsibleModule, timeline: Timeline) -> dict[str, Any]:
             },
         }
     if wanted == "observed":
-        seen = copier.observe(target_needed=False)
-        return report(copier.parts, seen, {}, copier.contents, copier.sent, overall(seen.states().values()))
+        observed = copier.observe(target_needed=False)
+        return report(copier.parts, observed, {}, copier.contents, copier.sent, overall(observed.states().values()))
     if module.check_mode:
-        seen = copier.observe(target_needed=False)
-        steps = copier.plan(seen)
-        if seen.target["main"] is not None and any(step is not Step.KEEP for step in steps.values()):
-            copier.tools(seen)
+        observed = copier.observe(target_needed=False)
+        steps = copier.plan(observed)
+        if observed.target["main"] is not None and any(step is not Step.KEEP for step in steps.values()):
+            copier.tools(observed)
         copier.sent += [
             right for part in copier.parts if steps[part.name] is Step.KEEP for right in copier.kept_rights(part)
         ]
     else:
-        seen, steps = copier.copy()
-    return report(copier.parts, seen, steps, copier.contents, copier.sent, TargetState.FINISHED)
+        observed, steps = copier.copy()
+    return report(copier.parts, observed, steps, copier.contents, copier.sent, TargetState.FINISHED)
 
 
 def main() -> None:

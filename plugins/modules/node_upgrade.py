@@ -229,14 +229,14 @@ def run(module: AnsibleModule, timeline: Timeline) -> dict[str, Any]:
     node = NodeUpgrade(
         runner, tool, socket.gethostname(), request, given["database"], given["stop_timeout"], given["health_timeout"]
     )
-    seen = node.observe(planning=module.check_mode)
-    unit, package, api = seen.service.unit, seen.service.package, seen.service.api
+    observed = node.observe(planning=module.check_mode)
+    unit, package, api = observed.service.unit, observed.service.package, observed.service.api
     if not module.check_mode:
-        api = node.carry_out(seen, timeline)
-    running = bool(seen.remains.processes) or unit.running
+        api = node.carry_out(observed, timeline)
+    running = bool(observed.remains.processes) or unit.running
     return {
-        "changed": seen.plan.changes,
-        "actions": seen.plan.actions(),
+        "changed": observed.plan.changes,
+        "actions": observed.plan.actions(),
         "before_version": package.version,
         "version": "" if module.check_mode else api.version,
         "health_code": api.health_code,

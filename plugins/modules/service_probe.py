@@ -83,8 +83,8 @@ EXAMPLES = r"""
 - name: Read what clients observed
   ansible.builtin.async_status:
     jid: "{{ rspm_probe.ansible_job_id }}"
-  register: rspm_seen
-  until: rspm_seen is finished
+  register: rspm_measured
+  until: rspm_measured is finished
   retries: 20
   delay: 1
 """

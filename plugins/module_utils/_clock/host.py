@@ -74,8 +74,8 @@ def read_clock(run: Runner, timeout: float) -> ClockState:
         time.sleep(_BURST_SECONDS)
         tracking = parse_tracking(run(["chronyc", "-n", "-c", "tracking"]).stdout)
         sources = parse_sources(run(["chronyc", "-n", "-c", "sources"]).stdout)
-        heard = [one for one in sources if one.state == "*" and one.last_rx is not None]
-        fresh = [one for one in heard if one.last_rx is not None and one.last_rx <= _BURST_SECONDS]
+        answering = [one for one in sources if one.state == "*" and one.last_rx is not None]
+        fresh = [one for one in answering if one.last_rx is not None and one.last_rx <= _BURST_SECONDS]
         if tracking and fresh:
             return ClockState(tracking, sources, tracking.correction, fresh[0].name)
     return ClockState(tracking, sources)

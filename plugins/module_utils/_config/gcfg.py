@@ -88,7 +88,7 @@ def flatten(settings: Mapping[str, Any]) -> dict[tuple[str, str], list[str]]:
     Raises DomainError, naming the setting, for what gcfg cannot hold and for a setting given twice (letter case aside).
     """
     flat: dict[tuple[str, str], list[str]] = {}
-    seen: set[tuple[str, str]] = set()
+    known: set[tuple[str, str]] = set()
     for section, keys in settings.items():
         if not isinstance(section, str) or not _SECTION.fullmatch(section):
             raise _invalid(f"section {section!r}", "has an invalid name", "Name a section of the vendor's guide")
@@ -98,9 +98,9 @@ def flatten(settings: Mapping[str, Any]) -> dict[tuple[str, str], list[str]]:
             if not isinstance(key, str) or not _KEY.fullmatch(key):
                 raise _invalid(f"key {key!r} of section {section}", "has an invalid name", "Use letters, digits and -")
             where = f"{section}.{key}"
-            if (section.lower(), key.lower()) in seen:
+            if (section.lower(), key.lower()) in known:
                 raise _invalid(where, "is given twice", "Keep one; the server reads names without regard to case")
-            seen.add((section.lower(), key.lower()))
+            known.add((section.lower(), key.lower()))
             flat[section, key] = [value_text(where, item) for item in _values(value)]
     return flat
 

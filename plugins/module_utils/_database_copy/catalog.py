@@ -27,10 +27,10 @@ def lock_query(key: int) -> str:
     return f"SELECT pg_advisory_lock_shared({key})"
 
 
-def lock_seen_query(key: int) -> str:
+def lock_held_query(key: int) -> str:
     """Return the statement that tells whether the lock was taken in this very database."""
     return (
-        "SELECT count(*)::text AS seen FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 "
+        "SELECT count(*)::text AS held FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 "
         f"AND classid::bigint = {key >> 32} AND objid::bigint = {key & 0xFFFFFFFF} "
         "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
     )

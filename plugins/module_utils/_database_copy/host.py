@@ -82,14 +82,14 @@ class Copier:
                     target[part.name], problem = None, error.problem
         return Observed(source, target, problem)
 
-    def plan(self, seen: Observed) -> dict[str, Step]:
+    def plan(self, observed: Observed) -> dict[str, Step]:
         """Return what is done with each part; raises DomainError with everything that keeps it from being done."""
         problems = []
         for part in self.parts:
-            facts = seen.target[part.name]
+            facts = observed.target[part.name]
             if facts is not None:
-                problems += copy.judge_sides(part, seen.source[part.name], facts, self.target.user)
-                if facts.identity == seen.source[part.name].identity:
+                problems += copy.judge_sides(part, observed.source[part.name], facts, self.target.user)
+                if facts.identity == observed.source[part.name].identity:
                     # one database by two names, or a server that was cloned
                     self._require_another(part)
         raise_any(problems)
@@ -97,37 +97,39 @@ class Copier:
         refused = []
         for part in self.parts:
             try:
-                steps[part.name] = self._step(part, seen)
+                steps[part.name] = self._step(part, observed)
             except DomainError as error:
                 refused.append(error.problem)
-        filled = [seen.source[name] for name, step in steps.items() if step is not Step.KEEP]
+        filled = [observed.source[name] for name, step in steps.items() if step is not Step.KEEP]
         if filled:
             needed = max(facts.data_bytes for facts in filled)
             refused += judge_space(self.work_path, free_bytes(self.work_path), needed)
         raise_any(refused)
         return steps
 
-    def tools(self, seen: Observed) -> Tools:
+    def tools(self, observed: Observed) -> Tools:
         """Return the tools that fit both servers."""
-        majors = [facts.version // 10000 for facts in (seen.source["main"], seen.target["main"]) if facts is not None]
+        majors = [
+            facts.version // 10000 for facts in (observed.source["main"], observed.target["main"]) if facts is not None
+        ]
         return copy.choose_tools(load_tools(self.runner), majors[0], majors[-1])
 
     def copy(self) -> tuple[Observed, dict[str, Step]]:
         """Have both databases in the target, verified; returns what was there before, and what was done."""
         with work_folder(self.runner, self.work_path, self.host) as work:
-            seen = self.observe(target_needed=True)
+            observed = self.observe(target_needed=True)
             self._prove_no_session("sessions")
-            steps = self.plan(seen)
+            steps = self.plan(observed)
             if any(step is not Step.KEEP for step in steps.values()):
-                tools = self.tools(seen)
+                tools = self.tools(observed)
                 for part in self.parts:
                     if steps[part.name] is not Step.KEEP:
-                        self._fill(work, tools, part, seen)
+                        self._fill(work, tools, part, observed)
             for part in self.parts:
                 if steps[part.name] is Step.KEEP:
                     self._grant(part, fresh=False)
             self._prove_no_session("sessions afterwards")
-        return seen, steps
+        return observed, steps
 
     def kept_rights(self, part: Part) -> list[str]:
         """Return what carries rights over to a copy that is kept, as for roles that were made since."""
@@ -160,8 +162,8 @@ class Copier:
             rows = ask(connection, address_of(self.source, name), f"SHOW {copy.READ_ONLY}")
         return rows[0][copy.READ_ONLY] == "on"
 
-    def _step(self, part: Part, seen: Observed) -> Step:
-        source, target = seen.source[part.name], seen.target[part.name]
+    def _step(self, part: Part, observed: Observed) -> Step:
+        source, target = observed.source[part.name], observed.target[part.name]
         if target is None:
             return Step.FILL
         equal, digest = False, ""
@@ -184,8 +186,8 @@ class Copier:
     def _scan_target(self, part: Part, hashes: Sequence[str]) -> content.Content:
         return scan(self.target, part.target, part.schema, hashes, self.jobs, part.target)
 
-    def _fill(self, work: WorkFolder, tools: Tools, part: Part, seen: Observed) -> None:
-        source, target = seen.source[part.name], seen.target[part.name]
+    def _fill(self, work: WorkFolder, tools: Tools, part: Part, observed: Observed) -> None:
+        source, target = observed.source[part.name], observed.target[part.name]
         if target is None:
             raise TypeError("a copy is made only where there is a target")
         where = address_of(self.target, part.target, part.schema)
@@ -257,8 +259,8 @@ class Copier:
         where = address_of(self.target, part.target)
         with closing(open_side(self.source, part.source)) as one, closing(open_side(self.target, part.target)) as other:
             ask(one, address_of(self.source, part.source), catalog.lock_query(key))
-            seen = ask(other, where, catalog.lock_seen_query(key))[0]["seen"]
-        if seen != "0":
+            held = ask(other, where, catalog.lock_held_query(key))[0]["held"]
+        if held != "0":
             raise DomainError(
                 Problem(
                     CHECK,

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What was seen of both sides, and what the module tells of it."""
+"""What was observed on both sides, and the module's result made of it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Observed:
 
 def report(
     parts: Iterable[Part],
-    seen: Observed,
+    observed: Observed,
     steps: Mapping[str, Step],
     contents: Contents,
     sent: list[str],
@@ -51,9 +51,9 @@ def report(
 
     contents: what was read of both sides. sent: rights that were carried over. after: state of the target then.
     """
-    states, databases = seen.states(), []
+    states, databases = observed.states(), []
     for part in parts:
-        source, known = seen.source[part.name], contents.get(part.name)
+        source, known = observed.source[part.name], contents.get(part.name)
         databases.append(
             {
                 "name": part.name,
@@ -66,14 +66,14 @@ def report(
                 "rows": known[0].rows if known else source.rows,
             }
         )
-    target, before = seen.target["main"], overall(states.values())
+    target, before = observed.target["main"], overall(states.values())
     return {
         "changed": any(step is not Step.KEEP for step in steps.values()) or bool(sent),
-        "source_version": release(seen.source["main"].version),
+        "source_version": release(observed.source["main"].version),
         "target_version": release(target.version) if target else "",
         "target_state": after.value,
         "before_state": before.value,
-        "target_problem": str(seen.problem) if seen.problem else "",
+        "target_problem": str(observed.problem) if observed.problem else "",
         "databases": databases,
         "bytes": sum(one["bytes"] for one in databases),
         "tables": sum(one["tables"] for one in databases),

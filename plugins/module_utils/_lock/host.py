@@ -69,8 +69,8 @@ class LockFolder:
             return StoredLock(number, None)
         record, sign = parse(text), parse_sign(alive, at)
         if sign:
-            seen = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(sign.at))
-            record = replace(record, updated=max(record.updated, seen))
+            signed_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(sign.at))
+            record = replace(record, updated=max(record.updated, signed_at))
         return StoredLock(number, record, sign)
 
     def is_silent(self, stored: StoredLock) -> bool:

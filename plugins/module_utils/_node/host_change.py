@@ -90,19 +90,19 @@ class NodeUpgrade:
             require_apart(request.path)
         return Observed(service, remains, plan)
 
-    def carry_out(self, seen: Observed, timeline: Timeline) -> ApiState:
+    def carry_out(self, observed: Observed, timeline: Timeline) -> ApiState:
         """Do the work and return the node's last answer; raises DomainError where it is not as wanted."""
-        plan = seen.plan
+        plan = observed.plan
         # logged in before anything stops: an unreachable database is found now, and the outage has no login in it
         watch = open_watch(self.database) if self.database and plan.prove else None
         if plan.install:
             # staged perhaps days ago, and not to be waited for while the node is down
             read_ahead(self.request.path)
         with closing(watch) if watch else nullcontext():
-            stopped_well = self._prove(seen, watch, timeline)
+            stopped_well = self._prove(observed, watch, timeline)
         if plan.install and self.request.unpack:
             with timeline.step("unpack"):
-                self._unpack(seen.service.package.version)
+                self._unpack(observed.service.package.version)
         elif plan.install:
             with timeline.step("install"):
                 # the dry run of the staging found the dependencies to be there
@@ -112,13 +112,13 @@ class NodeUpgrade:
                     self.request.version,
                     repair=plan.repair,
                     quick=True,
-                    before=seen.service.package,
+                    before=observed.service.package,
                 )
-        return self._start(seen, timeline, forget=not stopped_well)
+        return self._start(observed, timeline, forget=not stopped_well)
 
-    def _prove(self, seen: Observed, watch: SessionWatch | None, timeline: Timeline) -> bool:
+    def _prove(self, observed: Observed, watch: SessionWatch | None, timeline: Timeline) -> bool:
         """Stop the node and prove it; return whether it ended without a failure."""
-        if not seen.plan.prove:
+        if not observed.plan.prove:
             return False
         if watch and self.request.first:
             # found out while this node still serves
@@ -126,10 +126,12 @@ class NodeUpgrade:
                 watch.prove_others_gone()
         if self.request.first:
             be_patient()
-            if not seen.plan.block:
+            if not observed.plan.block:
                 daemon_reload(self.runner)  # else blocking does it
-        purpose = self.request.purpose if self.request.start else seen.service.unit.blocked_for or self.request.purpose
-        remains = stop_and_prove(self.runner, timeline, self.host, seen.remains, purpose, self.stop_timeout)
+        purpose = (
+            self.request.purpose if self.request.start else observed.service.unit.blocked_for or self.request.purpose
+        )
+        remains = stop_and_prove(self.runner, timeline, self.host, observed.remains, purpose, self.stop_timeout)
         if watch:
             with timeline.step("sessions"):
                 watch.prove_own_gone()
@@ -137,8 +139,8 @@ class NodeUpgrade:
                     watch.prove_others_gone()
         return remains.unit.active_state != "failed"
 
-    def _start(self, seen: Observed, timeline: Timeline, *, forget: bool) -> ApiState:
-        plan, api = seen.plan, seen.service.api
+    def _start(self, observed: Observed, timeline: Timeline, *, forget: bool) -> ApiState:
+        plan, api = observed.plan, observed.service.api
         if plan.unblock:
             with timeline.step("unblock"):
                 unblock()

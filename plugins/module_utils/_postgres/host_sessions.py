@@ -72,14 +72,14 @@ class SessionWatch:
         Only for a node that is proved stopped. Raises DomainError while one is left from this node's address. Ends no
         session that may be another machine's, or a living program's.
         """
-        seen, here = self.own_end(), local_end(self.connection.fileno())
-        left = self.wait(min(_GRACE_SECONDS, self.timeout), of=seen.address)
-        stale = left_by_the_dead(left, here, seen, load_open_ports()) if left else ()
+        there, here = self.own_end(), local_end(self.connection.fileno())
+        left = self.wait(min(_GRACE_SECONDS, self.timeout), of=there.address)
+        stale = left_by_the_dead(left, here, there, load_open_ports()) if left else ()
         if stale:
             self.ask(terminate_query(stale))
         if left:
-            left = self.wait(self.timeout, of=seen.address)
-            raise_any(judge_left(left, self.where, here, seen, load_open_ports()))
+            left = self.wait(self.timeout, of=there.address)
+            raise_any(judge_left(left, self.where, here, there, load_open_ports()))
         return len(stale)
 
     def prove_others_gone(self) -> None:

@@ -38,37 +38,37 @@ def plain_address(text: str) -> str:
     return str(getattr(address, "ipv4_mapped", None) or address)
 
 
-def is_direct(here: End, seen: End) -> bool:
-    """Whether nothing translates addresses. here: the asking session's end on this node, seen: as the server has it."""
-    return bool(here.address) and here == seen
+def is_direct(here: End, there: End) -> bool:
+    """Whether nothing translates addresses. here: this session's end on the node; there: as the server has it."""
+    return bool(here.address) and here == there
 
 
 def left_by_the_dead(
-    sessions: Iterable[Session], here: End, seen: End, open_ports: Mapping[int, str]
+    sessions: Iterable[Session], here: End, there: End, open_ports: Mapping[int, str]
 ) -> tuple[Session, ...]:
     """Return the sessions that were begun on this node by a process that is gone. open_ports: as load_open_ports."""
-    if not is_direct(here, seen):
+    if not is_direct(here, there):
         return ()
     return tuple(
         session
         for session in sessions
-        if session.client_address == seen.address and session.client_port and session.client_port not in open_ports
+        if session.client_address == there.address and session.client_port and session.client_port not in open_ports
     )
 
 
 def judge_left(
-    sessions: Sequence[Session], where: str, here: End, seen: End, open_ports: Mapping[int, str]
+    sessions: Sequence[Session], where: str, here: End, there: End, open_ports: Mapping[int, str]
 ) -> list[Problem]:
     """Return the problem of sessions that were not ended, or that did not end. where: of the server, host:port."""
     problems = judge_sessions(sessions, where)
     if not problems:
         return []
     found, pids = problems[0].found, ", ".join(str(session.pid) for session in sessions)
-    if not is_direct(here, seen):
+    if not is_direct(here, there):
         return [
             Problem(
                 problems[0].check,
-                f"{found}; whose they are can't be told: what is {here} on this node is {seen or 'unknown'} there",
+                f"{found}; whose they are can't be told: what is {here} on this node is {there or 'unknown'} there",
                 problems[0].why + ". They may be another machine's behind the same proxy, so none was ended",
                 "Stop what holds them. If they were left by a node that is gone, have the database's administrator run "
                 f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid IN ({pids}); then run this again",

@@ -328,9 +328,9 @@ class TreeCopy:
         if shutil.which("rsync") is None:
             raise DomainError(plan.rsync_missing(self.host))
         with closing(Worker("source", self.host, self._account)) as reader:
-            seen = reader.facts(self.source, lambda: None)
-        raise_any(plan.judge_places(self.host, self.source, self.destination, seen, self._target()))
-        return seen.real
+            here = reader.facts(self.source, lambda: None)
+        raise_any(plan.judge_places(self.host, self.source, self.destination, here, self._target()))
+        return here.real
 
     def _target(self) -> TargetFacts:
         return load_target(self.destination, self.state.read_marker()[0])

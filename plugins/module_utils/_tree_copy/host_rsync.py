@@ -46,7 +46,7 @@ class Run:
     said: str = ""
     rc: int | None = None
     rest: bytes = field(default=b"", repr=False)
-    heard: float = field(default_factory=time.monotonic, repr=False)
+    last_output: float = field(default_factory=time.monotonic, repr=False)
 
     def take(self, block: bytes) -> None:
         """Count what a piece of its output says."""
@@ -124,7 +124,7 @@ def _start(command: Command, lock_descriptor: int, account: Account | None) -> s
 
 def _give_up(selector: selectors.BaseSelector, run: Run, silence: float) -> None:
     """End one that says nothing any more; where it has ended, read no more of what it left running."""
-    quiet = time.monotonic() - run.heard
+    quiet = time.monotonic() - run.last_output
     streams = [key.fileobj for key in selector.get_map().values() if key.data is run]
     running = run.process.poll() is None
     if not streams or quiet <= (silence if running else _REST_OF_IT):
@@ -141,7 +141,7 @@ def _give_up(selector: selectors.BaseSelector, run: Run, silence: float) -> None
 
 def _read(selector: selectors.BaseSelector, stream: IO[bytes], run: Run) -> None:
     block = os.read(stream.fileno(), 1 << 16)
-    run.heard = time.monotonic()
+    run.last_output = time.monotonic()
     if not block:
         selector.unregister(stream)
         stream.close()

@@ -271,10 +271,10 @@ def _within(inner: str, outer: str) -> bool:
     return inner == outer or inner.startswith(outer.rstrip("/") + "/")
 
 
-def judge_places(host: str, source: str, destination: str, seen: SourceFacts, there: TargetFacts) -> list[Problem]:
+def judge_places(host: str, source: str, destination: str, here: SourceFacts, there: TargetFacts) -> list[Problem]:
     """Return why the one may not be copied to the other."""
     again = "then run the same command again"
-    if not seen.is_folder:
+    if not here.is_folder:
         return [
             Problem(
                 "tree-copy-source",
@@ -283,7 +283,7 @@ def judge_places(host: str, source: str, destination: str, seen: SourceFacts, th
                 f"See that it is mounted (findmnt --target {shlex.quote(source)}), {again}",
             )
         ]
-    if seen.empty:
+    if here.empty:
         return [
             Problem(
                 "tree-copy-source",
@@ -292,7 +292,7 @@ def judge_places(host: str, source: str, destination: str, seen: SourceFacts, th
                 f"See that it is mounted (findmnt --target {shlex.quote(source)}), {again}",
             )
         ]
-    if _within(there.real, seen.real) or _within(seen.real, there.real):
+    if _within(there.real, here.real) or _within(here.real, there.real):
         return [
             Problem(
                 "tree-copy-destination",

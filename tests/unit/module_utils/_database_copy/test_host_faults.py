@@ -83,8 +83,8 @@ def test_killed_in_the_restore_the_next_run_does_it_again(servers: tuple[Server,
     process.stdin.write(json.dumps(arguments))
     process.stdin.close()
     deadline = time.monotonic() + 60
-    seen = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'main' AND query LIKE 'CREATE INDEX%'"
-    while target.sql(seen) == "0":
+    observed = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'main' AND query LIKE 'CREATE INDEX%'"
+    while target.sql(observed) == "0":
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)

@@ -37,13 +37,13 @@ SESSIONS = st.lists(st.builds(session, ADDRESSES, PORTS))
 
 @given(SESSIONS, ENDS, ENDS, st.dictionaries(PORTS, st.just("psql (pid 9)")))
 def test_only_what_is_certainly_ours_and_dead_is_ended(
-    sessions: list[Session], here: End, seen: End, ports: dict[int, str]
+    sessions: list[Session], here: End, there: End, ports: dict[int, str]
 ) -> None:
-    ended = left_by_the_dead(sessions, here, seen, ports)
+    ended = left_by_the_dead(sessions, here, there, ports)
     for each in ended:
-        assert here == seen and each.client_address == here.address != ""
+        assert here == there and each.client_address == here.address != ""
         assert each.client_port > 0 and each.client_port not in ports
-    if here == seen and here.address:
+    if here == there and here.address:
         kept = [each for each in sessions if each not in ended]
         assert all(e.client_address != here.address or e.client_port in {0, *ports} for e in kept)
 
