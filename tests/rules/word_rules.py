@@ -17,10 +17,10 @@ from tests.rules import module_rules, tree
 # What a play or a task does. Add a verb only where none of these says it.
 VERBS = frozenset(
     """
-    Add Apply Ask Back Begin Block Break Bring Change Check Configure Copy Create Describe Destroy Drain Export Gather
-    Give Hold Initialise Install Keep Let Load Log Make Mark Migrate Mount Move Plan Put Read Record Release Reload
-    Remove Report Restart Restore Roll Run Save Set Show Stage Start Stop Synchronise Take Tell Test Unblock Upgrade
-    Wait Write
+    Add Apply Ask Begin Block Break Bring Change Check Close Configure Copy Create Describe Destroy Drain Export
+    Gather Give Hold Initialise Install Keep Let Load Log Make Mark Measure Migrate Mount Move Plan Put Read Record
+    Release Reload Remove Report Restart Restore Roll Run Save Set Show Stage Start Stop Synchronise Take Tell Test
+    Unmount Unpack Upgrade Verify Wait Write
     """.split()
 )
 NAMED = ("roles/**/*.yml", "playbooks/**/*.yml", "extensions/**/*.yml", "tests/**/*.yml", "bench/**/*.yml")
