@@ -87,7 +87,7 @@ def failures_of(known: Variables, role: str) -> dict[str, str]:
     return {host: text for host, text in texts.items() if text}
 
 
-def client_saw(known: Variables, role: str) -> dict[str, Any]:
+def measurement(known: Variables, role: str) -> dict[str, Any]:
     """Return what the client at the load balancer has measured, {} for nothing."""
     results = [known.of(host, f"{role}_seen", {}) for host in known.play_hosts]
     return next((result for result in results if result.get("samples")), {})

@@ -102,15 +102,15 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     return ["  ".join(text.ljust(width) for text, width in zip(row, widths)).rstrip() for row in rows]
 
 
-def outage(seen: Mapping[str, Any]) -> dict[str, Any] | None:
+def outage(measured: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return what a client saw; None where nobody asked, or where it never was served at all.
 
-    seen: what service_probe measured, {} for nothing.
+    measured: what service_probe measured, {} for nothing.
     """
-    if not seen.get("samples") or seen["failures"] == seen["samples"]:
+    if not measured.get("samples") or measured["failures"] == measured["samples"]:
         return None
     return {
-        name: seen[name]
+        name: measured[name]
         for name in ("samples", "failures", "longest_seconds", "total_seconds", "outages", "still_down", "from", "to")
     }
 

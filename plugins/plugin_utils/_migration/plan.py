@@ -43,38 +43,38 @@ def make_plan(found: Mapping[str, Any], choices: Mapping[str, Any], abort: bool 
 
     found: as observe takes it. choices: as options_of takes them.
     """
-    seen = observe(found)
-    outcome = plan_abort(seen) if abort else plan_migration(seen, options_of(choices))
-    record = seen.record.state.value
+    observed = observe(found)
+    outcome = plan_abort(observed) if abort else plan_migration(observed, options_of(choices))
+    record = observed.record.state.value
     if isinstance(outcome, Refusal):
         return {**Plan().to_dict(), "record": record, "problems": [str(problem) for problem in outcome.problems]}
-    was = seen.record.options if abort else None
+    was = observed.record.options if abort else None
     copied = {"data_dir": was.data_dir if was and was.move_data else "", "databases": bool(was and was.move_databases)}
     return {**outcome.to_dict(), "record": record, "copied": copied, "problems": []}
 
 
-def plan_migration(seen: Observations, options: Options) -> Outcome:
-    """Return the phases that lead from what is seen to the target alone, or why none may be taken."""
-    problems = refuse_migration(seen, options)
+def plan_migration(observed: Observations, options: Options) -> Outcome:
+    """Return the phases that lead from what is observed to the target alone, or why none may be taken."""
+    problems = refuse_migration(observed, options)
     if problems:
         return Refusal(tuple(problems))
-    if seen.record.state is RecordState.FINISHED:
-        return _finish(seen, [], options, _leave(seen, options))
-    phases: _Phases = [] if seen.record.state is RecordState.SWITCHED else _before_switch(seen, options)
-    return _finish(seen, phases + _after_switch(seen, options), options, _leave(seen, options))
+    if observed.record.state is RecordState.FINISHED:
+        return _finish(observed, [], options, _leave(observed, options))
+    phases: _Phases = [] if observed.record.state is RecordState.SWITCHED else _before_switch(observed, options)
+    return _finish(observed, phases + _after_switch(observed, options), options, _leave(observed, options))
 
 
-def plan_abort(seen: Observations) -> Outcome:
+def plan_abort(observed: Observations) -> Outcome:
     """Return the phases after which the old cluster serves as it did, or why that may not be any more."""
-    problems = refuse_abort(seen)
+    problems = refuse_abort(observed)
     if problems:
         return Refusal(tuple(problems))
-    ours = [node for node in seen.nodes if node.blocked_for == VERB]
-    begun = seen.record.state is RecordState.BEGUN
-    down = [node for node in seen.nodes if node in ours or (begun and not (node.process and node.healthy))]
+    ours = [node for node in observed.nodes if node.blocked_for == VERB]
+    begun = observed.record.state is RecordState.BEGUN
+    down = [node for node in observed.nodes if node in ours or (begun and not (node.process and node.healthy))]
     ready = [
         node
-        for node in seen.nodes
+        for node in observed.nodes
         if (node in down and node.balancer is not Balancer.UNMANAGED)
         or node.balancer in (Balancer.DRAIN, Balancer.MAINT)
     ]
@@ -83,18 +83,18 @@ def plan_abort(seen: Observations) -> Outcome:
         _on(PhaseName.READY, Action.LB_READY, ready if begun or ours else []),
         once(PhaseName.FORGET, Action.FORGET) if begun else None,
     ]
-    return _finish(seen, phases, seen.record.options or Options(""), [])
+    return _finish(observed, phases, observed.record.options or Options(""), [])
 
 
-def _before_switch(seen: Observations, options: Options) -> _Phases:
+def _before_switch(observed: Observations, options: Options) -> _Phases:
     """Return the phases up to the point from which there is only forward."""
-    target = [node for node in seen.nodes if node.name == options.target]
-    others = [node for node in seen.nodes if node.name != options.target]
+    target = [node for node in observed.nodes if node.name == options.target]
+    others = [node for node in observed.nodes if node.name != options.target]
     serving = [node for node in others if node.process and node.balancer is Balancer.READY]
     # while nothing runs, the last copy does it all
-    warm = options.move_data and any(node.process for node in seen.nodes)
+    warm = options.move_data and any(node.process for node in observed.nodes)
     return [
-        once(PhaseName.BEGIN, Action.BEGIN) if seen.record.state is RecordState.ABSENT else None,
+        once(PhaseName.BEGIN, Action.BEGIN) if observed.record.state is RecordState.ABSENT else None,
         _on(PhaseName.WARM, Action.WARM_COPY, target if warm else []),
         _on(PhaseName.SERVE, Action.SERVE_DATABASES, target if options.move_databases else []),
         _on(PhaseName.DRAIN, Action.LB_DRAIN, serving),
@@ -103,30 +103,30 @@ def _before_switch(seen: Observations, options: Options) -> _Phases:
         _on(PhaseName.STOP_TARGET, Action.STOP_AND_BLOCK, target),
         _on(PhaseName.DATA, Action.LAST_COPY, target if options.move_data else []),
         _on(PhaseName.DATABASES, Action.COPY_DATABASES, target if options.move_databases else []),
-        _on(PhaseName.SWITCH, Action.SWITCH, seen.nodes),
+        _on(PhaseName.SWITCH, Action.SWITCH, observed.nodes),
     ]
 
 
-def _after_switch(seen: Observations, options: Options) -> _Phases:
+def _after_switch(observed: Observations, options: Options) -> _Phases:
     """Return the phases that begin where there is only forward. All are repeated until the end is written down."""
-    target = [node for node in seen.nodes if node.name == options.target]
-    others = [node for node in seen.nodes if node.name != options.target]
+    target = [node for node in observed.nodes if node.name == options.target]
+    others = [node for node in observed.nodes if node.name != options.target]
     # one that somebody started by hand since
-    loose = [node for node in others if not node.stays_stopped] if seen.record.state is RecordState.SWITCHED else []
+    loose = [node for node in others if not node.stays_stopped] if observed.record.state is RecordState.SWITCHED else []
     return [
         _on(PhaseName.STOP_OTHERS, Action.STOP_AND_BLOCK, loose),
         _on(PhaseName.CONFIGURE, Action.CONFIGURE, target),
         _on(PhaseName.START, Action.START, target),
-        _at(PhaseName.ROUTE, Action.ROUTE, seen.balancer_hosts),
+        _at(PhaseName.ROUTE, Action.ROUTE, observed.balancer_hosts),
         _on(PhaseName.RETIRE, Action.RETIRE, others),
         _close(
             PhaseName.CLOSE_DATABASES,
-            *(Action.CLOSE_DATABASES, seen.database_hosts, Action.RETIRE_DATABASES),
+            *(Action.CLOSE_DATABASES, observed.database_hosts, Action.RETIRE_DATABASES),
             options.target if options.move_databases else "",
         ),
         _close(
             PhaseName.CLOSE_STORAGE,
-            *(Action.CLOSE_STORAGE, seen.storage_hosts, Action.PROTECT_DATA),
+            *(Action.CLOSE_STORAGE, observed.storage_hosts, Action.PROTECT_DATA),
             options.target if options.move_data else "",
         ),
         once(PhaseName.INVENTORY, Action.WRITE_INVENTORY),
@@ -134,13 +134,13 @@ def _after_switch(seen: Observations, options: Options) -> _Phases:
     ]
 
 
-def _leave(seen: Observations, options: Options) -> _Phases:
+def _leave(observed: Observations, options: Options) -> _Phases:
     """Return what is done when all is done, and the lock with all else on the old storage is needed no more."""
-    target = [node for node in seen.nodes if node.name == options.target and node.mounted]
-    if not options.move_data or not target or not seen.mount_is_ours:
+    target = [node for node in observed.nodes if node.name == options.target and node.mounted]
+    if not options.move_data or not target or not observed.mount_is_ours:
         return []
     return [
-        _at(PhaseName.WITHDRAW, Action.WITHDRAW, seen.storage_hosts),
+        _at(PhaseName.WITHDRAW, Action.WITHDRAW, observed.storage_hosts),
         _on(PhaseName.LEAVE, Action.LEAVE_STORAGE, target),
     ]
 
@@ -161,13 +161,13 @@ def _close(name: PhaseName, action: Action, hosts: Sequence[str], leaving: Actio
     return Phase(name, tuple(steps)) if steps else None
 
 
-def _finish(seen: Observations, phases: _Phases, options: Options, afterwards: _Phases) -> Plan:
+def _finish(observed: Observations, phases: _Phases, options: Options, afterwards: _Phases) -> Plan:
     """Return the plan with the lock around its phases; no work and no lock left over is no plan."""
     work = [each for each in phases if each is not None]
-    if work or seen.lock.view is not LockView.FREE:
-        if seen.lock.view is not LockView.OURS:
+    if work or observed.lock.view is not LockView.FREE:
+        if observed.lock.view is not LockView.OURS:
             work.insert(0, once(PhaseName.LOCK, Action.TAKE_LOCK))
         work.append(once(PhaseName.UNLOCK, Action.RELEASE_LOCK))
     work += [each for each in afterwards if each is not None]
-    versions = [node.installed_version for node in seen.nodes if node.name == options.target]
+    versions = [node.installed_version for node in observed.nodes if node.name == options.target]
     return Plan(tuple(work), options.target, versions[0] if versions else "")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.failure import failure_reason
-from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.read import Variables, client_saw, done_of, failures_of
+from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.read import Variables, done_of, failures_of, measurement
 
 
 def read_found(known: Variables) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def read_run(known: Variables, purpose: str, outcome: str) -> dict[str, Any]:
         "done": done_of(known, "migration"),
         "failures": failures_of(known, "migration"),
         "at": known.own("migration_at", {}).get("phase", ""),
-        "seen": client_saw(known, "migration"),
+        "measured": measurement(known, "migration"),
         "left": known.own("migration_left"),
         **{name: known.of(home, f"migration_{name}_copied", {}) for name in ("data", "databases")},
     }

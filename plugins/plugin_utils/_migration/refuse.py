@@ -46,38 +46,40 @@ def give_up_command() -> str:
     return _ABORT
 
 
-def refuse_migration(seen: Observations, options: Options) -> list[Problem]:
+def refuse_migration(observed: Observations, options: Options) -> list[Problem]:
     """Return every reason why the migration must not begin or go on now; none = it may."""
-    problems = _refuse_choices(seen, options) + _refuse_record(seen, options)
-    if seen.record.state is RecordState.FINISHED:
+    problems = _refuse_choices(observed, options) + _refuse_record(observed, options)
+    if observed.record.state is RecordState.FINISHED:
         # what the machines are now is the new inventory's business
-        return problems or _loose_nodes(seen) or _lock_problems(seen)
-    problems += _refuse_nodes(seen) + _lock_problems(seen)
-    if seen.record.state is not RecordState.SWITCHED:
-        problems += _refuse_versions(seen) + _refuse_services(seen)
+        return problems or _loose_nodes(observed) or _lock_problems(observed)
+    problems += _refuse_nodes(observed) + _lock_problems(observed)
+    if observed.record.state is not RecordState.SWITCHED:
+        problems += _refuse_versions(observed) + _refuse_services(observed)
     return problems
 
 
-def refuse_abort(seen: Observations) -> list[Problem]:
+def refuse_abort(observed: Observations) -> list[Problem]:
     """Return every reason why the old cluster must not be started again; none = it may."""
-    if seen.record.state in (RecordState.SWITCHED, RecordState.FINISHED):
-        target = seen.record.options.target if seen.record.options else "the node"
-        forward = f"Go on: {command(seen.record.options)}" if seen.record.options else f"Go on: {PLAYBOOK}.{VERB}"
+    if observed.record.state in (RecordState.SWITCHED, RecordState.FINISHED):
+        target = observed.record.options.target if observed.record.options else "the node"
+        forward = (
+            f"Go on: {command(observed.record.options)}" if observed.record.options else f"Go on: {PLAYBOOK}.{VERB}"
+        )
         return [
             Problem(
                 check="migration-switched",
                 found=f"the migration to {target} has been switched to its new home",
                 why="The node may have served and stored packages there since, which the old cluster would not have",
                 fix=forward
-                if seen.record.state is RecordState.SWITCHED
-                else f"Nothing is left to give up; {_afterwards(seen)}",
+                if observed.record.state is RecordState.SWITCHED
+                else f"Nothing is left to give up; {_afterwards(observed)}",
             )
         ]
-    return _refuse_nodes(seen) + _lock_problems(seen)
+    return _refuse_nodes(observed) + _lock_problems(observed)
 
 
-def _refuse_choices(seen: Observations, options: Options) -> list[Problem]:
-    names = [node.name for node in seen.nodes]
+def _refuse_choices(observed: Observations, options: Options) -> list[Problem]:
+    names = [node.name for node in observed.nodes]
     problems = []
     if not options.target or options.target not in names:
         problems.append(
@@ -88,7 +90,7 @@ def _refuse_choices(seen: Observations, options: Options) -> list[Problem]:
                 fix=f"Give one of them: -e rspm_migration_target={names[0] if names else '<node>'}",
             )
         )
-    if options.provider == "sqlite" or seen.provider == "sqlite":
+    if options.provider == "sqlite" or observed.provider == "sqlite":
         problems.append(
             Problem(
                 check="migration-sqlite",
@@ -112,11 +114,11 @@ def _refuse_choices(seen: Observations, options: Options) -> list[Problem]:
                 fix="Give a folder such as /var/lib/rstudio-pm/data",
             )
         )
-    elif _below(path, seen.storage_path) or _below(seen.storage_path, path):
+    elif _below(path, observed.storage_path) or _below(observed.storage_path, path):
         problems.append(
             Problem(
                 check="migration-data-dir",
-                found=f"rspm_migration_data_dir is {path}, and the shared storage is {seen.storage_path}",
+                found=f"rspm_migration_data_dir is {path}, and the shared storage is {observed.storage_path}",
                 why="The data is to leave the shared storage, and would lie on it again",
                 fix="Give a folder on a local disk, such as /var/lib/rstudio-pm/data",
             )
@@ -129,7 +131,7 @@ def _refuse_choices(seen: Observations, options: Options) -> list[Problem]:
             fix="Move it to the data directory or to a local path first, with rspm.ha.site, or keep the data where "
             "it is: -e rspm_migration_data=keep",
         )
-        for setting in seen.paths_below_storage
+        for setting in observed.paths_below_storage
     ]
     return problems
 
@@ -138,12 +140,12 @@ def _below(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
-def _refuse_record(seen: Observations, options: Options) -> list[Problem]:
+def _refuse_record(observed: Observations, options: Options) -> list[Problem]:
     """Return the problem of a migration that has begun with other choices."""
-    was = seen.record.options
+    was = observed.record.options
     if was is None or _choices(was) == _choices(options):
         return []
-    begun, finished = seen.record.state is RecordState.BEGUN, seen.record.state is RecordState.FINISHED
+    begun, finished = observed.record.state is RecordState.BEGUN, observed.record.state is RecordState.FINISHED
     go_on = f"Go on with it: {command(was)}" + (f"; or give it up: {_ABORT}" if begun else "")
     return [
         Problem(
@@ -151,20 +153,20 @@ def _refuse_record(seen: Observations, options: Options) -> list[Problem]:
             found="a migration with other choices "
             + ("has begun" if begun else "is done" if finished else "is under way"),
             why="What one has copied and switched is not what the other needs",
-            fix=f"Nothing is left to do; {_afterwards(seen)}" if finished else go_on,
+            fix=f"Nothing is left to do; {_afterwards(observed)}" if finished else go_on,
         )
     ]
 
 
-def _afterwards(seen: Observations) -> str:
-    where = seen.record.inventory or "single-node-inventory, where its command was typed"
+def _afterwards(observed: Observations) -> str:
+    where = observed.record.inventory or "single-node-inventory, where its command was typed"
     return f"use the inventory that the migration wrote: {where}"
 
 
-def _loose_nodes(seen: Observations) -> list[Problem]:
+def _loose_nodes(observed: Observations) -> list[Problem]:
     """Return the problem of nodes that are out for good by what is written down, and yet may run."""
-    target = seen.record.options.target if seen.record.options else ""
-    loose = [node.name for node in seen.nodes if node.reachable and node.name != target and not node.stays_stopped]
+    target = observed.record.options.target if observed.record.options else ""
+    loose = [node.name for node in observed.nodes if node.reachable and node.name != target and not node.stays_stopped]
     if not loose:
         return []
     return [
@@ -174,7 +176,7 @@ def _loose_nodes(seen: Observations) -> list[Problem]:
             why="Somebody has unblocked what was retired; or the machines are a new cluster, and what is written down "
             "is of an older one",
             fix=f"On {_names(loose)}: systemctl mask --now rstudio-pm. If it is a new cluster: remove "
-            f"/var/lib/rspm-ha/migration.json on {target} and {seen.storage_path}/.rspm-ha/migration",
+            f"/var/lib/rspm-ha/migration.json on {target} and {observed.storage_path}/.rspm-ha/migration",
         )
     ]
 
@@ -184,19 +186,19 @@ def _choices(options: Options) -> tuple[object, ...]:
     return options.target, options.move_data, options.move_databases, options.route, where
 
 
-def _refuse_nodes(seen: Observations) -> list[Problem]:
+def _refuse_nodes(observed: Observations) -> list[Problem]:
     """Return what keeps a node from being known or from being this run's to change."""
     problems = [
         node_unknown(
             node.name,
             node.says,
-            "A node that can't be seen may run, and write to the old home after it was copied",
+            "A node that can't be reached may run, and write to the old home after it was copied",
             "take it out of the inventory",
         )
-        for node in seen.nodes
+        for node in observed.nodes
         if not node.reachable
     ]
-    for node in seen.nodes:
+    for node in observed.nodes:
         if not node.reachable:
             continue
         if node.busy:
@@ -213,13 +215,13 @@ def _refuse_nodes(seen: Observations) -> list[Problem]:
     return problems
 
 
-def _lock_problems(seen: Observations) -> list[Problem]:
+def _lock_problems(observed: Observations) -> list[Problem]:
     why = "Two runs at once would stop and start nodes against each other"
-    return refuse_lock(seen.lock, (node.name for node in seen.nodes), why)
+    return refuse_lock(observed.lock, (node.name for node in observed.nodes), why)
 
 
-def _refuse_versions(seen: Observations) -> list[Problem]:
-    known = [node for node in seen.nodes if node.reachable]
+def _refuse_versions(observed: Observations) -> list[Problem]:
+    known = [node for node in observed.nodes if node.reachable]
     problems = [
         Problem(
             check="package-state",
@@ -244,24 +246,26 @@ def _refuse_versions(seen: Observations) -> list[Problem]:
     return problems
 
 
-def _refuse_services(seen: Observations) -> list[Problem]:
+def _refuse_services(observed: Observations) -> list[Problem]:
     """Return what is wrong with the databases and the load balancer while the old cluster is the home."""
     why = "It is to send the node's users elsewhere before the node stops"
     problems = [
-        balancer_unknown(node.name, why) for node in seen.nodes if node.reachable and node.balancer is Balancer.UNKNOWN
+        balancer_unknown(node.name, why)
+        for node in observed.nodes
+        if node.reachable and node.balancer is Balancer.UNKNOWN
     ]
-    if seen.database_says:
+    if observed.database_says:
         problems.append(
             Problem(
                 check="database-reachable",
-                found=f"the databases on {seen.database} can't be reached ({seen.database_says})",
+                found=f"the databases on {observed.database} can't be reached ({observed.database_says})",
                 why="Without them no node can be proved stopped",
-                fix=f"Start PostgreSQL on {seen.database} and {AGAIN}",
+                fix=f"Start PostgreSQL on {observed.database} and {AGAIN}",
             )
         )
     why = "It may be a node that was forgotten, and would go on writing to what was copied"
-    problems += [shared_address(address, nodes, seen.database) for address, nodes in seen.shared_addresses]
-    return problems + [foreign_session(address, seen.database, why) for address in seen.foreign_sessions]
+    problems += [shared_address(address, nodes, observed.database) for address, nodes in observed.shared_addresses]
+    return problems + [foreign_session(address, observed.database, why) for address in observed.foreign_sessions]
 
 
 def _names(names: Iterable[str]) -> str:

@@ -94,8 +94,8 @@ def report(run: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a run did, with a table of it.
 
     run: purpose (migrate, abort), outcome (done, stopped, predicted, nothing to do), plan, choices, record, began,
-    done (as done_phases takes it), failures (text by name), at (the phase that began last), seen (what service_probe
-    measured, {} for nothing), data and databases (what the last copies returned, {}), left: what
+    done (as done_phases takes it), failures (text by name), at (the phase that began last), measured (service_probe's
+    result, {} for nothing), data and databases (what the last copies returned, {}), left: what
     stays of the old cluster (data: server and path; databases: commands; nodes; balancers; inventory).
     """
     plan = run["plan"]
@@ -109,7 +109,7 @@ def report(run: Mapping[str, Any]) -> dict[str, Any]:
         "began": run["began"],
         "stopped_in": run["at"] if run["outcome"] == "stopped" else "",
         "phases": done_phases(run["done"]),
-        "outage": outage(run["seen"]),
+        "outage": outage(run["measured"]),
         "data": _counts(run["data"], ("files", "bytes", "copied_files", "copied_bytes", "verified", "read_bytes")),
         "databases": _counts(run["databases"], ("tables", "rows", "bytes", "verified_tables")),
         "failures": dict(run["failures"]),

@@ -8,7 +8,7 @@ Nothing here remembers: the same command, run again after whatever happened, get
 
 What the order rests on (tests/unit/plugin_utils/_upgrade/test_search.py looks through all states for a breach):
 1. Before the first node of the newer version can start, every other node is blocked and proved stopped, and the restore
-   point says IN_USE. Whoever finds IN_USE treats the schema as moved, whatever else is seen.
+   point says IN_USE. Whoever finds IN_USE treats the schema as moved, whatever else is observed.
 2. A node of another version than the one that runs stays blocked until its own package is changed.
 3. A restore point that is IN_USE is never made anew, and the older version starts only after RESTORED is written, with
    every node of the newer version blocked.
@@ -75,8 +75,8 @@ def make_plan(
     found: as observe takes it. purpose: upgrade, to the target, or rollback. phase: the one that is about to begin, ""
     before all. planned: the phases of a plan made before, from which those from that phase on must not differ.
     """
-    seen = observe(found)
-    outcome = plan_rollback(seen, options) if purpose == "rollback" else plan_upgrade(seen, target, options)
+    observed = observe(found)
+    outcome = plan_rollback(observed, options) if purpose == "rollback" else plan_upgrade(observed, target, options)
     if isinstance(outcome, Refusal):
         return {**Plan().to_dict(), "problems": [str(problem) for problem in outcome.problems]}
     names = [each["name"] for each in planned]
@@ -85,29 +85,29 @@ def make_plan(
     return {**outcome.to_dict(), "problems": [str(problem) for problem in drift]}
 
 
-def plan_upgrade(seen: Observations, target: str, options: Options = DEFAULT_OPTIONS) -> Outcome:
-    """Return the phases that lead from what is seen to target running on every node, or why none may be taken.
+def plan_upgrade(observed: Observations, target: str, options: Options = DEFAULT_OPTIONS) -> Outcome:
+    """Return the phases that lead from what is observed to target running on every node, or why none may be taken.
 
     target: product version, in full. A cluster that is there already gets an empty plan, or repairs: nodes left
     blocked, disabled, drained or not held by a run that died, and the lock that it left.
     """
-    problems = refuse_upgrade(seen, target, options)
+    problems = refuse_upgrade(observed, target, options)
     if problems:
         return Refusal(tuple(problems))
-    behind = [node for node in seen.nodes if not node.has(target) or node.runs_other_than(target)]
-    started = [node for node in seen.nodes if node.process and node not in behind]
-    first = _choose_first(seen, target, options, behind, started)
-    phases = _before_first(seen, target, options, behind, started, first)
-    phases += _first_and_rest(seen, target, behind, started, first)
-    origin = seen.restore_point.from_version if continues_run(seen, target) else _origin(behind)
-    return _with_space(seen, _finish(seen, phases, first, origin, target))
+    behind = [node for node in observed.nodes if not node.has(target) or node.runs_other_than(target)]
+    started = [node for node in observed.nodes if node.process and node not in behind]
+    first = _choose_first(observed, target, options, behind, started)
+    phases = _before_first(observed, target, options, behind, started, first)
+    phases += _first_and_rest(observed, target, behind, started, first)
+    origin = observed.restore_point.from_version if continues_run(observed, target) else _origin(behind)
+    return _with_space(observed, _finish(observed, phases, first, origin, target))
 
 
-def _with_space(seen: Observations, plan: Plan) -> Outcome:
+def _with_space(observed: Observations, plan: Plan) -> Outcome:
     """Return the plan, or the refusal where the shared storage has no room for what it saves."""
     saves = {Action.CREATE_RESTORE_POINT, Action.SAVE_PRESENT}
     times = sum(step.action in saves for phase in plan.phases for step in phase.steps)
-    problems = refuse_space(seen.space or Space(), times) if times and seen.space else []
+    problems = refuse_space(observed.space or Space(), times) if times and observed.space else []
     return Refusal(tuple(problems)) if problems else plan
 
 
@@ -116,7 +116,7 @@ def _origin(behind: _Nodes) -> str:
 
 
 def _choose_first(
-    seen: Observations, target: str, options: Options, behind: _Nodes, started: _Nodes
+    observed: Observations, target: str, options: Options, behind: _Nodes, started: _Nodes
 ) -> NodeObservation:
     """Return the node that goes, or went, first.
 
@@ -136,11 +136,11 @@ def _choose_first(
             return 5
         return 6 if node.process and node.healthy else 7 if node.process else 8
 
-    return min(seen.nodes, key=rank)
+    return min(observed.nodes, key=rank)
 
 
 def _before_first(
-    seen: Observations, target: str, options: Options, behind: _Nodes, started: _Nodes, first: NodeObservation
+    observed: Observations, target: str, options: Options, behind: _Nodes, started: _Nodes, first: NodeObservation
 ) -> _Phases:
     """Return the phases up to the point where only the first node is left to stop."""
     spared = [first] if not started and options.mode is Mode.FIRST_SERVES else []
@@ -148,19 +148,19 @@ def _before_first(
     staging = phase(PhaseName.STAGE, Action.STAGE, _to_stage(behind, target))
     stopping = phase(PhaseName.STOP, Action.STOP_AND_BLOCK, to_stop)
     proving = once(PhaseName.PROVE, Action.PROVE_STOPPED) if behind and not started else None
-    if not behind or continues_run(seen, target):
+    if not behind or continues_run(observed, target):
         # the schema may have moved: what is old stops before anything else, without waiting for its connections
         return [stopping, staging, proving]
-    point = seen.restore_point
+    point = observed.restore_point
     last = options.mode is Mode.STOP_ALL
     ours = (
         point.state is RestoreState.COMPLETE
         and same(point.from_version, _origin(behind))
         and same(point.to_version, target)
-        and seen.lock.view is not LockView.FREE
-        and point.run_id == seen.lock.run_id
+        and observed.lock.view is not LockView.FREE
+        and point.run_id == observed.lock.run_id
         # who served since an earlier run was interrupted has written what that restore point does not hold
-        and not any(node.process for node in seen.nodes)
+        and not any(node.process for node in observed.nodes)
     )
     saving = once(PhaseName.RESTORE_POINT, Action.CREATE_RESTORE_POINT)
     serving = [node for node in to_stop if node.process and node.balancer is Balancer.READY]
@@ -181,7 +181,7 @@ def _to_stage(nodes: _Nodes, version: str) -> _Nodes:
 
 
 def _first_and_rest(
-    seen: Observations, target: str, behind: _Nodes, started: _Nodes, first: NodeObservation
+    observed: Observations, target: str, behind: _Nodes, started: _Nodes, first: NodeObservation
 ) -> _Phases:
     """Return the first node's call, the rest's, and what follows each."""
     unproven = [node for node in started if not (node.runs(target) and node.healthy)]
@@ -190,7 +190,7 @@ def _first_and_rest(
     opening = phase(PhaseName.FIRST, Action.START if started else Action.UPGRADE_FIRST, leading)
     upgrades = [node for node in behind if node not in leading]
     starts = [
-        node for node in seen.nodes if node not in behind and node not in leading and not _is_settled(node, target)
+        node for node in observed.nodes if node not in behind and node not in leading and not _is_settled(node, target)
     ]
     rest = [Step(node.name, Action.UPGRADE) for node in upgrades] + [Step(node.name, Action.START) for node in starts]
     return [
@@ -198,45 +198,45 @@ def _first_and_rest(
         _back(PhaseName.FIRST_BACK, leading, [node for node in started if node not in unproven]),
         Phase(PhaseName.REST, tuple(rest)) if rest else None,
         _back(PhaseName.REST_BACK, upgrades + starts, []),
-        _hold(seen.nodes, behind),
+        _hold(observed.nodes, behind),
     ]
 
 
-def plan_rollback(seen: Observations, options: Options = DEFAULT_OPTIONS) -> Outcome:
+def plan_rollback(observed: Observations, options: Options = DEFAULT_OPTIONS) -> Outcome:
     """Return the phases that lead back to the restore point's version on every node, or why none may be taken.
 
     While the newer version can't have run (restore point complete, not in use), nothing is restored: the nodes are only
     started again. Otherwise databases, key, configuration and package are those of the restore point before any starts.
     """
-    problems = refuse_rollback(seen, options)
+    problems = refuse_rollback(observed, options)
     if problems:
         return Refusal(tuple(problems))
-    point = seen.restore_point
+    point = observed.restore_point
     previous = point.from_version
-    changed = [node for node in seen.nodes if not node.has(previous) or node.runs_other_than(previous)]
-    restore = _needs_restore(seen, changed)
-    running = [node for node in seen.nodes if node.process and node not in changed]
+    changed = [node for node in observed.nodes if not node.has(previous) or node.runs_other_than(previous)]
+    restore = _needs_restore(observed, changed)
+    running = [node for node in observed.nodes if node.process and node not in changed]
     if restore:
-        running, installing = [], list(seen.nodes)
-        phases = _before_restore(seen, previous, changed)
+        running, installing = [], list(observed.nodes)
+        phases = _before_restore(observed, previous, changed)
     elif point.state is RestoreState.RESTORED:
         # whichever of them is blocked may still lack the restore point's configuration
-        installing = [node for node in seen.nodes if node.stays_stopped]
+        installing = [node for node in observed.nodes if node.stays_stopped]
         phases = [
             phase(PhaseName.STAGE, Action.STAGE, _to_stage(changed, previous)),
             phase(PhaseName.INSTALL, Action.INSTALL_PREVIOUS, installing),
         ]
     else:
         installing, phases = [], []
-    first = _first_back(seen, options, previous)
-    phases += _start_previous(seen, previous, running, first, installing)
-    plan = _finish(seen, phases, first, point.to_version, previous, given_up(seen) if restore else "")
-    return _with_space(seen, plan)
+    first = _first_back(observed, options, previous)
+    phases += _start_previous(observed, previous, running, first, installing)
+    plan = _finish(observed, phases, first, point.to_version, previous, given_up(observed) if restore else "")
+    return _with_space(observed, plan)
 
 
-def _needs_restore(seen: Observations, changed: _Nodes) -> bool:
+def _needs_restore(observed: Observations, changed: _Nodes) -> bool:
     """Whether the databases may hold what the newer version, or half a restore, wrote."""
-    point = seen.restore_point
+    point = observed.restore_point
     if point.state is RestoreState.COMPLETE:
         return bool(changed)
     if point.state is RestoreState.RESTORED:
@@ -245,51 +245,51 @@ def _needs_restore(seen: Observations, changed: _Nodes) -> bool:
     return True
 
 
-def _before_restore(seen: Observations, previous: str, changed: _Nodes) -> _Phases:
+def _before_restore(observed: Observations, previous: str, changed: _Nodes) -> _Phases:
     """Return the phases after which every node is stopped, restored and of the previous version, and blocked."""
-    live = [node for node in seen.nodes if node.process]
-    to_stop = [node for node in seen.nodes if not node.stays_stopped]
+    live = [node for node in observed.nodes if node.process]
+    to_stop = [node for node in observed.nodes if not node.stays_stopped]
     staging = phase(PhaseName.STAGE, Action.STAGE, _to_stage(changed, previous))
     stopping = phase(PhaseName.STOP, Action.STOP_AND_BLOCK, to_stop)
     mixed = any(node in changed for node in live) and any(node not in changed for node in live)
     draining = phase(PhaseName.DRAIN, Action.LB_DRAIN, [node for node in live if node.balancer is Balancer.READY])
     marking = once(PhaseName.COMMIT, Action.MARK_RESTORE_POINT_IN_USE)
-    finished = is_finished(seen)
+    finished = is_finished(observed)
     saving = once(PhaseName.SAVE, Action.SAVE_PRESENT) if finished else None
     return [
         # what shows that the schema has moved ends with the stop, so it is written down before
-        marking if seen.restore_point.state in (RestoreState.COMPLETE, RestoreState.RESTORED) else None,
+        marking if observed.restore_point.state in (RestoreState.COMPLETE, RestoreState.RESTORED) else None,
         *([stopping, staging] if mixed else [staging, saving, draining, stopping]),
         once(PhaseName.PROVE, Action.PROVE_STOPPED),
-        once(PhaseName.FINAL_SAVE, Action.SAVE_PRESENT) if finished or is_saved(seen) else None,
+        once(PhaseName.FINAL_SAVE, Action.SAVE_PRESENT) if finished or is_saved(observed) else None,
         once(PhaseName.RESTORE, Action.RESTORE),
-        phase(PhaseName.INSTALL, Action.INSTALL_PREVIOUS, list(seen.nodes)),
+        phase(PhaseName.INSTALL, Action.INSTALL_PREVIOUS, list(observed.nodes)),
     ]
 
 
-def _first_back(seen: Observations, options: Options, previous: str) -> NodeObservation:
+def _first_back(observed: Observations, options: Options, previous: str) -> NodeObservation:
     """Return the node that starts the previous version first: one that runs it, else the wanted one."""
 
     def rank(node: NodeObservation) -> tuple[bool, bool]:
         return not node.runs(previous), node.name != options.first
 
-    return min(seen.nodes, key=rank)
+    return min(observed.nodes, key=rank)
 
 
 def _start_previous(
-    seen: Observations, previous: str, running: _Nodes, first: NodeObservation, installing: _Nodes
+    observed: Observations, previous: str, running: _Nodes, first: NodeObservation, installing: _Nodes
 ) -> _Phases:
     """Return the start of the first node, of the rest, and what follows each."""
     proven = [node for node in running if node.runs(previous) and node.healthy]
     leading = [] if proven else [first]
     settled = [node for node in proven if _is_settled(node, previous)]
-    rest = [node for node in seen.nodes if node not in leading and node not in settled]
+    rest = [node for node in observed.nodes if node not in leading and node not in settled]
     return [
         phase(PhaseName.FIRST, Action.START, leading),
         _back(PhaseName.FIRST_BACK, leading, settled),
         phase(PhaseName.REST, Action.START, rest),
         _back(PhaseName.REST_BACK, rest, []),
-        _hold(seen.nodes, installing),
+        _hold(observed.nodes, installing),
     ]
 
 
@@ -310,13 +310,13 @@ def _hold(nodes: Iterable[NodeObservation], installed: _Nodes) -> _Phase:
 
 
 def _finish(
-    seen: Observations, phases: _Phases, first: NodeObservation, origin: str, target: str, gives_up: str = ""
+    observed: Observations, phases: _Phases, first: NodeObservation, origin: str, target: str, gives_up: str = ""
 ) -> Plan:
     """Return the plan with the lock around its phases; no work and no lock left over is no plan."""
     work = [each for each in phases if each is not None]
-    if not work and seen.lock.view is LockView.FREE:
+    if not work and observed.lock.view is LockView.FREE:
         return Plan(from_version=origin, to_version=target)
-    if seen.lock.view is not LockView.OURS:
+    if observed.lock.view is not LockView.OURS:
         work.insert(0, once(PhaseName.LOCK, Action.TAKE_LOCK))
     work.append(once(PhaseName.UNLOCK, Action.RELEASE_LOCK))
     return Plan(tuple(work), first.name, origin, target, gives_up)

@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.failure import failure_reason
-from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.read import Variables, client_saw, done_of, failures_of
+from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.read import Variables, done_of, failures_of, measurement
 from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.report import versions
 
 
@@ -59,7 +59,7 @@ def read_run(known: Variables, purpose: str, outcome: str) -> dict[str, Any]:
         "failures": failures_of(known, "upgrade"),
         "at": known.own("upgrade_at", {}).get("phase", ""),
         "steps": {node: known.of(node, "upgrade_step", {}).get("timeline", []) for node in known.nodes},
-        "seen": client_saw(known, "upgrade"),
+        "measured": measurement(known, "upgrade"),
         "point": known.own("upgrade_point", {}),
         "saved": known.own("upgrade_saved_folder"),
     }

@@ -40,15 +40,15 @@ def _upgrade(version: str) -> str:
     return f"{PLAYBOOK}.upgrade -e rspm_version={version}"
 
 
-def continues_run(seen: Observations, target: str) -> bool:
+def continues_run(observed: Observations, target: str) -> bool:
     """Whether the restore point says that an upgrade to target has come to where the schema may have moved."""
-    point = seen.restore_point
+    point = observed.restore_point
     return point.state is RestoreState.IN_USE and same(point.to_version, target)
 
 
-def refuse_upgrade(seen: Observations, target: str, options: Options) -> list[Problem]:
+def refuse_upgrade(observed: Observations, target: str, options: Options) -> list[Problem]:
     """Return every reason why an upgrade to target must not begin or go on now; none = it may."""
-    problems = _refuse_unknown(seen, options)
+    problems = _refuse_unknown(observed, options)
     if problems:
         # what isn't known can't be judged: the rest would only be noise
         return problems
@@ -56,34 +56,39 @@ def refuse_upgrade(seen: Observations, target: str, options: Options) -> list[Pr
         parse_version(target)
     except DomainError as error:
         return [error.problem]
-    problems += judge_versions({node.name: node.asked_version for node in seen.nodes if node.asked_version})
-    problems += _differing_sources(seen.nodes)
-    problems += _downgrade(seen, target)
-    return problems or unfinished(seen, target) or _refuse_versions(seen, target) or _refuse_unhealthy(seen, target)
+    problems += judge_versions({node.name: node.asked_version for node in observed.nodes if node.asked_version})
+    problems += _differing_sources(observed.nodes)
+    problems += _downgrade(observed, target)
+    return (
+        problems
+        or unfinished(observed, target)
+        or _refuse_versions(observed, target)
+        or _refuse_unhealthy(observed, target)
+    )
 
 
-def refuse_rollback(seen: Observations, options: Options) -> list[Problem]:
+def refuse_rollback(observed: Observations, options: Options) -> list[Problem]:
     """Return every reason why the rollback must not begin or go on now; none = it may."""
-    problems = _refuse_unknown(seen, options)
+    problems = _refuse_unknown(observed, options)
     if problems:
         return problems
-    point = seen.restore_point
+    point = observed.restore_point
     if point.state in (RestoreState.ABSENT, RestoreState.INCOMPLETE):
         return [
             Problem(
                 check="restore-point",
-                found=f"the restore point is {point.state.value}; installed is {_by_version(seen.nodes)}",
+                found=f"the restore point is {point.state.value}; installed is {_by_version(observed.nodes)}",
                 why="There is nothing to go back to; no upgrade has stopped a node since, for it makes one first",
                 fix="Bring nodes that were left blocked back with "
-                + _upgrade(seen.nodes[0].installed_version or "<the version that is installed>"),
+                + _upgrade(observed.nodes[0].installed_version or "<the version that is installed>"),
             )
         ]
     asked = options.rollback_to
-    if (is_finished(seen) and asked != point.created) or asked not in ("", point.created):
-        return [_finished(seen, asked)]
+    if (is_finished(observed) and asked != point.created) or asked not in ("", point.created):
+        return [_finished(observed, asked)]
     strange = [
         node
-        for node in seen.nodes
+        for node in observed.nodes
         if node.package is Package.INSTALLED and not node.has(point.from_version) and not node.has(point.to_version)
     ]
     return [
@@ -99,12 +104,12 @@ def refuse_rollback(seen: Observations, options: Options) -> list[Problem]:
     ]
 
 
-def _finished(seen: Observations, asked: str) -> Problem:
+def _finished(observed: Observations, asked: str) -> Problem:
     """Return the problem of a finished upgrade that is not, or not rightly, named to be given up."""
-    point = seen.restore_point
-    age = duration(seen.now - seconds_of(point.created))
+    point = observed.restore_point
+    age = duration(observed.now - seconds_of(point.created))
     typed = f", and rspm_rollback_to is {asked}" if asked else ""
-    if not is_finished(seen):
+    if not is_finished(observed):
         return Problem(
             check="rollback-to",
             found=f"the restore point is of {point.created}, {age} old{typed}",
@@ -113,8 +118,8 @@ def _finished(seen: Observations, asked: str) -> Problem:
         )
     return Problem(
         check="rollback-to",
-        found=f"{_names(seen.nodes)} have come to {point.to_version}, in an upgrade that is finished, and the restore "
-        f"point is of {point.created}, {age} old{typed}",
+        found=f"{_names(observed.nodes)} have come to {point.to_version}, in an upgrade that is finished, and the "
+        f"restore point is of {point.created}, {age} old{typed}",
         why=f"Going back to {point.from_version} loses everything that was published, downloaded and changed in these "
         f"{age}",
         fix=f"If that is meant: {PLAYBOOK}.rollback -e rspm_rollback_to={point.created}. It first saves what is there "
@@ -152,11 +157,11 @@ def refuse_space(space: Space, times: int) -> list[Problem]:
     ]
 
 
-def _refuse_unhealthy(seen: Observations, target: str) -> list[Problem]:
+def _refuse_unhealthy(observed: Observations, target: str) -> list[Problem]:
     """Return the problem of a cluster that is to be upgraded, and of which no node that runs is healthy."""
-    running = [node for node in seen.nodes if node.process]
-    to_do = any(not node.has(target) or node.runs_other_than(target) for node in seen.nodes)
-    if continues_run(seen, target) or not to_do or not running or any(node.healthy for node in running):
+    running = [node for node in observed.nodes if node.process]
+    to_do = any(not node.has(target) or node.runs_other_than(target) for node in observed.nodes)
+    if continues_run(observed, target) or not to_do or not running or any(node.healthy for node in running):
         return []
     return [
         Problem(
@@ -171,24 +176,26 @@ def _refuse_unhealthy(seen: Observations, target: str) -> list[Problem]:
     ]
 
 
-def _refuse_unknown(seen: Observations, options: Options) -> list[Problem]:
+def _refuse_unknown(observed: Observations, options: Options) -> list[Problem]:
     """Return what keeps the cluster from being known, or from being this run's to change."""
     problems = [
         node_unknown(
             node.name,
             node.says,
-            "A node that can't be seen may run the other version against the same database",
+            "A node that can't be reached may run the other version against the same database",
             f"take it out of rspm_nodes and bring the others in order with {PLAYBOOK}.site",
         )
-        for node in seen.nodes
+        for node in observed.nodes
         if not node.reachable
     ]
-    problems += [node_busy(node.name) for node in seen.nodes if node.busy]
+    problems += [node_busy(node.name) for node in observed.nodes if node.busy]
     why = "A node that it can't drain would be stopped under its users, and might never come back to them"
     problems += [
-        balancer_unknown(node.name, why) for node in seen.nodes if node.reachable and node.balancer is Balancer.UNKNOWN
+        balancer_unknown(node.name, why)
+        for node in observed.nodes
+        if node.reachable and node.balancer is Balancer.UNKNOWN
     ]
-    if not seen.nodes:
+    if not observed.nodes:
         problems.append(
             Problem(
                 check="nodes",
@@ -197,21 +204,25 @@ def _refuse_unknown(seen: Observations, options: Options) -> list[Problem]:
                 fix="Name the nodes in the group rspm_nodes of the inventory",
             )
         )
-    if options.first and options.first not in {node.name for node in seen.nodes}:
+    if options.first and options.first not in {node.name for node in observed.nodes}:
         problems.append(
             Problem(
                 check="first-node",
-                found=f"{options.first} is to go first, but is none of {_names(seen.nodes)}",
+                found=f"{options.first} is to go first, but is none of {_names(observed.nodes)}",
                 why="Only a node of the cluster can go first",
                 fix="Set the first node to one of rspm_nodes, or leave it out",
             )
         )
     why = "Two runs at once would stop, start and upgrade nodes against each other"
-    return problems + _database_problems(seen) + refuse_lock(seen.lock, (node.name for node in seen.nodes), why)
+    return (
+        problems
+        + _database_problems(observed)
+        + refuse_lock(observed.lock, (node.name for node in observed.nodes), why)
+    )
 
 
-def _database_problems(seen: Observations) -> list[Problem]:
-    database = seen.database
+def _database_problems(observed: Observations) -> list[Problem]:
+    database = observed.database
     if not database.reachable:
         return [
             Problem(
@@ -246,9 +257,9 @@ def _differing_sources(nodes: Iterable[NodeObservation]) -> list[Problem]:
     ]
 
 
-def _downgrade(seen: Observations, target: str) -> list[Problem]:
+def _downgrade(observed: Observations, target: str) -> list[Problem]:
     problems = []
-    for node in seen.nodes:
+    for node in observed.nodes:
         for verb, version in (("has", node.installed_version), ("runs", node.running_version)):
             if is_newer(version, target):
                 problems.append(
@@ -263,29 +274,29 @@ def _downgrade(seen: Observations, target: str) -> list[Problem]:
     return problems
 
 
-def unfinished(seen: Observations, target: str) -> list[Problem]:
+def unfinished(observed: Observations, target: str) -> list[Problem]:
     """Return the problem of other work that must be finished before nodes may come to target; none = there is none."""
-    point = seen.restore_point
+    point = observed.restore_point
     old, new = point.from_version, point.to_version
     if point.state is RestoreState.RESTORING or (
-        point.state is RestoreState.RESTORED and _is_between(seen.nodes, old, new)
+        point.state is RestoreState.RESTORED and _is_between(observed.nodes, old, new)
     ):
         return [
             Problem(
                 check="unfinished-rollback",
-                found=f"a rollback from {new} to {old} is unfinished; installed is {_by_version(seen.nodes)}",
+                found=f"a rollback from {new} to {old} is unfinished; installed is {_by_version(observed.nodes)}",
                 why="The databases are, or are about to be, those of the restore point, and not of the nodes' version",
                 fix=f"Finish it: {PLAYBOOK}.rollback",
             )
         ]
-    known = all(node.package is not Package.INSTALLED or node.has(old) or node.has(new) for node in seen.nodes)
+    known = all(node.package is not Package.INSTALLED or node.has(old) or node.has(new) for node in observed.nodes)
     if point.state is RestoreState.IN_USE and (
-        not known if same(new, target) else not all(node.has(new) for node in seen.nodes)
+        not known if same(new, target) else not all(node.has(new) for node in observed.nodes)
     ):
         return [
             Problem(
                 check="unfinished-upgrade",
-                found=f"an upgrade from {old} to {new} is unfinished; installed is {_by_version(seen.nodes)}",
+                found=f"an upgrade from {old} to {new} is unfinished; installed is {_by_version(observed.nodes)}",
                 why="The schema may be that of the newer version, so nothing else may start before it is finished",
                 fix=f"Finish it with {_upgrade(new)}, or go back with {PLAYBOOK}.rollback; a node of neither version "
                 f"first gets one of them by hand: systemctl mask --now rstudio-pm, then install {new}",
@@ -301,9 +312,9 @@ def _is_between(nodes: Sequence[NodeObservation], old: str, new: str) -> bool:
     return on_the_way and not given_up
 
 
-def _refuse_versions(seen: Observations, target: str) -> list[Problem]:
+def _refuse_versions(observed: Observations, target: str) -> list[Problem]:
     """Return the problems of a start that is of no run of ours: broken, missing or mixed packages."""
-    if continues_run(seen, target):
+    if continues_run(observed, target):
         return []
     problems = [
         Problem(
@@ -318,34 +329,34 @@ def _refuse_versions(seen: Observations, target: str) -> list[Problem]:
             )
             + f"; then {AGAIN}",
         )
-        for node in seen.nodes
+        for node in observed.nodes
         if node.package is not Package.INSTALLED
     ]
     if problems:
         return problems
-    if any(not node.has(seen.nodes[0].installed_version) for node in seen.nodes):
+    if any(not node.has(observed.nodes[0].installed_version) for node in observed.nodes):
         # judge_versions has refused a version that can't be read, so the newest is known
-        newest = max((node.installed_version for node in seen.nodes), key=parse_version)
-        older = [node for node in seen.nodes if not node.has(newest)]
+        newest = max((node.installed_version for node in observed.nodes), key=parse_version)
+        older = [node for node in observed.nodes if not node.has(newest)]
         return [
             Problem(
                 check="mixed-versions",
                 found=f"the nodes have different versions, and no restore point of an upgrade to {target} says why: "
-                + _by_version(seen.nodes),
+                + _by_version(observed.nodes),
                 why="Whether the schema has moved isn't known, and there is no way back from here",
                 fix=f"Bring {_names(older)} to {newest}: on each, systemctl mask --now rstudio-pm, install {newest}, "
                 f"systemctl unmask rstudio-pm, systemctl start rstudio-pm; then {AGAIN}",
             )
         ]
-    installed = seen.nodes[0].installed_version
+    installed = observed.nodes[0].installed_version
     return [
         Problem(
             check="running-version",
             found=f"{node.name} runs {node.running_version}, but has {installed} installed",
             why="Its package was changed outside of this collection; at its next restart two versions would run",
-            fix=f"On each of {_names(seen.nodes)}: systemctl stop rstudio-pm; then {AGAIN}",
+            fix=f"On each of {_names(observed.nodes)}: systemctl stop rstudio-pm; then {AGAIN}",
         )
-        for node in seen.nodes
+        for node in observed.nodes
         if node.runs_other_than(installed)
     ]
 

@@ -40,7 +40,7 @@ def report(run: Mapping[str, Any]) -> dict[str, Any]:
 
     run: purpose, outcome (done, stopped, predicted, nothing to do), plan, began, before and after (versions by
     name), done (as done_phases takes it), failures (text by name), at (the phase that began last), steps (its timelines
-    by name), seen (what service_probe measured, {} for nothing), point (restore_point's result, {} for none), saved (
+    by name), measured (service_probe's result, {} for nothing), point (restore_point's result, {} for none), saved (
     the folder of what a rollback saved before it, "" for nothing).
     """
     plan = run["plan"]
@@ -57,7 +57,7 @@ def report(run: Mapping[str, Any]) -> dict[str, Any]:
             for name, before in run["before"].items()
         },
         "phases": done_phases(run["done"]),
-        "outage": outage(run["seen"]),
+        "outage": outage(run["measured"]),
         "failures": dict(run["failures"]),
         "restore_point": run["point"].get("created", ""),
         "saved": run["saved"],

@@ -33,24 +33,24 @@ def duration(seconds: float) -> str:
     return f"{hours} hours" if hours < 48 else f"{math.ceil(hours / 24)} days"
 
 
-def is_finished(seen: Observations) -> bool:
+def is_finished(observed: Observations) -> bool:
     """Whether the upgrade of the restore point has come to its end, so that people rely on what was written since.
 
     A node that the upgrade has stopped is blocked. A lock is left by a run that has not come to its end; where all is
     well in spite of it, that was one of a later run. The newer version may also have been brought back by hand.
     """
-    point = seen.restore_point
+    point = observed.restore_point
     if point.state is RestoreState.RESTORING:
         return False
-    if any(node.blocked_for or not node.has(point.to_version) for node in seen.nodes):
+    if any(node.blocked_for or not node.has(point.to_version) for node in observed.nodes):
         return False
-    well = all(node.healthy and node.runs(point.to_version) for node in seen.nodes)
-    return well or (point.state is RestoreState.IN_USE and seen.lock.view is LockView.FREE)
+    well = all(node.healthy and node.runs(point.to_version) for node in observed.nodes)
+    return well or (point.state is RestoreState.IN_USE and observed.lock.view is LockView.FREE)
 
 
-def is_saved(seen: Observations) -> bool:
+def is_saved(observed: Observations) -> bool:
     """Whether a way back from the finished upgrade has begun, which saves what is there before it stops a node."""
-    point, saved = seen.restore_point, seen.saved
+    point, saved = observed.restore_point, observed.saved
     return (
         point.state is RestoreState.IN_USE
         and saved.state is RestoreState.COMPLETE
@@ -61,18 +61,18 @@ def is_saved(seen: Observations) -> bool:
     )
 
 
-def given_up(seen: Observations) -> str:
+def given_up(observed: Observations) -> str:
     """Return a sentence on the writes that a restore takes back."""
-    made = seconds_of(seen.restore_point.created)
-    if any(node.process for node in seen.nodes):
-        until, known = seen.now, True
+    made = seconds_of(observed.restore_point.created)
+    if any(node.process for node in observed.nodes):
+        until, known = observed.now, True
     else:
-        ends = [node.stopped_at for node in seen.nodes]
+        ends = [node.stopped_at for node in observed.nodes]
         known = all(ends)
-        until = max(ends) if known else seen.now
+        until = max(ends) if known else observed.now
     if known and until <= made:
-        return f"Nothing was written since the restore point was made at {seen.restore_point.created}"
-    text = f"Gives up what was written since the restore point was made at {seen.restore_point.created}"
+        return f"Nothing was written since the restore point was made at {observed.restore_point.created}"
+    text = f"Gives up what was written since the restore point was made at {observed.restore_point.created}"
     if known:
         return f"{text}, until {moment_of(until)}: {duration(until - made)}"
     return f"{text}, until the nodes stopped, of which nobody knows when: at most {duration(until - made)}"
@@ -81,7 +81,7 @@ def given_up(seen: Observations) -> str:
 def lost_by_upgrade(point: RestorePoint, stopped: str) -> str:
     """Return what going back to this point would lose of what was written before the first node's upgrade.
 
-    stopped: when the last node of the older version ended, "" where this run has not seen it.
+    stopped: when the last node of the older version ended, "" where this run does not know.
     """
     if not point.created:
         return "what was written since the restore point is lost"

@@ -302,7 +302,7 @@ def observe(world: World) -> Observations:
     )
 
 
-def with_record(seen: Observations, world: World, options: Options) -> Observations:
+def with_record(observed: Observations, world: World, options: Options) -> Observations:
     """Return the observations with what is written down."""
     record = Record(_STATES[world.record], options if world.record else None, "run" if world.record else "")
-    return replace(seen, record=record)
+    return replace(observed, record=record)

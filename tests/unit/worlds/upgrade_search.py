@@ -49,14 +49,14 @@ MAY_REFUSE = {"unfinished-rollback", "restore-point", "rollback-to"}
 """The only refusals in a world where everything is reachable and nobody else holds the lock."""
 
 
-def real_upgrade(seen: Observations, options: Options) -> Outcome:
+def real_upgrade(observed: Observations, options: Options) -> Outcome:
     """Plan the upgrade with the planner under test (looked up late, so that a planted fault is used)."""
-    return upgrade_plan.plan_upgrade(seen, NEW, options)
+    return upgrade_plan.plan_upgrade(observed, NEW, options)
 
 
-def real_rollback(seen: Observations, options: Options) -> Outcome:
+def real_rollback(observed: Observations, options: Options) -> Outcome:
     """Plan the rollback with the planner under test."""
-    return upgrade_plan.plan_rollback(seen, options)
+    return upgrade_plan.plan_rollback(observed, options)
 
 
 @dataclass(frozen=True)

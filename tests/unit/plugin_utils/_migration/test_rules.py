@@ -46,7 +46,7 @@ MOVE = Options("a")
 NODE = NodeObservation(
     "a", installed_version="2026.08.0", process=True, healthy=True, balancer=Balancer.READY, sessions=2
 )
-SEEN = Observations(
+OBSERVED = Observations(
     nodes=(NODE, replace(NODE, name="b"), replace(NODE, name="c")),
     database_hosts=("db",),
     storage_hosts=("nfs",),
@@ -60,55 +60,55 @@ def checks(outcome: Outcome) -> list[str]:
 
 
 def first(**changes: Any) -> Observations:
-    """Return what is seen with something else on the first node."""
-    return replace(SEEN, nodes=(replace(SEEN.nodes[0], **changes), *SEEN.nodes[1:]))
+    """Return what is observed with something else on the first node."""
+    return replace(OBSERVED, nodes=(replace(OBSERVED.nodes[0], **changes), *OBSERVED.nodes[1:]))
 
 
 REFUSED = {
-    "no target": (SEEN, replace(MOVE, target=""), "migration-target"),
-    "another target": (SEEN, replace(MOVE, target="z"), "migration-target"),
-    "SQLite asked for": (SEEN, replace(MOVE, provider="sqlite"), "migration-sqlite"),
-    "SQLite in the settings": (replace(SEEN, provider="sqlite"), MOVE, "migration-sqlite"),
-    "relative": (SEEN, replace(MOVE, data_dir="data"), "migration-data-dir"),
-    "dots": (SEEN, replace(MOVE, data_dir="/srv/../data"), "migration-data-dir"),
-    "a root folder": (SEEN, replace(MOVE, data_dir="/data"), "migration-data-dir"),
-    "on the share": (SEEN, replace(MOVE, data_dir="/mnt/rstudio-pm/local"), "migration-data-dir"),
-    "around the share": (SEEN, replace(MOVE, data_dir="/mnt/rstudio-pm"), "migration-data-dir"),
-    "other paths": (replace(SEEN, paths_below_storage=("Git.Dir",)), MOVE, "migration-config"),
+    "no target": (OBSERVED, replace(MOVE, target=""), "migration-target"),
+    "another target": (OBSERVED, replace(MOVE, target="z"), "migration-target"),
+    "SQLite asked for": (OBSERVED, replace(MOVE, provider="sqlite"), "migration-sqlite"),
+    "SQLite in the settings": (replace(OBSERVED, provider="sqlite"), MOVE, "migration-sqlite"),
+    "relative": (OBSERVED, replace(MOVE, data_dir="data"), "migration-data-dir"),
+    "dots": (OBSERVED, replace(MOVE, data_dir="/srv/../data"), "migration-data-dir"),
+    "a root folder": (OBSERVED, replace(MOVE, data_dir="/data"), "migration-data-dir"),
+    "on the share": (OBSERVED, replace(MOVE, data_dir="/mnt/rstudio-pm/local"), "migration-data-dir"),
+    "around the share": (OBSERVED, replace(MOVE, data_dir="/mnt/rstudio-pm"), "migration-data-dir"),
+    "other paths": (replace(OBSERVED, paths_below_storage=("Git.Dir",)), MOVE, "migration-config"),
     "unreachable": (first(reachable=False), MOVE, "node-reachable"),
     "busy": (first(busy=True), MOVE, "node-busy"),
     "blocked": (first(blocked_for="upgrade"), MOVE, "node-blocked"),
     "a broken package": (first(package=Package.BROKEN), MOVE, "package-state"),
     "versions": (first(installed_version="2026.04.0"), MOVE, "mixed-versions"),
     "balancer": (first(balancer=Balancer.UNKNOWN), MOVE, "load-balancer"),
-    "database": (replace(SEEN, database_says="refused"), MOVE, "database-reachable"),
-    "stranger": (replace(SEEN, foreign_sessions=("192.0.2.9",)), MOVE, "foreign-session"),
-    "one address": (replace(SEEN, shared_addresses=(("192.0.2.1", ("a", "b")),)), MOVE, "shared-address"),
-    "lock": (replace(SEEN, lock=LockObservation(LockView.HELD, "x", "locked by anna")), MOVE, "cluster-lock"),
+    "database": (replace(OBSERVED, database_says="refused"), MOVE, "database-reachable"),
+    "stranger": (replace(OBSERVED, foreign_sessions=("192.0.2.9",)), MOVE, "foreign-session"),
+    "one address": (replace(OBSERVED, shared_addresses=(("192.0.2.1", ("a", "b")),)), MOVE, "shared-address"),
+    "lock": (replace(OBSERVED, lock=LockObservation(LockView.HELD, "x", "locked by anna")), MOVE, "cluster-lock"),
     "other choices": (
-        replace(SEEN, record=Record(RecordState.BEGUN, replace(MOVE, target="b"))),
+        replace(OBSERVED, record=Record(RecordState.BEGUN, replace(MOVE, target="b"))),
         MOVE,
         "migration-choices",
     ),
 }
 
 
-@pytest.mark.parametrize(("seen", "options", "check"), REFUSED.values(), ids=REFUSED)
-def test_what_can_not_be_is_refused_with_what_to_type(seen: Observations, options: Options, check: str) -> None:
-    outcome = plan_migration(seen, options)
+@pytest.mark.parametrize(("observed", "options", "check"), REFUSED.values(), ids=REFUSED)
+def test_what_can_not_be_is_refused_with_what_to_type(observed: Observations, options: Options, check: str) -> None:
+    outcome = plan_migration(observed, options)
     assert checks(outcome) == [check]
     assert isinstance(outcome, Refusal) and all(each.found and each.why and each.fix for each in outcome.problems)
 
 
 def test_mixed_versions_are_brought_to_the_newest_and_not_to_the_last_of_the_alphabet() -> None:
     older, newer = (replace(NODE, installed_version=version) for version in ("1.9.0-3", "1.10.0-1"))
-    outcome = plan_migration(replace(SEEN, nodes=(older, newer)), MOVE)
+    outcome = plan_migration(replace(OBSERVED, nodes=(older, newer)), MOVE)
     assert isinstance(outcome, Refusal)
     assert "rspm_version=1.10.0-1" in str(outcome.problems[0])
 
 
 def test_sqlite_is_refused_with_the_reason() -> None:
-    outcome = plan_migration(SEEN, options_of(_choices("sqlite")))
+    outcome = plan_migration(OBSERVED, options_of(_choices("sqlite")))
     assert isinstance(outcome, Refusal)
     assert "guide does not support a migration from PostgreSQL to SQLite" in str(outcome.problems[0])
 
@@ -120,7 +120,7 @@ def _choices(database: str = "move") -> dict[str, str]:
 def test_what_is_kept_has_no_phase() -> None:
     for data in (True, False):
         for databases in (True, False):
-            plan = plan_migration(SEEN, Options("a", move_data=data, move_databases=databases))
+            plan = plan_migration(OBSERVED, Options("a", move_data=data, move_databases=databases))
             assert isinstance(plan, Plan)
             actions = {step.action for phase in plan.phases for step in phase.steps}
             assert (Action.LAST_COPY in actions) == (Action.WARM_COPY in actions) == data
@@ -136,21 +136,21 @@ def test_abort_is_refused_after_the_switch_and_needs_no_choices_before() -> None
     assert [phase.name.value for phase in plan.phases] == ["lock", "start_again", "ready", "forget", "unlock"]
     for state in (RecordState.SWITCHED, RecordState.FINISHED):
         assert checks(plan_abort(replace(begun, record=Record(state, MOVE)))) == ["migration-switched"]
-    assert plan_abort(SEEN) == Plan((), "", "")
+    assert plan_abort(OBSERVED) == Plan((), "", "")
 
 
 def test_a_finished_migration_asks_nothing_of_machines_that_may_be_gone() -> None:
-    gone = replace(SEEN.nodes[1], reachable=False)
-    left = replace(SEEN.nodes[0], mounted=False)
-    seen = replace(SEEN, nodes=(left, gone), record=Record(RecordState.FINISHED, MOVE), database_says="gone")
-    plan = plan_migration(seen, MOVE)
+    gone = replace(OBSERVED.nodes[1], reachable=False)
+    left = replace(OBSERVED.nodes[0], mounted=False)
+    observed = replace(OBSERVED, nodes=(left, gone), record=Record(RecordState.FINISHED, MOVE), database_says="gone")
+    plan = plan_migration(observed, MOVE)
     assert isinstance(plan, Plan) and plan.phases == ()
-    loose = replace(seen, nodes=(left, SEEN.nodes[1]))
+    loose = replace(observed, nodes=(left, OBSERVED.nodes[1]))
     assert checks(plan_migration(loose, MOVE)) == ["migration-finished"]
 
 
 def test_a_mount_of_the_team_is_left_alone() -> None:
-    plan = plan_migration(replace(SEEN, mount_is_ours=False), MOVE)
+    plan = plan_migration(replace(OBSERVED, mount_is_ours=False), MOVE)
     assert isinstance(plan, Plan)
     assert Action.LEAVE_STORAGE not in {step.action for phase in plan.phases for step in phase.steps}
 
@@ -241,10 +241,16 @@ def _found(**changes: Any) -> dict[str, Any]:
 
 
 def test_what_the_modules_found_becomes_observations() -> None:
-    seen = observe(_found())
-    assert seen.nodes[0].balancer is Balancer.DRAIN and seen.nodes[0].sessions == 1 and seen.nodes[0].healthy
-    assert (seen.nodes[1].reachable, seen.nodes[1].says) == (False, "its disk is full")
-    assert (seen.record.state, seen.provider, seen.paths_below_storage) == (RecordState.BEGUN, "postgres", ("Git.Dir",))
+    observed = observe(_found())
+    assert (
+        observed.nodes[0].balancer is Balancer.DRAIN and observed.nodes[0].sessions == 1 and observed.nodes[0].healthy
+    )
+    assert (observed.nodes[1].reachable, observed.nodes[1].says) == (False, "its disk is full")
+    assert (observed.record.state, observed.provider, observed.paths_below_storage) == (
+        RecordState.BEGUN,
+        "postgres",
+        ("Git.Dir",),
+    )
     stranger = {"own_address": "10.0.0.1", "sessions": [{"client_address": "10.0.0.9"}]}
     assert observe(_found(sessions={"a": stranger})).foreign_sessions == ("10.0.0.9",)
     assert "no route" in observe(_found(sessions={"a": {"msg": "no route"}})).database_says
@@ -253,7 +259,7 @@ def test_what_the_modules_found_becomes_observations() -> None:
 
 
 def test_the_outline_tells_what_moves_and_how_long() -> None:
-    plan = plan_migration(SEEN, MOVE)
+    plan = plan_migration(OBSERVED, MOVE)
     assert isinstance(plan, Plan)
     data = {"files": 100000, "bytes": 3 << 30, "copied_files": 100000, "copied_bytes": 3 << 30, "free_bytes": 9 << 30}
     there = {"data": {**data, "timeline": [{"step": "compare", "seconds": 20.0}]}, "databases": {}}
@@ -264,7 +270,7 @@ def test_the_outline_tells_what_moves_and_how_long() -> None:
 
 
 def test_a_run_that_stopped_says_which_ways_are_open() -> None:
-    plan = plan_migration(SEEN, MOVE)
+    plan = plan_migration(OBSERVED, MOVE)
     assert isinstance(plan, Plan)
     run = {
         "purpose": "migrate",
@@ -276,7 +282,7 @@ def test_a_run_that_stopped_says_which_ways_are_open() -> None:
         "done": [],
         "failures": {"a": "full"},
         "at": "data",
-        "seen": {},
+        "measured": {},
         "data": {},
         "databases": {},
         "left": {},
@@ -316,7 +322,7 @@ def test_a_migration_that_was_given_up_says_what_it_left_on_the_node() -> None:
     given_up = make_plan(_found(nodes={"a": _found()["nodes"]["a"]}), {**_choices(), "target": ""}, abort=True)
     assert given_up["copied"] == {"data_dir": "/var/x/data", "databases": True}
     run = {"purpose": "abort", "outcome": "done", "plan": given_up, "choices": _choices(), "record": "begun"}
-    empty: dict[str, Any] = {name: {} for name in ("done", "failures", "seen", "data", "databases", "left")}
+    empty: dict[str, Any] = {name: {} for name in ("done", "failures", "measured", "data", "databases", "left")}
     done = report({**run, **empty, "began": "", "at": ""})
     says = " ".join(done["says"])
     assert done["left"] == []

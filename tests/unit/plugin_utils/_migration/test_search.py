@@ -58,14 +58,14 @@ CHOICES = [
 ]
 
 
-def forwards(seen: Observations, options: Options) -> Outcome:
+def forwards(observed: Observations, options: Options) -> Outcome:
     """Plan the migration with the planner under test (looked up late, so that a planted fault is used)."""
-    return migration_plan.plan_migration(seen, options)
+    return migration_plan.plan_migration(observed, options)
 
 
-def backwards(seen: Observations, options: Options) -> Outcome:
+def backwards(observed: Observations, options: Options) -> Outcome:
     """Plan the way back with the planner under test."""
-    return migration_plan.plan_abort(seen)
+    return migration_plan.plan_abort(observed)
 
 
 @dataclass(frozen=True)
@@ -231,8 +231,8 @@ def _instead(action: Action, by: Action) -> Change:
 
 
 def _changed(planner: Planner, change: Change) -> Planner:
-    def plan(seen: Observations, options: Options) -> Outcome:
-        outcome = planner(seen, options)
+    def plan(observed: Observations, options: Options) -> Outcome:
+        outcome = planner(observed, options)
         return change(outcome) if isinstance(outcome, Plan) else outcome
 
     return plan
@@ -242,8 +242,8 @@ def _ahead(change: Change) -> Search:
     return Search(forwards=_changed(forwards, change))
 
 
-def _always_back(seen: Observations, options: Options) -> Outcome:
-    return backwards(replace(seen, record=replace(seen.record, state=RecordState.BEGUN)), options)
+def _always_back(observed: Observations, options: Options) -> Outcome:
+    return backwards(replace(observed, record=replace(observed.record, state=RecordState.BEGUN)), options)
 
 
 FAULTS = {
@@ -287,6 +287,6 @@ def test_the_search_finds_that_blocked_is_not_stopped(monkeypatch: pytest.Monkey
 
 def test_a_world_that_has_begun_is_known_as_such() -> None:
     world = World((Node(), Node()), record=BEGUN)
-    seen = with_record(observe(world), world, EVERYTHING)
-    outcome = forwards(seen, replace(EVERYTHING, target="b"))
+    observed = with_record(observe(world), world, EVERYTHING)
+    outcome = forwards(observed, replace(EVERYTHING, target="b"))
     assert isinstance(outcome, Refusal) and [each.check for each in outcome.problems] == ["migration-choices"]

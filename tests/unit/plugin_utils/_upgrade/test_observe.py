@@ -69,14 +69,14 @@ def found(**nodes: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_healthy_cluster() -> None:
-    seen = observe(found())
-    assert [node.name for node in seen.nodes] == ["node1", "node2"]
-    for node in seen.nodes:
+    observed = observe(found())
+    assert [node.name for node in observed.nodes] == ["node1", "node2"]
+    for node in observed.nodes:
         assert node.reachable and node.process and node.healthy and node.held and node.enabled
         assert node.sessions == 1 and node.balancer is Balancer.READY and node.package is Package.INSTALLED
         assert not node.staged and not node.blocked and not node.busy
-    assert seen.database.reachable and seen.database.foreign_sessions == ()
-    assert seen.lock.view is LockView.FREE and seen.restore_point.state is RestoreState.ABSENT
+    assert observed.database.reachable and observed.database.foreign_sessions == ()
+    assert observed.lock.view is LockView.FREE and observed.restore_point.state is RestoreState.ABSENT
 
 
 @pytest.mark.parametrize("skipped", [{}, {"changed": False, "skipped": True, "skip_reason": "a node is away"}])
@@ -87,9 +87,9 @@ def test_a_node_that_could_not_be_reached(skipped: dict[str, Any]) -> None:
     assert "node2 is unreachable. " in make_plan(given, "upgrade", target=NEW)["problems"][0]
     given["silent"] = {"node1": "", "node2": "its disk is full"}
     assert "node2 is unreachable: its disk is full. " in make_plan(given, "upgrade", target=NEW)["problems"][0]
-    seen = observe(given)
-    assert [node.reachable for node in seen.nodes] == [True, False]
-    assert seen.database.reachable
+    observed = observe(given)
+    assert [node.reachable for node in observed.nodes] == [True, False]
+    assert observed.database.reachable
 
 
 def test_the_sessions_of_a_node_that_could_not_be_reached_are_no_strangers() -> None:
@@ -244,8 +244,8 @@ def test_a_node_that_was_found_starting_may_come_up_at_any_time(
     nodes.append(serving("d", version, **data.draw(st.sampled_from(STARTING))))
 
     def plan(*nodes: NodeObservation) -> tuple[Any, set[str]]:
-        seen = cluster(*nodes, point=(state, "run1"), lock=OURS)
-        outcome = plan_rollback(seen) if rollback else plan_upgrade(seen, NEW)
+        observed = cluster(*nodes, point=(state, "run1"), lock=OURS)
+        outcome = plan_rollback(observed) if rollback else plan_upgrade(observed, NEW)
         phases = outcome.to_dict()["phases"] if isinstance(outcome, Plan) else []
         return phases, {host for phase in phases for host, action in phase["steps"].items() if action == "start"}
 

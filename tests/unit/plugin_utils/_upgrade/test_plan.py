@@ -72,8 +72,8 @@ def test_where_all_stop_first_the_restore_point_is_made_anew_when_that_is_proved
         *("restore_point", "drain", "stop", "prove", "final_restore_point", "commit", "first")
     ]
     # one that was made before the stop doesn't hold what was written until then
-    seen = cluster(halted("a"), halted("b"), point=(RestoreState.COMPLETE, "run1"), lock=OURS)
-    lines = told(plan_upgrade(seen, NEW, Options(Mode.STOP_ALL)))
+    observed = cluster(halted("a"), halted("b"), point=(RestoreState.COMPLETE, "run1"), lock=OURS)
+    lines = told(plan_upgrade(observed, NEW, Options(Mode.STOP_ALL)))
     assert lines[:3] == ["prove: prove_stopped", "final_restore_point: create_restore_point", lines[2]]
     assert lines[2].startswith("commit")
 
@@ -112,8 +112,8 @@ def test_a_lock_left_at_the_end_is_taken_over_and_released() -> None:
 
 
 def test_a_run_that_died_after_the_first_node_goes_on_with_the_rest() -> None:
-    seen = cluster(serving("a", NEW), halted("b"), halted("c"), point=(RestoreState.IN_USE, "run1"), lock=OURS)
-    assert told(plan_upgrade(seen, NEW)) == [
+    observed = cluster(serving("a", NEW), halted("b"), halted("c"), point=(RestoreState.IN_USE, "run1"), lock=OURS)
+    assert told(plan_upgrade(observed, NEW)) == [
         "rest: upgrade b c",
         "rest_back: lb_ready b c",
         "hold: hold b c",
@@ -123,45 +123,45 @@ def test_a_run_that_died_after_the_first_node_goes_on_with_the_rest() -> None:
 
 def test_a_first_node_cut_in_the_middle_of_its_installation_goes_first_again() -> None:
     broken = halted("b", NEW, package=Package.BROKEN)
-    seen = cluster(halted("a"), broken, point=(RestoreState.IN_USE, "run1"), lock=OURS)
-    lines = told(plan_upgrade(seen, NEW))
+    observed = cluster(halted("a"), broken, point=(RestoreState.IN_USE, "run1"), lock=OURS)
+    lines = told(plan_upgrade(observed, NEW))
     assert "first: upgrade_first b" in lines
     assert "restore_point: create_restore_point" not in lines
 
 
 def test_a_first_node_that_is_still_moving_the_schema_is_waited_for() -> None:
     starting = serving("a", NEW, running_version="", healthy=False)
-    seen = cluster(starting, halted("b"), point=(RestoreState.IN_USE, "run1"), lock=OURS)
-    assert told(plan_upgrade(seen, NEW))[0] == "first: start a"
+    observed = cluster(starting, halted("b"), point=(RestoreState.IN_USE, "run1"), lock=OURS)
+    assert told(plan_upgrade(observed, NEW))[0] == "first: start a"
 
 
 def test_an_old_node_started_by_hand_is_stopped_before_anything_else() -> None:
-    seen = cluster(serving("a", NEW), serving("b"), halted("c"), point=(RestoreState.IN_USE, "run1"), lock=OURS)
-    assert told(plan_upgrade(seen, NEW))[0] == "stop: stop_and_block b"
+    observed = cluster(serving("a", NEW), serving("b"), halted("c"), point=(RestoreState.IN_USE, "run1"), lock=OURS)
+    assert told(plan_upgrade(observed, NEW))[0] == "stop: stop_and_block b"
 
 
 @pytest.mark.parametrize(("run_id", "lock"), [("run1", OURS), ("run0", OURS), ("run1", FREE)])
 @pytest.mark.parametrize("a", [serving("a"), halted("a")])
 def test_a_restore_point_is_kept_only_if_it_is_this_runs_and_none_served_since(run_id: str, lock: Any, a: Any) -> None:
-    seen = cluster(a, halted("b"), point=(RestoreState.COMPLETE, run_id), lock=lock)
-    kept = "restore_point: create_restore_point" not in told(plan_upgrade(seen, NEW))
+    observed = cluster(a, halted("b"), point=(RestoreState.COMPLETE, run_id), lock=lock)
+    kept = "restore_point: create_restore_point" not in told(plan_upgrade(observed, NEW))
     assert kept is (run_id == "run1" and lock is OURS and not a.process)
 
 
 def test_the_next_upgrade_replaces_the_restore_point_of_the_one_before() -> None:
-    seen = cluster(serving("a", NEW), serving("b", NEW), point=(RestoreState.IN_USE, "run0"))
-    assert "restore_point: create_restore_point" in told(plan_upgrade(seen, NEWER))
+    observed = cluster(serving("a", NEW), serving("b", NEW), point=(RestoreState.IN_USE, "run0"))
+    assert "restore_point: create_restore_point" in told(plan_upgrade(observed, NEWER))
 
 
 def test_a_rollback_before_the_first_node_started_only_starts_the_nodes_again() -> None:
-    seen = cluster(serving("a"), halted("b"), halted("c"), point=(RestoreState.COMPLETE, "run1"), lock=OURS)
-    assert told(plan_rollback(seen)) == ["rest: start b c", "rest_back: lb_ready b c", "unlock: release_lock"]
+    observed = cluster(serving("a"), halted("b"), halted("c"), point=(RestoreState.COMPLETE, "run1"), lock=OURS)
+    assert told(plan_rollback(observed)) == ["rest: start b c", "rest_back: lb_ready b c", "unlock: release_lock"]
 
 
 def test_a_rollback_restores_before_it_starts() -> None:
     failed = serving("a", NEW, process=False, healthy=False, running_version="")
-    seen = cluster(failed, halted("b", staged=False), point=(RestoreState.IN_USE, "run1"), lock=OURS)
-    assert told(plan_rollback(seen)) == [
+    observed = cluster(failed, halted("b", staged=False), point=(RestoreState.IN_USE, "run1"), lock=OURS)
+    assert told(plan_rollback(observed)) == [
         "stage: stage a",
         "stop: stop_and_block a",
         "prove: prove_stopped",
@@ -177,8 +177,8 @@ def test_a_rollback_restores_before_it_starts() -> None:
 
 
 def test_a_rollback_that_died_after_its_restore_does_not_restore_again() -> None:
-    seen = cluster(halted("a", NEW), halted("b"), point=(RestoreState.RESTORED, "run1"), lock=OURS)
-    lines = told(plan_rollback(seen))
+    observed = cluster(halted("a", NEW), halted("b"), point=(RestoreState.RESTORED, "run1"), lock=OURS)
+    lines = told(plan_rollback(observed))
     assert "restore: restore" not in lines
     assert "install: install_previous a b" in lines
 
@@ -257,8 +257,8 @@ REFUSED: dict[str, tuple[Observations, str, Options, list[str]]] = {
 
 @pytest.mark.parametrize("check", REFUSED)
 def test_what_can_not_be_is_refused_with_what_to_type(check: str) -> None:
-    seen, target, options, wanted = REFUSED[check]
-    outcome = plan_upgrade(seen, target, options)
+    observed, target, options, wanted = REFUSED[check]
+    outcome = plan_upgrade(observed, target, options)
     assert isinstance(outcome, Refusal)
     assert [problem.check for problem in outcome.problems] == [check]
     for text in wanted:
@@ -328,12 +328,12 @@ LATER = cluster(serving("a", NEW), serving("b"), halted("c"), point=(RestoreStat
 
 @given(anything(), VERSIONS, st.sampled_from(Mode))
 @example(LATER, NEW, Mode.FIRST_SERVES)
-def test_every_plan_keeps_the_order(seen: Observations, target: str, mode: Mode) -> None:
-    outcome = plan_upgrade(seen, target, Options(mode))
-    assert outcome == plan_upgrade(seen, target, Options(mode))
+def test_every_plan_keeps_the_order(observed: Observations, target: str, mode: Mode) -> None:
+    outcome = plan_upgrade(observed, target, Options(mode))
+    assert outcome == plan_upgrade(observed, target, Options(mode))
     if isinstance(outcome, Refusal):
         assert outcome.problems and all(problem.fix and problem.found for problem in outcome.problems)
-        assert any(node.name in problem.found for problem in outcome.problems for node in seen.nodes) or any(
+        assert any(node.name in problem.found for problem in outcome.problems for node in observed.nodes) or any(
             problem.check.startswith("unfinished") or "database" in problem.found for problem in outcome.problems
         )
         return
@@ -348,7 +348,7 @@ def test_every_plan_keeps_the_order(seen: Observations, target: str, mode: Mode)
         if action in (Action.UPGRADE_FIRST, Action.UPGRADE, Action.START)
     ]
     opening = min(starts, default=len(order))
-    for node in seen.nodes:
+    for node in observed.nodes:
         assert node.reachable
         foreign = not node.has(target) or node.runs_other_than(target)
         first = when.get((node.name, Action.UPGRADE_FIRST)) == opening
@@ -358,25 +358,25 @@ def test_every_plan_keeps_the_order(seen: Observations, target: str, mode: Mode)
             assert (node.name, Action.UPGRADE) in when or first
         elif node.process:
             assert (node.name, Action.STOP_AND_BLOCK) not in when
-    if any(not node.has(target) for node in seen.nodes):
-        point = seen.restore_point
+    if any(not node.has(target) for node in observed.nodes):
+        point = observed.restore_point
         used = point.state is RestoreState.IN_USE and point.to_version == target
         assert used or when[CLUSTER, Action.MARK_RESTORE_POINT_IN_USE] < opening
         assert not (used and PhaseName.RESTORE_POINT in places)
 
 
 @given(anything())
-def test_every_rollback_restores_before_the_older_version_starts(seen: Observations) -> None:
-    outcome = plan_rollback(seen)
+def test_every_rollback_restores_before_the_older_version_starts(observed: Observations) -> None:
+    outcome = plan_rollback(observed)
     if isinstance(outcome, Refusal):
         assert outcome.problems and all(problem.fix for problem in outcome.problems)
         return
-    point = seen.restore_point
+    point = observed.restore_point
     when = {(step.host, step.action): place for place, phase in enumerate(outcome.phases) for step in phase.steps}
     opening = min((place for (_host, action), place in when.items() if action is Action.START), default=99)
     if point.state in (RestoreState.IN_USE, RestoreState.RESTORING):
         assert when[CLUSTER, Action.PROVE_STOPPED] < when[CLUSTER, Action.RESTORE] < opening
-    for node in seen.nodes:
+    for node in observed.nodes:
         if not node.has(point.from_version):
             assert when[node.name, Action.INSTALL_PREVIOUS] < opening
         if (CLUSTER, Action.RESTORE) in when and not node.stays_stopped:

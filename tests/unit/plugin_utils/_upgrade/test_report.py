@@ -23,7 +23,7 @@ PLAN = {
         {"name": "first", "steps": {"a": "upgrade_first"}},
     ],
 }
-SEEN = {
+MEASURED = {
     "samples": 100,
     "failures": 7,
     "longest_seconds": 1.5,
@@ -66,7 +66,7 @@ def run(**changed: Any) -> dict[str, Any]:
         "failures": {},
         "at": "first",
         "steps": {},
-        "seen": SEEN,
+        "measured": MEASURED,
         "point": {},
         "saved": "",
         **changed,
@@ -116,16 +116,16 @@ def test_the_table_is_for_a_person() -> None:
     )
 
 
-@pytest.mark.parametrize("seen", [{}, {"samples": 0, "failures": 0}, {**SEEN, "failures": 100}])
-def test_what_was_not_measured_is_not_claimed(seen: dict[str, Any]) -> None:
-    made = report(run(seen=seen))
+@pytest.mark.parametrize("measured", [{}, {"samples": 0, "failures": 0}, {**MEASURED, "failures": 100}])
+def test_what_was_not_measured_is_not_claimed(measured: dict[str, Any]) -> None:
+    made = report(run(measured=measured))
     assert made["outage"] is None and made["table"][-1] == "Outage at the load balancer: not measured."
 
 
 def test_no_outage_and_one_that_lasts() -> None:
-    none = report(run(seen={**SEEN, "failures": 0, "outages": []}))
+    none = report(run(measured={**MEASURED, "failures": 0, "outages": []}))
     assert none["table"][-1] == "Outage at the load balancer: none in 100 requests."
-    assert ", and it lasts;" in report(run(seen={**SEEN, "still_down": True}))["table"][-1]
+    assert ", and it lasts;" in report(run(measured={**MEASURED, "still_down": True}))["table"][-1]
 
 
 @pytest.mark.parametrize(

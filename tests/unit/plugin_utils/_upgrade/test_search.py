@@ -66,19 +66,21 @@ def test_no_reachable_state_breaks_the_order_or_is_a_dead_end(what: Search) -> N
 def test_whatever_is_missing_is_refused_by_name_in_every_state() -> None:
     names = NAMES[:3]
     for world in search(Search(nodes=3, hands=0)).idle:
-        seen = observe(world)
+        observed = observe(world)
         for number, name in enumerate(names):
             for fault in ({"reachable": False}, {"busy": True}, {"balancer": Balancer.UNKNOWN}):
-                broken = replace(seen.nodes[number], **fault)
-                nodes = (*seen.nodes[:number], broken, *seen.nodes[number + 1 :])
-                _assert_refused(replace(seen, nodes=nodes), name)
-        _assert_refused(replace(seen, database=replace(seen.database, reachable=False)), seen.database.name)
-        _assert_refused(replace(seen, database=replace(seen.database, foreign_sessions=("10.0.0.9",))), "10.0.0.9")
-        _assert_refused(replace(seen, lock=LockObservation(LockView.HELD, "x", "locked by anna@ops1")), "anna@ops1")
+                broken = replace(observed.nodes[number], **fault)
+                nodes = (*observed.nodes[:number], broken, *observed.nodes[number + 1 :])
+                _assert_refused(replace(observed, nodes=nodes), name)
+        _assert_refused(replace(observed, database=replace(observed.database, reachable=False)), observed.database.name)
+        _assert_refused(
+            replace(observed, database=replace(observed.database, foreign_sessions=("10.0.0.9",))), "10.0.0.9"
+        )
+        _assert_refused(replace(observed, lock=LockObservation(LockView.HELD, "x", "locked by anna@ops1")), "anna@ops1")
 
 
-def _assert_refused(seen: Observations, named: str) -> None:
-    for outcome in (real_upgrade(seen, Options()), real_rollback(seen, Options())):
+def _assert_refused(observed: Observations, named: str) -> None:
+    for outcome in (real_upgrade(observed, Options()), real_rollback(observed, Options())):
         assert isinstance(outcome, Refusal)
         assert any(named in problem.found and problem.fix for problem in outcome.problems)
 
@@ -120,9 +122,9 @@ class Fault:
 
 
 def _changed(planner: Planner, change: Change) -> Planner:
-    def plan(seen: Observations, options: Options) -> Outcome:
-        outcome = planner(seen, options)
-        return change(seen, outcome) if isinstance(outcome, Plan) else outcome
+    def plan(observed: Observations, options: Options) -> Outcome:
+        outcome = planner(observed, options)
+        return change(observed, outcome) if isinstance(outcome, Plan) else outcome
 
     return plan
 
@@ -146,13 +148,13 @@ def _with(plan: Plan, phases: Iterable[Phase]) -> Plan:
 
 
 def _without(name: PhaseName) -> Change:
-    return lambda seen, plan: _with(plan, (phase for phase in plan.phases if phase.name is not name))
+    return lambda observed, plan: _with(plan, (phase for phase in plan.phases if phase.name is not name))
 
 
 def _after(name: PhaseName, other: PhaseName) -> Change:
     """Move a phase behind another one."""
 
-    def change(seen: Observations, plan: Plan) -> Plan:
+    def change(observed: Observations, plan: Plan) -> Plan:
         moved = [phase for phase in plan.phases if phase.name is name]
         if not any(phase.name is other for phase in plan.phases):
             return plan
@@ -168,7 +170,7 @@ def _after(name: PhaseName, other: PhaseName) -> Change:
 
 
 def _replaced(action: Action, by: Action) -> Change:
-    def change(seen: Observations, plan: Plan) -> Plan:
+    def change(observed: Observations, plan: Plan) -> Plan:
         return _with(
             plan,
             (
@@ -181,7 +183,7 @@ def _replaced(action: Action, by: Action) -> Change:
 
 
 def _one_node_less(name: PhaseName) -> Change:
-    def change(seen: Observations, plan: Plan) -> Plan:
+    def change(observed: Observations, plan: Plan) -> Plan:
         return _with(
             plan,
             (Phase(phase.name, phase.steps[1:]) if phase.name is name else phase for phase in plan.phases),
@@ -190,7 +192,7 @@ def _one_node_less(name: PhaseName) -> Change:
     return change
 
 
-def _rest_with_the_first(seen: Observations, plan: Plan) -> Plan:
+def _rest_with_the_first(observed: Observations, plan: Plan) -> Plan:
     rest = tuple(step for phase in plan.phases if phase.name is PhaseName.REST for step in phase.steps)
     return _with(
         plan,
@@ -202,7 +204,7 @@ def _rest_with_the_first(seen: Observations, plan: Plan) -> Plan:
     )
 
 
-def _restore_point_always(seen: Observations, plan: Plan) -> Plan:
+def _restore_point_always(observed: Observations, plan: Plan) -> Plan:
     phases = [phase for phase in plan.phases if phase.name is not PhaseName.RESTORE_POINT]
     if phases:
         phases.insert(1, once(PhaseName.RESTORE_POINT, Action.CREATE_RESTORE_POINT))
@@ -212,10 +214,10 @@ def _restore_point_always(seen: Observations, plan: Plan) -> Plan:
 def _old_restore_point_will_do(patch: pytest.MonkeyPatch) -> None:
     real = upgrade_plan.plan_upgrade
 
-    def plan(seen: Observations, target: str, options: Options) -> Outcome:
-        point = replace(seen.restore_point, run_id=seen.lock.run_id)
-        view = LockView.TAKEABLE if seen.lock.view is LockView.FREE else seen.lock.view
-        return real(replace(seen, restore_point=point, lock=replace(seen.lock, view=view)), target, options)
+    def plan(observed: Observations, target: str, options: Options) -> Outcome:
+        point = replace(observed.restore_point, run_id=observed.lock.run_id)
+        view = LockView.TAKEABLE if observed.lock.view is LockView.FREE else observed.lock.view
+        return real(replace(observed, restore_point=point, lock=replace(observed.lock, view=view)), target, options)
 
     patch.setattr(upgrade_plan, "plan_upgrade", plan)
 
@@ -223,22 +225,22 @@ def _old_restore_point_will_do(patch: pytest.MonkeyPatch) -> None:
 def _never_restores(state: RestoreState) -> Patch:
     real = upgrade_plan._needs_restore
 
-    def needs(seen: Observations, changed: list[NodeObservation]) -> bool:
-        return seen.restore_point.state is not state and real(seen, changed)
+    def needs(observed: Observations, changed: list[NodeObservation]) -> bool:
+        return observed.restore_point.state is not state and real(observed, changed)
 
     return lambda patch: patch.setattr(upgrade_plan, "_needs_restore", needs)
 
 
 def _forgets_where_it_is(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(upgrade_plan, "continues_run", lambda seen, target: False)
+    patch.setattr(upgrade_plan, "continues_run", lambda observed, target: False)
 
 
 def _says_nothing(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(refuse, "is_finished", lambda seen: False)
+    patch.setattr(refuse, "is_finished", lambda observed: False)
 
 
 def _forgets_what_it_saved(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(upgrade_plan, "is_saved", lambda seen: False)
+    patch.setattr(upgrade_plan, "is_saved", lambda observed: False)
 
 
 def _observation(name: str, value: object) -> Patch:
@@ -251,8 +253,8 @@ FAULTS = {
     "the others are drained instead of blocked": _upgrade(_replaced(Action.STOP_AND_BLOCK, Action.LB_DRAIN)),
     "the first goes before the others are stopped": _upgrade(_after(PhaseName.STOP, PhaseName.FIRST)),
     "the first is upgraded like the rest, without proof": _upgrade(
-        lambda seen, plan: _after(PhaseName.STOP, PhaseName.FIRST)(
-            seen, _replaced(Action.UPGRADE_FIRST, Action.UPGRADE)(seen, plan)
+        lambda observed, plan: _after(PhaseName.STOP, PhaseName.FIRST)(
+            observed, _replaced(Action.UPGRADE_FIRST, Action.UPGRADE)(observed, plan)
         )
     ),
     "the rest goes with the first": _upgrade(_rest_with_the_first),

@@ -90,25 +90,25 @@ def test_a_lock_that_a_later_run_left_makes_no_finished_upgrade_an_interrupted_o
 def test_a_way_back_that_was_cut_off_needs_no_word_and_saves_again_what_was_written_since() -> None:
     stopped = [halted(name, NEW, blocked_for="upgrade") for name in "abc"]
     saved = RestorePoint(RestoreState.COMPLETE, NEW, OLD, "run5", "2026-11-20T08:00:00Z")
-    seen = finished(nodes=tuple(stopped), lock=OURS, saved=saved)
-    lines = told(plan_rollback(seen))
+    observed = finished(nodes=tuple(stopped), lock=OURS, saved=saved)
+    lines = told(plan_rollback(observed))
     assert "final_save: save_present" in lines and "save: save_present" not in lines
     # nor is what a restore has brought back saved over it
     for point in (
-        replace(seen.restore_point, state=RestoreState.RESTORING),
-        replace(seen.restore_point, restored="2026-11-20T08:01:00Z"),
+        replace(observed.restore_point, state=RestoreState.RESTORING),
+        replace(observed.restore_point, restored="2026-11-20T08:01:00Z"),
     ):
-        lines = told(plan_rollback(replace(seen, restore_point=point)))
+        lines = told(plan_rollback(replace(observed, restore_point=point)))
         assert "restore: restore" in lines and "final_save: save_present" not in lines
 
 
 def test_an_interrupted_or_failed_upgrade_is_given_up_without_a_word_or_a_second_dump() -> None:
     failed = halted("c", NEW, blocked_for="upgrade")
-    seen = cluster(
+    observed = cluster(
         serving("a", NEW), serving("b", NEW), failed, point=(RestoreState.IN_USE, "run1"), lock=OURS, now=NOW
     )
-    assert not [line for line in told(plan_rollback(seen)) if "save" in line]
-    outcome = plan_rollback(seen, Options(rollback_to="2026-11-01T07:00:00Z"))
+    assert not [line for line in told(plan_rollback(observed)) if "save" in line]
+    outcome = plan_rollback(observed, Options(rollback_to="2026-11-01T07:00:00Z"))
     assert isinstance(outcome, Refusal) and "It is not the one that was meant" in str(outcome.problems[0])
 
 
@@ -153,8 +153,10 @@ def test_space_is_asked_only_where_something_is_saved() -> None:
 
 
 def test_a_cluster_that_is_not_healthy_is_not_upgraded() -> None:
-    seen = cluster(serving("a", healthy=False, answer="402"), serving("b", healthy=False, answer="503"), halted("c"))
-    outcome = plan_upgrade(seen, NEW)
+    observed = cluster(
+        serving("a", healthy=False, answer="402"), serving("b", healthy=False, answer="503"), halted("c")
+    )
+    outcome = plan_upgrade(observed, NEW)
     assert isinstance(outcome, Refusal)
     (problem,) = outcome.problems
     assert problem.check == "cluster-health" and "a answers 402, b answers 503" in problem.found
