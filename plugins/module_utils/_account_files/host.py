@@ -170,7 +170,7 @@ def take_over(account: Account | None, path: str, target: str, timeout: float) -
 
 
 def swappable(path: str, account: Account | None) -> str:
-    """Return the first folder on the way to a path, or the path, in whose place the account could put another one.
+    """Return the first folder on the way to a path, or the path itself, that the account could replace.
 
     "" for none. account: None looks for what everybody may write.
     """

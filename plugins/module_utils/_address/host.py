@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 
-# Reserved (RFC 1112, RFC 3849): nobody has them, and the way to them is the way to everybody else.
+# Reserved (RFC 1112, RFC 3849): nobody has these, so the route to them is the default route.
 _ELSEWHERE = ("240.0.0.1", "2001:db8::1")
 # A connected socket of UDP needs a port, which is never used.
 _PORT = 9

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Reads chronyd, asks NTP servers for the time, and does to the service what was decided."""
+"""Read chronyd's state and control its service."""
 
 from __future__ import annotations
 

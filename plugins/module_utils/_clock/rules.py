@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How far a clock is off, whether chrony has it in hand, and whether the nodes agree.
+"""How far a clock is off, whether chrony synchronises it, and whether the nodes agree.
 
 The HA guide wants the clocks of all nodes synchronised. Formats: chronyc(1) with -c; SNTP: RFC 4330. Every offset here
 is in seconds and says what has to be added to the local clock to get the server's: positive for one that is behind.
@@ -194,7 +194,7 @@ def decide_clock(state: ClockState, limit: float) -> str:
 def judge_clock(
     node: str, state: ClockState, limit: float, servers: Sequence[str], elsewhere: float | None, waited: float
 ) -> list[Problem]:
-    """Return what is wrong with the clock of node after all that could be done.
+    """Return what is still wrong with the clock of node.
 
     servers: the sources as chrony's configuration names them. limit, waited: seconds. elsewhere: offset against the
     machine that runs Ansible, or None.

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Putting configuration, key and drop-in on a node, and asking the product what it thinks of them. Decides nothing."""
+"""Write configuration, key and drop-in on a node, and have the product check them. Decides nothing."""
 
 from __future__ import annotations
 

@@ -160,7 +160,7 @@ def failed_checks(output: str, *, running: bool, storage_ready: bool) -> list[st
 
 
 def judge_check(rc: int, output: str, *, running: bool, storage_ready: bool) -> list[Problem]:
-    """Return what `rspm check-config` holds against a configuration; [] also where the version has no such command."""
+    """Return what `rspm check-config` finds wrong with a configuration; [] if the version has no such command."""
     failures = failed_checks(output, running=running, storage_ready=storage_ready)
     if not failures and (rc in (0, _OUT_OF_TIME) or _CHECK_LINE.search(output) or _NO_SUCH_COMMAND.search(output)):
         return []

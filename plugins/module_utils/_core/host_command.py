@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The command runner that everything on a host is given: what ran, and what came of it."""
+"""Run commands on a host."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def command_runner(log: Callable[[str], None]) -> Runner:
 def _run(
     argv: list[str], limit: float, given: bytes, env: dict[str, str] | None, log: Callable[[str], None]
 ) -> CompletedCommand:
-    """Run a command and return what came of it."""
+    """Run a command and return its result."""
     # coreutils' own keeps the limit where this process is killed meanwhile, as by a connection that breaks
     limited = ["timeout", f"--kill-after={_GRACE}", f"{limit:g}", *argv]
     begun = time.monotonic()
@@ -209,7 +209,7 @@ def _drain(selector: selectors.BaseSelector, stream: IO[bytes], said: dict[Any, 
 def _leave(selector: selectors.BaseSelector, stream: IO[bytes]) -> None:
     if stream in [key.fileobj for key in selector.get_map().values()]:
         selector.unregister(stream)
-    # what is left in the buffer of a broken pipe is nobody's
+    # nobody reads what is left in the buffer of a broken pipe
     with suppress(BrokenPipeError):
         stream.close()
 

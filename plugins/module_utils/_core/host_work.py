@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One step at a time on one node, also where the controller of an earlier run is gone and its step goes on.
+"""One step at a time on a node, even if the controller of an earlier run has died and its step goes on.
 
 The kernel lets flock(2) go when the step ends in whatever way, and what it starts does not inherit it: the file is
 opened with O_CLOEXEC. /run is empty after a reboot.
@@ -27,7 +27,7 @@ _POLL_INTERVAL = 0.05
 
 @contextmanager
 def node_work(what: str) -> Iterator[None]:
-    """Keep every other step away from this node. what: the step in a few words, for whoever is kept away.
+    """Keep every other step away from this node. what: the step in a few words, for the message to the others.
 
     Raises DomainError where another step is at work.
     """

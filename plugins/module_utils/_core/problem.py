@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is wrong, why it matters, and what to type next: the one form in which every check speaks."""
+"""What is wrong, why it matters, and what to type next: every check reports in this form."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the product calls itself on a host (vendor: installation)."""
+"""The product's names on a host. Source: the vendor's page on installation."""
 
 from __future__ import annotations
 

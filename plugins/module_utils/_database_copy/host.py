@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Copying both databases, and making the source read-only. What may be done, _database_copy decides."""
+"""Copy both databases, and make the source read-only. rules decides what may be done."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ class Copier:
         changed = [name for name in names if not self._read_only(name)]
         if check_mode:
             return bool(changed)
-        # a session keeps what it began with
+        # a session keeps the settings that it began with
         self._prove_no_session("sessions", source_only=True)
         with self.timeline.step("retire"):
             for name in changed:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Reading what a database holds, on several sessions at a time. What is asked, _database_copy_catalog knows."""
+"""Read what a database holds, on several sessions at a time. The statements are in catalog."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The host's side of a copy: one run at a time, PostgreSQL's tools, the folder of the dump, what a dead run left."""
+"""What a copy needs on the host: one run at a time, PostgreSQL's tools, a folder for the dump, no leftovers."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class WorkFolder:
         self, tools: Tools, database: Database, name: str, words: list[str], jobs: int, folder: str, address: str
     ) -> None:
         """Dump a database into a folder of this run. address: for a person."""
-        # it is read once, from a local disk, so that little is to be gained by packing it well
+        # it is read once, from a local disk, so good compression gains little
         shape = ["--format=directory", "--compress=1", "--no-sync", f"--jobs={jobs}", f"--file={self.folder}/{folder}"]
         self._run(tools, "pg_dump", database, name, [*shape, *words], address)
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What HAProxy's runtime API says about a node, and what a change of its state asks for.
+"""What HAProxy's runtime API says about a node, and how to change the node's state.
 
 Sources: HAProxy Management Guide, "CSV format", "show servers state" (version 1) and "set server".
 """

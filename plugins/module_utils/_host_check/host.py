@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Looks at what any host needs before it is changed. Writes nothing; what it means is in rules."""
+"""Observe what any host needs before it is changed. Writes nothing; rules decides what it means."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _SYSTEM_PYTHONS = ("/usr/libexec/platform-python", "/usr/bin/python3")
 
 
 class HostCheck:
-    """One host's problems, whatever the host is to be."""
+    """The problems of one host, whatever its part in the cluster."""
 
     def __init__(self, params: Mapping[str, Any], run: Runner) -> None:
         """Take the parameters of HOST_OPTIONS; nothing is looked at yet."""

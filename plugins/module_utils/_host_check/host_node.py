@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Looks at what a node of the cluster needs, beside what any host does. Writes nothing but a probe file."""
+"""Observe what a node needs beside what any host needs. Writes nothing but a probe file."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class NodeCheck:
         self.params = params
         self.run = run
         self.may_write = may_write
-        # Whoever needs one of these has nothing to add.
+        # Parts of the check that failed; what depends on them is not checked.
         self.unresolved: dict[str, list[str]] = {}
         self.installed = ""
         # What could not be looked at yet, for a person.
@@ -207,7 +207,7 @@ class NodeCheck:
         return judge_node(applied, self.params["allow_unlicensed"], load_licence(self.run), known=wanted is not None)
 
     def unit(self) -> list[Problem]:
-        """Return who keeps the server from starting; an upgrade looks at that itself."""
+        """Return what keeps the server from starting; an upgrade checks that itself."""
         return [] if self.params["upgrade"] else judge_unit(load_unit(self.run))
 
     def databases(self) -> list[Problem]:
@@ -226,7 +226,7 @@ class NodeCheck:
         return problems
 
     def _without_driver(self, made: bool) -> list[Problem]:
-        """Return what can be told of the database server where nothing can log in yet."""
+        """Return what is known of the database server where nothing can log in yet."""
         result = try_server(self.cluster.database, self.params["timeout"])
         problems = judge_managed_login(result) if made else judge_login(result)
         if result.failure != NO_DRIVER or self.params["upgrade"]:

@@ -201,7 +201,7 @@ def no_licence_file(path: str) -> Problem:
 
 
 def out_of_time(verb: str, timeout: float) -> Problem:
-    """Return the problem of a license-manager that did not come back."""
+    """Return the problem of a license-manager that did not end in time."""
     return Problem(
         check="licence",
         found=f"{PROGRAM} {verb} gave no answer for {timeout:g} s",
@@ -221,7 +221,7 @@ def refused(verb: str, rc: int, output: str) -> Problem:
 
 
 def without_effect(verb: str) -> Problem:
-    """Return the problem of a license-manager that ended well, and of a status that does not show it."""
+    """Return the problem of a license-manager that succeeded while its status does not show it."""
     return Problem(
         check="licence",
         found=f"{PROGRAM} {verb} ended well, but {PROGRAM} status does not show the licence",

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is told of a team's own command for its load balancer: nothing of its arguments, which may be secret."""
+"""Messages about a team's own command for its load balancer never show its arguments, which may be secret."""
 
 from __future__ import annotations
 

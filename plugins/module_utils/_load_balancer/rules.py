@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What of a load balancer's host is somebody else's, and whether ours can run beside it.
+"""What else runs on a load balancer's host, and whether ours can run beside it.
 
 Ours is a HAProxy process of its own, with a configuration and a unit of its own. A second file for the process that
 haproxy.service runs would need its restart: a reload executes the master anew with the arguments that it had before.

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Looks at what a migration has left on a node, and whether another run is at work. Decides nothing."""
+"""Observe what a migration has left on a node, and whether another run is at work. Decides nothing."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Reading and writing what is written down of a migration. On shared storage as the service's account."""
+"""Read and write the record of a migration, on shared storage as the service's account."""
 
 from __future__ import annotations
 

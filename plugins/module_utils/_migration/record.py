@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is written down of a migration to one node, beside the shared data and, from the switch on, on each node."""
+"""The record of a migration to one node, beside the shared data and, after the switch, on each node too."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def advance(now: Written | None, state: RecordState, new: Written, time: str) ->
 
 
 def retire(now: Written, inventory: str, operator: str) -> Written:
-    """Return what is written on a node that is out for good, which may be the only one that is left to tell."""
+    """Return the record for a retired node, which may be the only one that can still be asked."""
     return replace(now, inventory=inventory, operator=operator, here=OUT)
 
 

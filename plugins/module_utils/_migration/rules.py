@@ -20,9 +20,9 @@ class RecordState(Enum):
 
     ABSENT = "absent"
     BEGUN = "begun"
-    """The old cluster is the home of all data; giving up is starting it."""
+    """All data is with the old cluster; to abort is to start it again."""
     SWITCHED = "switched"
-    """The node may have written to its new home: only forward from here."""
+    """The node may have written to its own data and databases; this can't be undone."""
     FINISHED = "finished"
     """The node serves, the others are retired, the inventory for afterwards is written."""
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Changing the version of one node: what has to be done, in which order, and what to say where it fails.
+"""Changing the version of one node: what has to be done, in which order, and what a failure means.
 
 The order is what keeps two versions apart: blocked before stopped, stopped and proved before the package changes, and
 unblocked only when the package is installed.
@@ -24,8 +24,8 @@ from ansible_collections.rspm.ha.plugins.module_utils._service.rules import ApiS
 class UpgradeRequest:
     """What is wanted. first: this node moves the schema, so no node at all may have a session in the databases.
 
-    start: False to install only, on a node that is stopped and blocked already; unpack: not even that in full, so that
-    scripts that may refuse the package are heard. path: the staged file, "" for none.
+    start: False to install only, on a node that is stopped and blocked already; unpack: not even that in full, so that a script
+    that refuses the package is known. path: the staged file, "" for none.
     purpose: the playbook that asks, "upgrade" or "rollback".
     """
 
@@ -131,7 +131,7 @@ class AfterFailure(Enum):
     """What becomes of a node that did not get healthy."""
 
     LEAVE = "leave"
-    """Nothing is done to it: a process may be moving the schema, and must not be cut."""
+    """It is left alone: its process may be migrating the schema, and must not be killed."""
     BLOCK = "block"
     """It is not started once more; a process that lives then is left alone for the same reason."""
     STOP = "stop"

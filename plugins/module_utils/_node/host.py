@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Observing one node: the service part, which a start needs, and the whole. Decides nothing and changes nothing."""
+"""Observe one node: the service alone, as a start needs it, or everything. Decides nothing and changes nothing."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _STORAGE_TIMEOUT = 5.0
 
 @dataclass(frozen=True)
 class ServiceState:
-    """What a start decides by."""
+    """What the decision about a start needs."""
 
     package: PackageState
     unit: UnitState

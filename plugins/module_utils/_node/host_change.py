@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Doing on one node what _node_upgrade found. Nothing here waits for the controller, the network or another node."""
+"""Carry out on one node what change_rules decided. Nothing here waits for controller, network or another node."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._service.rules import ApiS
 from ansible_collections.rspm.ha.plugins.module_utils._service.stop_rules import Remains
 
 _HEALTH_INTERVAL = 0.2
-# A process that fails again and again needs no longer for it; one that moves the schema does
+# A process that fails again and again ends sooner; one that migrates the schema lives longer
 _LAST_LIFE_SECONDS = 10.0
 
 
@@ -93,10 +93,10 @@ class NodeUpgrade:
     def carry_out(self, observed: Observed, timeline: Timeline) -> ApiState:
         """Do the work and return the node's last answer; raises DomainError where it is not as wanted."""
         plan = observed.plan
-        # logged in before anything stops: an unreachable database is found now, and the outage has no login in it
+        # log in before anything stops: an unreachable database is found now, and the outage is shorter
         watch = open_watch(self.database) if self.database and plan.prove else None
         if plan.install:
-            # staged perhaps days ago, and not to be waited for while the node is down
+            # it may have been staged days ago; read it now, not while the node is down
             read_ahead(self.request.path)
         with closing(watch) if watch else nullcontext():
             stopped_well = self._prove(observed, watch, timeline)
@@ -121,7 +121,7 @@ class NodeUpgrade:
         if not observed.plan.prove:
             return False
         if watch and self.request.first:
-            # found out while this node still serves
+            # checked while this node still serves
             with timeline.step("others_gone"):
                 watch.prove_others_gone()
         if self.request.first:
@@ -175,7 +175,7 @@ class NodeUpgrade:
             raise DomainError(unpack_refused(self.host, self.request, installed, refused))
 
     def _give_up(self, plan: UpgradePlan, cause: Problem, timeline: Timeline) -> Problem:
-        """Do what a failed start asks for, and return the problem that it leaves."""
+        """Block and stop the node after a failed start where that is safe, and return the problem."""
         found = load_remains(self.runner)
         alive = bool(found.processes)
         way = after_failure(plan, self.request, found.unit.restarts, alive=alive)

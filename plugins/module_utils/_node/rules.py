@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What one node really is: everything that the verbs decide by and that status.yml shows.
+"""The state of one node: everything that the playbooks decide by and that status.yml shows.
 
-Sources: proc(5), ss(8), stat(1); the rest comes from the cores of the package, the service, the mount and the clock.
+Sources: proc(5), ss(8), stat(1); the rest comes from the packages for package, service, mount and clock.
 """
 
 from __future__ import annotations
@@ -93,13 +93,13 @@ class NodeState:
 
     @property
     def restart_reasons(self) -> list[str]:
-        """Why what runs is not what is installed and configured; [] where it is, or where nothing runs."""
+        """Why the process has another version or configuration than the disk; [] also where nothing runs."""
         return restart_reasons(self.package, self.unit, self.api, self.config)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the state for a module result, with what follows from it.
 
-        Without the sums of what a start reads: they are fast ones, by which a password in a file could be guessed.
+        Without the checksums of the files: a fast checksum would help to guess a password in one of them.
         """
         state = asdict(self)
         for name in ("files", "started_with"):

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Running the package managers for rstudio-pm. Decides nothing: that is in _package and _package_tools."""
+"""Run the package managers for rstudio-pm. Decides nothing: rules and commands do."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._package import commands a
 from ansible_collections.rspm.ha.plugins.module_utils._package import rules as package
 
 _TIMEOUT = 1800.0
-# A package's script may be what moves the schema, and must not be cut: a day is for what hangs
+# A package's script may migrate the schema and must not be killed: only what hangs takes a day
 _INSTALL_TIMEOUT = 86400.0
 # Neither dpkg itself nor apt-get update waits for its lock.
 _BUSY = ("lock was locked by another process", "is locked by another process", "Could not get lock")

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Fetching a package, and putting it where packages are staged."""
+"""Fetch a package, and move it to where packages are staged."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Getting the package file of one version onto the node, verified. What a good file is, _package decides."""
+"""Get the package file of one version onto the node and verify it. rules decides what a good file is."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class StageRequest:
 
 @dataclass(frozen=True)
 class Staged:
-    """What came of it. path: "" where nothing is staged since the version is installed. size in bytes.
+    """The result. path: "" where nothing is staged since the version is installed. size in bytes.
 
     changed: whether a file was, or would be, put into place. also_installs: other packages that come with it.
     """

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Tries the logins that a node needs, or as much of them as can be tried without psycopg2."""
+"""Try the logins that a node needs, or as much of them as works without psycopg2."""
 
 from __future__ import annotations
 

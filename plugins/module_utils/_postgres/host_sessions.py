@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Watching, over a session of one's own, who else is in the databases. What counts, _postgres_sessions decides."""
+"""Watch, over one session, who else is connected to the databases. sessions decides what counts."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ class PostgresServer:
         return self.run(["pg_isready", "-q", "-p", str(self.port)], timeout=_TIMEOUT).rc == 0
 
     def observe(self, access: Access) -> None:
-        """Ask all that is decided on."""
+        """Ask everything that the decision needs."""
         names = ", ".join(map(literal, _SETTINGS))
         databases = ", ".join(map(literal, access.databases))
         query = f"""SELECT json_build_object(

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What PostgreSQL has to be set to for the nodes, on a server that others may use too: only ever more, never less."""
+"""The settings that the nodes need of PostgreSQL. Others may use the server too, so no setting is ever lowered."""
 
 from __future__ import annotations
 

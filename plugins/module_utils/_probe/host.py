@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Asking a service again and again, as a client does. What that says of it, _probe decides."""
+"""Ask a service again and again, as a client does. rules makes outages of the answers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._core.host_files import re
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, Problem
 from ansible_collections.rspm.ha.plugins.module_utils._probe.rules import Sample, judge_answer, next_slot
 
-# how late the end of the marker, or a signal, may be seen between two requests
+# how late the end of the marker, or a signal, may be noticed between two requests
 _NOTICE_SECONDS = 0.2
 _FAILURES = (OSError, http.client.HTTPException, ValueError)
 

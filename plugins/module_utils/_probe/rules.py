@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a client saw of a service: from the requests that it made, one at a time, to the outages.
+"""From the requests of a client, one at a time, to the outages of the service.
 
 Sources: the requests of _probe/host. Every moment is in seconds since 1970 on a clock that never goes back.
 """

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Making and restoring the restore point. Its files are the service account's, since root may be squashed.
+"""Make and restore the restore point. The service's account owns its files, since root may be squashed.
 
 The folder holds restore-point.json, replaced in one step, and one folder of files for each time that it was made; the
 older one goes when the newer is complete and named in restore-point.json.

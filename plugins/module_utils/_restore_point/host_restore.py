@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Dumping a database, and putting the dump back: pg_restore writes, this process passes that on to psql and commits."""
+"""Dump a database and restore it: this process passes what pg_restore writes on to psql, and commits."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def load_setting(connection: Connection, place: Place) -> Setting:
 
 
 def save(access: Access, name: str, schema: str, only: Sequence[str], file: str, runner: Runner) -> Dumped:
-    """Dump a database into a file, and return what was in it at that very moment, whoever writes meanwhile.
+    """Dump a database into a file, and return its content at that moment, whoever writes meanwhile.
 
     Raises DomainError for what could not be made anew.
     """
@@ -228,7 +228,7 @@ def restore(
     kept: Sequence[str],
     saved: Mapping[str, int],
 ) -> None:
-    """Have what was saved in the place of what is there, or what is there as it was. saved: rows by table."""
+    """Replace the content by what was saved, or leave it as it was. saved: rows by table."""
     place = place_of(access.database, name, schema)
     with transaction(access, name, place, _LOCK_MS, access.limit - 2 * EARLIER, rehearsal=False) as given:
         given.do(_wipe(place, kept, listed, loose_only=False))

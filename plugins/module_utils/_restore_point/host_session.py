@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One transaction of psql's, whose end this process alone decides.
+"""One transaction in psql. This process alone decides how it ends.
 
 COMMIT is sent when everything before it has succeeded. Where anything of it dies before, psql reads the end of its
 input or the server the end of the session, and the transaction is undone.
@@ -94,7 +94,7 @@ class Process:
 
     def close(self) -> None:
         for name in ("stdin", "stdout", "stderr"):
-            # what is left in the buffer of a broken pipe is nobody's
+            # nobody reads what is left in the buffer of a broken pipe
             with suppress(OSError):
                 self.stream(name).close()
 

@@ -55,7 +55,7 @@ def _dumps(database: Database) -> int:
 def _package() -> int:
     """Return the size of the largest package file here; one of them goes into the restore point."""
     sizes = [0]
-    # none is staged on a node that this collection has just met
+    # a node that is new to the collection has none staged
     with suppress(FileNotFoundError):
         sizes += [entry.stat().st_size for entry in os.scandir(STAGING_FOLDER) if entry.is_file()]
     return max(sizes)

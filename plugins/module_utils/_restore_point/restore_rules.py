@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Putting a dump back in one transaction: what is dropped, what is restored, and when the transaction may end well.
+"""Restoring a dump in one transaction: what is dropped, what is restored, and when it may commit.
 
 Sources: the manual pages of pg_restore and psql, and the text that pg_restore 15 and 18 write.
 """
@@ -47,7 +47,7 @@ class Place:
 class Setting:
     """What is kept of a database while a dump is put back into it.
 
-    kept: "KIND name" of what is neither dropped nor restored, since it is there and nobody's of ours, or a container.
+    kept: "KIND name" of what is neither dropped nor restored: objects of others, and containers.
     aside: schemas that can be set aside in a rehearsal, with the statements that grant the rights in them; None where
     they can't. tables: those that hold rows.
     """
@@ -82,7 +82,7 @@ def choose_tools(known: Iterable[Tools], server: int, oldest: int, host: str) ->
 
 
 def judge_others(place: Place, rows: Iterable[Mapping[str, str | None]]) -> list[Problem]:
-    """Return the problem of what could not come back. rows: of others_query."""
+    """Return the problem of objects that a restore could not make anew. rows: of others_query."""
     found = [(row["kind"] or "", row["name"] or "", row["owner"] or "") for row in rows]
     if not found:
         return []

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A server that a machine ran before it was made a node: its databases, data and key must not be lost from sight.
+"""A server that the machine ran before it became a node: its databases, data and key must not be forgotten.
 
 Sources: the vendor's configuration appendix (defaults of DataDir, SQLite.Dir, Provider) and its page on migration.
 """

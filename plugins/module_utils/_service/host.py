@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Reading and moving the unit rstudio-pm, and asking the server on its own machine. Decides nothing."""
+"""Read, start and stop the unit rstudio-pm, and ask the server from its own machine. Decides nothing."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._service.rules import (
 
 _STORAGE_TIMEOUT = 10.0
 _JOURNAL_LINES = 20
-# A look costs the processor that the service needs to start; a question to its port costs next to nothing
+# Asking systemd takes processor time that the starting service needs; asking the port takes next to none
 _UNIT_INTERVAL = 1.0
 
 
@@ -192,7 +192,7 @@ def load_api(target: ProbeTarget, timeout: float = 5) -> ApiState:
 
 
 def known_secrets(document: Document) -> set[str]:
-    """Return what must not be shown of anything that this host prints."""
+    """Return the secrets that no output of this host may show."""
     return secrets_of(document) | {text.strip() for text in [read_text(KEY_PATH)] if text and text.strip()}
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Bringing a node's configuration, key and drop-in to what the cluster's variables say; the cores decide what."""
+"""Write a node's configuration, key and drop-in as the cluster's variables say. The rules decide what."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Looks at a server that is there already, and keeps a copy of its configuration."""
+"""Observe a server that was there before the collection, and keep a copy of its configuration."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def load_existing(run: Runner, config: str | None, ours: bool) -> ExistingServer
 
 
 def keep_copy(path: str, ours: bool) -> None:
-    """Keep a copy of a configuration that is about to be replaced, for the same eyes. ours: as for load_existing."""
+    """Keep a copy of a configuration that is about to be replaced, with its mode and owner. ours: as for load_existing."""
     text = read_text(path)
     if text is None:
         return

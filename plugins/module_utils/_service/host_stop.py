@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Blocking and stopping the node, and looking for what is left of it. What counts, _stop decides."""
+"""Block and stop the node, and find what is left of it. stop_rules decides what counts."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def load_remains(runner: Runner, control_group: str = "", unit: UnitState | None
 def stop_and_prove(
     runner: Runner, timeline: Timeline, host: str, before: Remains, purpose: str, timeout: float
 ) -> Remains:
-    """Block the node, stop it, and prove it: no process, no listening port; returns what is left, which is nothing.
+    """Block the node, stop it, and prove it: no process, no listening port; returns what is left: nothing.
 
     timeout: seconds for systemd's stop. Raises DomainError while anything is left.
     """

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The service rstudio-pm: its unit, whether it answers, and what it takes to make it run what is wanted.
+"""The service rstudio-pm: its unit, whether it answers, and what makes it run the wanted version and configuration.
 
 Sources: systemctl(1) and systemd.unit(5) for the unit's properties, the vendor's documents for the unit's name and the
 answers of /__ping__ and /__api__/status.
@@ -43,7 +43,7 @@ UNIT_PROPERTIES = (
     "ControlGroup",
     "Job",
 )
-# A start that fails this often, for this long, will not come right by waiting.
+# After so many failed starts within so many seconds waiting is of no use.
 _CRASHES = 3
 _CRASHING_SECONDS = 60
 
@@ -56,7 +56,7 @@ class UnitState:
     pid: main process, 0 where there is none. started_at: its start in seconds since the epoch, 0 where there is none.
     restarts: automatic restarts since the last start by hand. blocked_for: why the collection keeps the unit from
     starting ("install", "upgrade"), "" where it does not. condition_failed: the last start was skipped by a condition.
-    job: whether systemd has something to do with it still, so that the rest is of before.
+    job: whether systemd still has a job for it, so that the other fields are those from before the job.
     stopped_at: the end of its last process since the boot, in seconds since the epoch; 0 where none ended or one runs.
     """
 
@@ -97,7 +97,7 @@ class UnitState:
 
 @dataclass(frozen=True)
 class ApiState:
-    """What the server answers on its own machine.
+    """What the server answers to a request from its own machine.
 
     url: what was asked. health_code: HTTP status of /__ping__, 0 where nothing answered. version: of /__api__/status,
     "" where it says none. error: why nothing answered, "" where something did. starting: whether /__ping__ answers and
@@ -213,7 +213,7 @@ def parse_status(body: str) -> str:
 
 
 def file_reasons(unit: UnitState, config: ConfigState) -> list[str]:
-    """Return why what runs was started with something else than what is on disk; [] also where nothing runs."""
+    """Return why the process was started with other files than those on disk; [] also where nothing runs."""
     if not unit.running:
         return []
     if not config.started_with:
@@ -222,7 +222,7 @@ def file_reasons(unit: UnitState, config: ConfigState) -> list[str]:
 
 
 def restart_reasons(package: PackageState, unit: UnitState, api: ApiState, config: ConfigState) -> list[str]:
-    """Return why what runs is not what is configured and installed; [] where it is, or where nothing runs."""
+    """Return why the process has another version or configuration than the disk; [] also where nothing runs."""
     reasons = file_reasons(unit, config)
     if unit.running and api.version and package.version and not reports_version(api.version, package.version):
         reasons.append(f"it runs {api.version}, installed is {package.version}")
@@ -231,7 +231,7 @@ def restart_reasons(package: PackageState, unit: UnitState, api: ApiState, confi
 
 @dataclass(frozen=True)
 class StartDecision:
-    """What makes the node run what is wanted.
+    """What makes the node run the wanted version as configured.
 
     action: "none", "start" or "restart". enable: it has to be enabled first. unblock: the block of the installation
     ends. reasons: why, for a person.

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Stopping a node for good: what has to be done, and what still proves that it is not stopped.
+"""Stopping a node: what has to be done, and what shows that it is not stopped yet.
 
 Source: ss(8) for the listeners.
 """
@@ -47,7 +47,7 @@ class Remains:
 
 @dataclass(frozen=True)
 class StopPlan:
-    """What makes the node stopped and blocked. block comes first: a stop alone may be undone by whoever starts it."""
+    """The steps that stop and block the node. block comes first: anybody might start a node that is only stopped."""
 
     block: bool
     stop: bool

@@ -76,7 +76,7 @@ def judge_places(
 
 
 def judge_access(request: StorageRequest, result: AccessResult, folder: str) -> list[Problem]:
-    """Return what is wrong with what the service account met on the way to a folder, and in it."""
+    """Return why the service account can't work in a folder."""
     if result.is_left_to_root and result.root_may:
         return []
     who = f"The service account ({request.uid}:{request.gid})"

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What an NFS server exports, to whom, and how far that is from what was asked for; see exports(5) and exportfs(8)."""
+"""What an NFS server exports, to whom, and how that differs from what is wanted. Sources: exports(5), exportfs(8)."""
 
 from __future__ import annotations
 

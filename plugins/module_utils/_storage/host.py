@@ -153,7 +153,7 @@ class _Steps:
         return folder
 
     def note_folder(self, facts: os.stat_result) -> None:
-        """Take down owner and mode of the folder itself."""
+        """Note owner and mode of the folder itself."""
         self.result["folder_uid"], self.result["folder_gid"] = facts.st_uid, facts.st_gid
         self.result["folder_mode"] = stat.S_IMODE(facts.st_mode)
 

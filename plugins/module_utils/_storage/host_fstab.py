@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Takes a mount away, now and at boot."""
+"""Unmounts, now and at boot."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FORCE_SECONDS = 20.0
 
 
 def take_away(run: Runner, path: str, timeout: float, check_mode: bool) -> dict[str, Any]:
-    """Unmount what is at the path, for good; returns the result of the module storage_mount."""
+    """Unmount the path, now and at boot; returns the result of the module storage_mount."""
     entry = mount_at(host.read_mounts(), path)
     mounted, detached = entry is not None, ""
     text = host.read_fstab()

@@ -67,12 +67,12 @@ class MountEntry:
 
     @property
     def is_nfs(self) -> bool:
-        """Tell whether an NFS server is behind it."""
+        """Tell whether it is an NFS mount."""
         return self.fstype in ("nfs", "nfs4")
 
     @property
     def live_options(self) -> tuple[str, ...]:
-        """All options that are in force; read-only in either place is read-only."""
+        """All options in force; the mount is read-only if it or its file system is."""
         together = [*self.options, *(option for option in self.super_options if option not in self.options)]
         if "ro" in together:
             together = [option for option in together if option != "rw"]
@@ -81,7 +81,7 @@ class MountEntry:
 
 @dataclass(frozen=True)
 class CacheSettings:
-    """How long an NFS client believes what it once saw; times in seconds."""
+    """For how many seconds an NFS client uses what it has cached."""
 
     lookupcache: str
     acregmin: int
@@ -91,7 +91,7 @@ class CacheSettings:
 
     @property
     def negative_lookup_seconds(self) -> int:
-        """For how long a name that was not there may stay not there, whatever other clients do.
+        """For how many seconds a file that another client has created may stay missing here.
 
         The client trusts a directory for acdirmin first and for at most acdirmax later, and does not sort the two: with
         acdirmax=5 alone it is the default acdirmin of 30 that counts.

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whether the shared storage is one that the nodes can work with, and what is to be done with its mount.
+"""Whether the nodes can work with the shared storage, and what to do with its mount.
 
-What is asked of it: the HA guide (one shared data directory on NFS 3 or 4, new files seen within about 5 s) and the
+Sources: the HA guide (one shared data directory on NFS 3 or 4, new files seen within about 5 s) and the
 vendor's pages on files (the service user owns the data directory, mode 0701, and may chmod and rename in it).
 """
 
@@ -49,7 +49,7 @@ class Place:
 
 @dataclass(frozen=True)
 class StorageRequest:
-    """What the storage of a node has to be.
+    """The storage that a node should have.
 
     kind: "nfs" (the mount is ours), "existing" (the team mounts it) or "local" (a disk of a single node's own).
     source: "server:/export", empty but for "nfs". options: of the mount in fstab, empty but for "nfs".
@@ -82,7 +82,7 @@ class ServerProbe:
 
 @dataclass(frozen=True)
 class Holder:
-    """A process that a mount can't be taken away from. holds: the path, or why it counts."""
+    """A process that keeps a mount from being unmounted. holds: the path, or why it counts."""
 
     pid: int
     name: str
@@ -106,7 +106,7 @@ def storage_request(
     gid: int,
     security: str = "sys",
 ) -> StorageRequest:
-    """Return what is asked for, or raise DomainError for what can't be meant."""
+    """Return the request, or raise DomainError where the options contradict each other."""
     for name, value in (("path", path), ("data directory", data_dir)):
         if posixpath.normpath(value) != value or not value.startswith("/") or value.startswith("//") or value == "/":
             raise DomainError(
@@ -213,7 +213,7 @@ def judge_server(probes: Sequence[ServerProbe]) -> list[Problem]:
 
 
 def judge_mount_failure(source: str, rc: int, said: str) -> Problem:
-    """Return what a failed mount(8) of source means. said: its standard error in the C locale."""
+    """Return the problem of a failed mount(8) of source. said: its standard error in the C locale."""
     text = " ".join(said.split())
     why = "The data directory of every node lies on this mount"
     if rc == 124:
@@ -237,7 +237,7 @@ def judge_mount_failure(source: str, rc: int, said: str) -> Problem:
 def decide_mount(request: StorageRequest, entries: Sequence[MountEntry]) -> tuple[str, list[OptionDifference]]:
     """Return what is to be done with the mount: "mount", "change" (with what differs) or "keep".
 
-    Raises DomainError where a mount that is there is not one to be touched or worked with.
+    Raises DomainError where a mount is there that the collection must not change or can't use.
     """
     if request.kind == "existing":
         problems = judge_existing(request, entries)
@@ -290,7 +290,7 @@ def judge_existing(request: StorageRequest, entries: Sequence[MountEntry]) -> li
 
 
 def judge_local(request: StorageRequest, entries: Sequence[MountEntry]) -> list[Problem]:
-    """Return a Problem where a single node's own disk is none."""
+    """Return a Problem where the local disk of a single node is not local."""
     entry = mount_of(entries, request.data_dir)
     if entry is None or not entry.is_nfs:
         return []

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Two trees of files compared, and what of an earlier comparison still proves that their contents are equal.
+"""Compare two trees of files, with the evidence of an earlier comparison that their contents are equal.
 
 A tree is a stream of entries in the order of sort_key, so that trees of any size are compared without being held in
 memory. Paths are bytes, relative to the tree's root, which itself is b"". Sources: stat(2), inode(7): every write
@@ -34,7 +34,7 @@ TYPES = {
 
 
 class Identity(NamedTuple):
-    """Changes with every change of a file. size: bytes. mtime_ns, ctime_ns: nanoseconds. inode: of its file system."""
+    """Changes whenever the file does. size: bytes. mtime_ns, ctime_ns: nanoseconds. inode: of its file system."""
 
     size: int
     mtime_ns: int

@@ -272,7 +272,7 @@ def _within(inner: str, outer: str) -> bool:
 
 
 def judge_places(host: str, source: str, destination: str, here: SourceFacts, there: TargetFacts) -> list[Problem]:
-    """Return why the one may not be copied to the other."""
+    """Return why the source may not be copied to the destination."""
     again = "then run the same command again"
     if not here.is_folder:
         return [
@@ -372,8 +372,8 @@ def mismatch_problem(host: str, destination: str, count: int, found: Sequence[Mi
 def second_mount(entry: MountEntry, path: str, at: str) -> tuple[list[str], str] | None:
     """Return the command that mounts an NFS file system once more at `at`, and where path then is; None if not NFS.
 
-    A mount of its own has seen nothing yet, so that it can't believe for up to acregmax seconds what another node has
-    changed since (nfs(5), "nosharecache").
+    A mount of its own has cached nothing yet, so no change of another node is hidden for up to
+    acregmax seconds (nfs(5), "nosharecache").
     """
     if not entry.is_nfs:
         return None

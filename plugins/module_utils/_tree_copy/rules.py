@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What keeps root from having a copy written: places that the service's account could lead elsewhere."""
+"""Why root refuses to write a copy: places that the service's account could lead elsewhere."""
 
 from __future__ import annotations
 
