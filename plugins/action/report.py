@@ -73,11 +73,11 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible has no types
                 _write(path, json.dumps(content, indent=4, sort_keys=True, ensure_ascii=False) + "\n")
                 result["path"] = path
             except OSError as error:
-                said = f"The report could not be written to {path} ({error.strerror}); all else is as it says."
+                said = f"The report could not be written to {path} ({error.strerror}); the rest is done as shown."
                 self._display.warning(said)
                 result["not_written"] = said
         if given["ends"] != "ok":
-            result.update({given["ends"]: True, "msg": "Not all is as it should be; see above"})
+            result.update({given["ends"]: True, "msg": "Something is not as it should be; see above"})
         return result
 
 

@@ -86,6 +86,6 @@ def _host_lost() -> Problem:
     return Problem(
         "host-lost",
         "It could be reached before, and can't any more",
-        "What comes next would leave hosts that do not fit each other",
+        "Going on would leave hosts with different versions or settings",
         "See why, and run the playbook again; it goes on from what it finds",
     )

@@ -68,7 +68,7 @@ def judge_package(source: str, file: str, found: str | None, url: str, checksum:
             Problem(
                 check="package-file",
                 found=f"There is no file {file!r} on the controller",
-                why="It is what every node is to install",
+                why="Every node installs this file",
                 fix="Correct rspm_package_file, or put the package there",
             )
         ]

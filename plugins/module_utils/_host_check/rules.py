@@ -102,7 +102,7 @@ def judge_root(uid: int, account: str) -> list[Problem]:
         Problem(
             "become",
             f"Ansible works as {account} here, not as root",
-            "Packages, services and mounts are root's",
+            "Only root may change packages, services and mounts",
             "Set ansible_become: true and ansible_become_user: root in the inventory, with ansible_become_password in "
             "the vault where sudo asks for one",
         )
@@ -118,7 +118,7 @@ def judge_systemd(present: bool) -> list[Problem]:
             "systemd",
             "systemd does not run this host",
             "Every service of the cluster is a unit of systemd",
-            "Take a machine, virtual or not, in the place of a container",
+            "Use a physical or virtual machine instead of a container",
         )
     ]
 
@@ -363,7 +363,7 @@ def judge_client_tools(tools: int | None, server_version_num: int, installed: bo
         Problem(
             "database-tools",
             f"{has}, and the server is PostgreSQL {server}",
-            "An older one refuses to dump from a newer server, so that no upgrade could be taken back",
+            "An older pg_dump refuses a newer server, and without a dump no upgrade could be rolled back",
             f"Install the client tools of PostgreSQL {server} on this host (apt.postgresql.org and yum.postgresql.org "
             "have them)",
         )

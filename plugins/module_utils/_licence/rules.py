@@ -195,7 +195,7 @@ def no_licence_file(path: str) -> Problem:
     return Problem(
         check="licence",
         found=f"there is no licence file {path!r} on the controller, or it is empty",
-        why="It is what every node is to get",
+        why="Every node gets this file",
         fix="Correct rspm_licence.file, or put the file there",
     )
 
@@ -226,7 +226,7 @@ def without_effect(verb: str) -> Problem:
         check="licence",
         found=f"{PROGRAM} {verb} ended well, but {PROGRAM} status does not show the licence",
         why="Without a licence the product answers 402 to everybody",
-        fix=f"Run {PROGRAM} status on the node, and mend what it says",
+        fix=f"Run {PROGRAM} status on the node, and repair what it says",
     )
 
 
@@ -245,7 +245,7 @@ def not_given_back(rc: int, output: str) -> Problem:
     return Problem(
         check="licence",
         found=f"{PROGRAM} deactivate ended with {rc}: {shown(output)}",
-        why="The activation counts on for a machine that does not use it",
+        why="The activation still counts for a machine that does not use it",
         fix="Repair what it says and run the playbook again, or keep it: -e rspm_migration_deactivate_licence=false",
     )
 
@@ -266,6 +266,6 @@ def _unknown(rc: int, output: str) -> DomainError:
             check="licence",
             found=f"{PROGRAM} status ended with {rc} and says what is not known: {shown(output)}",
             why="Whether the node has a licence can't be told from it",
-            fix=f"Run {PROGRAM} status on the node, and mend what it says",
+            fix=f"Run {PROGRAM} status on the node, and repair what it says",
         )
     )

@@ -43,7 +43,7 @@ class Store:
             Problem(
                 check="migration-record",
                 found=f"{self.path} can't be read: {shown.stderr.strip() or 'no answer in time'}",
-                why="Whether a migration has been switched to its new home is not known",
+                why="Whether a migration has been switched to its own data and databases is not known",
                 fix="Bring the shared storage back, and run the same command again",
             )
         )

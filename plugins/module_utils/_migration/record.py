@@ -67,7 +67,7 @@ def parse(text: str, path: str) -> Written:
             Problem(
                 check="migration-record",
                 found=f"{path} can't be read: {error!r}",
-                why="Whether the node may have written to its new home is not known",
+                why="Whether the migration has been switched is not known",
                 fix=f"Look at {path}; it was not written by this collection, or is damaged",
             )
         ) from error

@@ -24,8 +24,8 @@ from ansible_collections.rspm.ha.plugins.module_utils._service.rules import ApiS
 class UpgradeRequest:
     """What is wanted. first: this node moves the schema, so no node at all may have a session in the databases.
 
-    start: False to install only, on a node that is stopped and blocked already; unpack: not even that in full, so that a script
-    that refuses the package is known. path: the staged file, "" for none.
+    start: False to install only, on a node that is stopped and blocked already; unpack: not even that in full, so
+    that a script that refuses the package is known. path: the staged file, "" for none.
     purpose: the playbook that asks, "upgrade" or "rollback".
     """
 

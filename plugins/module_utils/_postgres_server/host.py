@@ -199,7 +199,7 @@ class PostgresServer:
                     Problem(
                         "database-reload",
                         f"PostgreSQL at port {self.port} did not read its configuration within {_RELOAD_TIMEOUT:g} s",
-                        "What lets the nodes in is not in force",
+                        "The rules that let the nodes in are not in force",
                         "See the log of PostgreSQL, and run the playbook again",
                     )
                 )

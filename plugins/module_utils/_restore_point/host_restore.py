@@ -255,7 +255,7 @@ def end_other_runs(database: Database, name: str) -> None:
                     Problem(
                         rules.CHECK,
                         f"the restore of an earlier run does not end in {where}",
-                        "Two at a time would keep each other from going on",
+                        "Two restores at once would block each other",
                         "Restart that database server, and run the same command again",
                     )
                 )

@@ -275,7 +275,7 @@ def state_of(said: str) -> str:
 def not_restored(place: Place, said: str, holders: Sequence[str], *, rehearsal: bool) -> Problem:
     """Return the problem of a restore that did not come to its end. said: by psql or pg_restore, holders: of locks."""
     words, sent = [*_SENT.split(said, 1), ""][:2]
-    text = _NOISE.sub("", words).strip().replace("\n", "; ") or "psql ended without a word"
+    text = _NOISE.sub("", words).strip().replace("\n", "; ") or "psql ended without a message"
     first = sent.strip().partition("\n")[0][:_STATEMENT]
     if first and not first.startswith(OWN_BLOCK):
         text = f"{text} ({first})"

@@ -50,7 +50,7 @@ def load_existing(run: Runner, config: str | None, ours: bool) -> ExistingServer
 
 
 def keep_copy(path: str, ours: bool) -> None:
-    """Keep a copy of a configuration that is about to be replaced, with its mode and owner. ours: as for load_existing."""
+    """Keep a copy of a configuration that will be replaced, with its mode and owner. ours: as for load_existing."""
     text = read_text(path)
     if text is None:
         return

@@ -109,7 +109,7 @@ def judge_stopped(host: str, remains: Remains, said: str = "") -> list[Problem]:
         Problem(
             "node-stopped",
             f"{listener.owner or 'a process that is not shown'} still listens at {listener.address} on {host}{words}",
-            "That is the server's address: something serves there that is not seen as the server",
+            "That is the server's address: something serves there that is not recognised as the server",
             f"On {host} end it, then run the same command again",
         )
         for listener in remains.listeners

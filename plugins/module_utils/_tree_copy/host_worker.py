@@ -354,7 +354,7 @@ class Worker:
         return Problem(
             "tree-copy",
             f"the {self.side} can't be read on {self.host}: {text}{where}",
-            "A copy of which a part can't be read is not a copy",
+            "The copy would lack what can't be read",
             "See that the account that the server runs as may read it, then run the same command again",
         )
 

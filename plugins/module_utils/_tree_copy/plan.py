@@ -296,7 +296,7 @@ def judge_places(host: str, source: str, destination: str, here: SourceFacts, th
         return [
             Problem(
                 "tree-copy-destination",
-                f"{destination} and {source} on {host} lie in each other",
+                f"{destination} and {source} on {host} overlap",
                 "A copy into its own source has no end, and one around it deletes it",
                 f"Name a destination outside of {source}, {again}",
             )

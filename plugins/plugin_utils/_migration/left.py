@@ -106,7 +106,7 @@ def _reasons(nodes: Sequence[Left], out: Sequence[str], record: Written, setting
     names = [node.name for node in nodes]
     reasons = []
     if out:
-        reasons.append(f"names {', '.join(out)}, which a migration has taken out for good")
+        reasons.append(f"names {', '.join(out)}, which a migration has retired")
     elif len(names) > 1:
         reasons.append(f"has the nodes {', '.join(names)}")
     elif names != [record.target] and not any(node.own for node in nodes):
@@ -146,7 +146,7 @@ def _switched(record: Written) -> Problem:
         check="migration-switched",
         found=f"A migration to the single node {record.target} was switched on {record.switched[:10]}, and nobody who "
         "could be asked knows that it is finished",
-        why="That node may have served from its new home since, and this inventory is that of the cluster that is left "
+        why="That node may have served since, and this inventory is that of the cluster that is left "
         "behind. Nothing was changed",
         fix=f"Finish it: {forward}{where}",
     )
@@ -167,7 +167,7 @@ def _without_record(out: Sequence[str]) -> Problem:
     names = ", ".join(out)
     return Problem(
         check="migration-finished",
-        found=f"{names} was taken out for good by a migration to a single node",
+        found=f"{names} was retired by a migration to a single node",
         why="This inventory is that of the cluster that was left: what is typed with it would start nodes beside the "
         "one that has the data. Nothing was changed",
         fix="Use the inventory that the migration wrote (single-node-inventory, where its command was typed); if "

@@ -68,7 +68,7 @@ def refuse_abort(observed: Observations) -> list[Problem]:
         return [
             Problem(
                 check="migration-switched",
-                found=f"the migration to {target} has been switched to its new home",
+                found=f"the migration to {target} has been switched to its own data and databases",
                 why="The node may have served and stored packages there since, which the old cluster would not have",
                 fix=forward
                 if observed.record.state is RecordState.SWITCHED
@@ -192,7 +192,7 @@ def _refuse_nodes(observed: Observations) -> list[Problem]:
         node_unknown(
             node.name,
             node.says,
-            "A node that can't be reached may run, and write to the old home after it was copied",
+            "A node that can't be reached may run, and write to the old data after it was copied",
             "take it out of the inventory",
         )
         for node in observed.nodes
@@ -227,7 +227,7 @@ def _refuse_versions(observed: Observations) -> list[Problem]:
             check="package-state",
             found=f"the package on {node.name} is {node.package.value}",
             why="The old cluster has to stay complete, so that it can be started again",
-            fix=f"Bring it in order with {PLAYBOOK}.site or {PLAYBOOK}.upgrade first",
+            fix=f"Repair it with {PLAYBOOK}.site or {PLAYBOOK}.upgrade first",
         )
         for node in known
         if node.package is not Package.INSTALLED

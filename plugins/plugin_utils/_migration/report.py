@@ -163,10 +163,10 @@ def left_behind(choices: Mapping[str, Any], left: Mapping[str, Any]) -> list[dic
             }
         )
     if left["foreign_storage"]:
-        what = "an export to nodes that are out"
+        what = "an export to nodes that are retired"
         kept.append({"what": what, "where": left["data_server"], "commands": [f"take {nodes} out of /etc/exports"]})
     if left["foreign_database"]:
-        what = "client rules for nodes that are out"
+        what = "client rules for nodes that are retired"
         kept.append({"what": what, "where": left["database_server"], "commands": [f"take {nodes} out of pg_hba.conf"]})
     if left["nodes"] and left["licences"]:
         kept.append(
@@ -220,8 +220,8 @@ def _says(result: Mapping[str, Any], record: str, copied: Mapping[str, Any]) -> 
         )
     else:
         lines.append(
-            "The new home may have been written to, so that there is only forward: once the cause is gone, type the "
-            "same command again. The old nodes stay blocked, so that nothing is written to the old home."
+            "The node may have written to its own data and databases, so this can't be undone: once the cause is gone, "
+            "type the same command again. The old nodes stay blocked, so that nothing is written to the old ones."
         )
     return lines
 

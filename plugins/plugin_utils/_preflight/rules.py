@@ -61,7 +61,7 @@ def judge_failure(said: str, method: str) -> Problem:
     """
     for pattern, found, fix in _BECOME:
         if method and re.search(pattern, said, re.IGNORECASE):
-            return Problem("become", f"{method} {found} ({_one_line(said)})", "Packages and services are root's", fix)
+            return Problem("become", f"{method} {found} ({_one_line(said)})", "Only root may change packages", fix)
     if _NO_PYTHON.search(said):
         return Problem(
             "python",

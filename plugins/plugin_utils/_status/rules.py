@@ -90,7 +90,12 @@ def _judge_node(name: str, node: Mapping[str, Any], held: Mapping[str, str]) -> 
     if node["busy"]:
         found("busy", f"{node['busy']} is at work", "A run goes on, or its controller died", "Wait for it to end")
     if node["restart_needed"]:
-        found("restart", "; ".join(node["restart_reasons"]), "What runs is not what is on disk", again)
+        found(
+            "restart",
+            "; ".join(node["restart_reasons"]),
+            "It runs another version or configuration than the disk has",
+            again,
+        )
     return problems
 
 
@@ -147,7 +152,7 @@ def summarise(
         Problem(
             "unreachable",
             f"{name} can't be reached" + (f": {reasons[name]}" if reasons.get(name) else ""),
-            "Nobody knows what it runs",
+            "What it runs is not known",
             f"Bring it back, or take it out of the inventory; then run rspm.ha.status again: ping {name}; "
             f"ssh {name} df -h",
         )

@@ -135,7 +135,7 @@ def judge_drift(phase: str, planned: Sequence[Mapping[str, Any]], now: Sequence[
             check="cluster-changed",
             found=f"before phase {phase}, {', '.join(hosts) or 'the cluster'} was found changed by "
             f"somebody else since this run began: {shown}",
-            why="What was about to be done was right for the state before, and may be wrong for the one now",
+            why="The plan was made for the state before, and may be wrong for the present one",
             fix="Find out who or what changed it, then run the same command again: it looks anew",
         )
     ]

@@ -78,7 +78,7 @@ def refuse_rollback(observed: Observations, options: Options) -> list[Problem]:
             Problem(
                 check="restore-point",
                 found=f"the restore point is {point.state.value}; installed is {_by_version(observed.nodes)}",
-                why="There is nothing to go back to; no upgrade has stopped a node since, for it makes one first",
+                why="There is nothing to go back to. No upgrade has stopped a node since: it saves first",
                 fix="Bring nodes that were left blocked back with "
                 + _upgrade(observed.nodes[0].installed_version or "<the version that is installed>"),
             )
@@ -113,8 +113,8 @@ def _finished(observed: Observations, asked: str) -> Problem:
         return Problem(
             check="rollback-to",
             found=f"the restore point is of {point.created}, {age} old{typed}",
-            why="It is not the one that was meant",
-            fix=f"Type {PLAYBOOK}.rollback -e rspm_rollback_to={point.created}, if that is to be gone back to",
+            why="It is not the restore point that was named",
+            fix=f"Type {PLAYBOOK}.rollback -e rspm_rollback_to={point.created}, to go back to that one",
         )
     return Problem(
         check="rollback-to",
@@ -168,7 +168,7 @@ def _refuse_unhealthy(observed: Observations, target: str) -> list[Problem]:
             check="cluster-health",
             found="no node is healthy: at the address for health checks "
             + ", ".join(f"{node.name} answers {node.answer}" for node in running),
-            why="Whether an upgrade went well could not be told, and nothing shows that going back would help",
+            why="Nothing would show whether an upgrade succeeded, or whether going back would help",
             fix="See why, on a node: journalctl -u rstudio-pm -n 50 (402 is the licence; where that is meant, set "
             f"rspm_allow_unlicensed), repair it, and {AGAIN}; if the newer version is the repair, first, on each node: "
             "systemctl stop rstudio-pm",
@@ -183,7 +183,7 @@ def _refuse_unknown(observed: Observations, options: Options) -> list[Problem]:
             node.name,
             node.says,
             "A node that can't be reached may run the other version against the same database",
-            f"take it out of rspm_nodes and bring the others in order with {PLAYBOOK}.site",
+            f"take it out of rspm_nodes and repair the others with {PLAYBOOK}.site",
         )
         for node in observed.nodes
         if not node.reachable
@@ -210,7 +210,7 @@ def _refuse_unknown(observed: Observations, options: Options) -> list[Problem]:
                 check="first-node",
                 found=f"{options.first} is to go first, but is none of {_names(observed.nodes)}",
                 why="Only a node of the cluster can go first",
-                fix="Set the first node to one of rspm_nodes, or leave it out",
+                fix="Set rspm_upgrade_first to one of rspm_nodes, or leave it out",
             )
         )
     why = "Two runs at once would stop, start and upgrade nodes against each other"

@@ -52,7 +52,7 @@ def test_the_whole_story(cluster: Lab) -> None:
         _code, said = migrate_meanwhile("serve", change, "configure", **chosen(MOVED))
         assert CORRUPT in said and "it was copied again" in said
         back = migrate(abort=True)
-        assert back.run.code != 0 and "has been switched to its new home" in back.run.messages()
+        assert back.run.code != 0 and "has been switched to its own data and databases" in back.run.messages()
         assert not any(answers(cluster, node) for node in support.NODES)
         done = migrate(**chosen(MOVED))
     assert clients.answered > 50

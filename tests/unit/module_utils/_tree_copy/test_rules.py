@@ -255,8 +255,8 @@ def test_places_that_are_refused() -> None:
         found(replace(seen, is_folder=False), absent) == "/s on n is not a folder that the service's account can read"
     )
     assert found(replace(seen, empty=True), absent) == "/s on n is empty"
-    assert "lie in each other" in found(seen, replace(absent, real="/s/x"))
-    assert "lie in each other" in found(replace(seen, real="/d/x"), absent)
+    assert "overlap" in found(seen, replace(absent, real="/s/x"))
+    assert "overlap" in found(replace(seen, real="/d/x"), absent)
     assert found(replace(seen, real="/dx"), absent) == ""
     assert "is not a folder" in found(seen, replace(absent, kind="other"))
     full = plan.TargetFacts("/d", "folder", False, "")

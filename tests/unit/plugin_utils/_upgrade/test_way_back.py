@@ -109,7 +109,7 @@ def test_an_interrupted_or_failed_upgrade_is_given_up_without_a_word_or_a_second
     )
     assert not [line for line in told(plan_rollback(observed)) if "save" in line]
     outcome = plan_rollback(observed, Options(rollback_to="2026-11-01T07:00:00Z"))
-    assert isinstance(outcome, Refusal) and "It is not the one that was meant" in str(outcome.problems[0])
+    assert isinstance(outcome, Refusal) and "It is not the restore point that was named" in str(outcome.problems[0])
 
 
 @pytest.mark.parametrize(
