@@ -79,7 +79,11 @@ def all_checks() -> list[Check]:
         Check("antsibull-docs", ("antsibull-docs", "lint-collection-docs", "--plugin-docs", ".")),
         Check("galaxy-importer", ("tests/tools/artefact.sh",)),
         Check(
-            "mypy plugins", ("mypy", *(f"-p{plugins}.{part}" for part in ("module_utils", "modules", "plugin_utils")))
+            "mypy plugins",
+            (
+                "mypy",
+                *(f"-p{plugins}.{part}" for part in ("module_utils", "modules", "plugin_utils", "action", "lookup")),
+            ),
         ),
         Check("mypy tests", ("mypy", "tests/lab", "tests/rules", "tests/tools", "tests/conftest.py")),
         Check("rules", (python, "-m", "pytest", "-q", "tests/rules")),

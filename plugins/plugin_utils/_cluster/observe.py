@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.rspm.ha.plugins.module_utils._lock.rules import LockView
+from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.failure import failure_reason
 from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.model import Balancer, LockObservation, Package
 
 _MEMBERS = {"ready": Balancer.READY, "drain": Balancer.DRAIN, "maintenance": Balancer.MAINT}
@@ -51,33 +52,34 @@ def observe_sessions(results: Mapping[str, Any]) -> Sessions:
     )
 
 
-def observe_node(name: str, found: Mapping[str, Any], sessions: Sessions, interrupted: bool) -> dict[str, Any]:
-    """Return the fields of a reachable node's observation that an upgrade and a migration share.
+def fields_of(result: Mapping[str, Any], allow_unlicensed: bool) -> dict[str, Any]:
+    """Return the fields of a node's observation that an upgrade and a migration share.
 
-    found: nodes: node_info's node by name. allow_unlicensed: whether 402 is healthy.
-      balancers: of each load balancer lb_member's members, {} for one that did not answer.
-      balancer_command: whether the team's own command does that instead.
-    interrupted: whether an earlier run may have left it drained.
+    result: of node_info; without a node for one that could not be reached. allow_unlicensed: whether 402 is healthy.
     """
-    info = found["nodes"][name]
+    info = result.get("node")
+    if not info:
+        return {"reachable": False, "says": failure_reason(result)}
     return {
-        "name": name,
         "package": Package(info["package"]["status"]),
         "installed_version": info["package"]["version"],
         "process": info["running"],
         "blocked": info["masked"],
         "blocked_for": info["unit"]["blocked_for"],
         "enabled": info["unit"]["file_state"] == "enabled",
-        "healthy": info["api"]["health_code"] in ((200, 402) if found["allow_unlicensed"] else (200,))
+        "healthy": info["api"]["health_code"] in ((200, 402) if allow_unlicensed else (200,))
         and not info["api"]["starting"],
         "busy": bool(info["busy"]),
-        "sessions": sessions.own.get(name, 0),
-        "balancer": _balancer(name, found, interrupted),
     }
 
 
-def _balancer(name: str, found: Mapping[str, Any], interrupted: bool) -> Balancer:
-    """Return what the load balancers do with a node: where they differ, what keeps requests from it."""
+def observe_balancer(name: str, found: Mapping[str, Any], interrupted: bool) -> Balancer:
+    """Return what the load balancers do with a node: where they differ, what keeps requests from it.
+
+    found: balancers: of each load balancer lb_member's members, {} for one that did not answer.
+      balancer_command: whether the team's own command does that instead.
+    interrupted: whether an earlier run may have left it drained.
+    """
     if found["balancer_command"]:
         # a command tells nothing of what is; what a run that was cut off drained is brought back
         return Balancer.DRAIN if interrupted else Balancer.READY

@@ -6,9 +6,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Union
+from typing import Any, Union
 
 from ansible_collections.rspm.ha.plugins.module_utils._migration.rules import RETIRED, Record
 from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.model import (
@@ -19,6 +20,7 @@ from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.model import (
     Refusal,
     to_data,
 )
+from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.observe import fields_of
 
 VERB = "migrate_to_single_node"
 """Of the lock, and why nodes are blocked until they are retired or the migration is given up."""
@@ -134,6 +136,11 @@ class NodeObservation:
     mounted: bool = True
     sessions: int = 0
     balancer: Balancer = Balancer.UNMANAGED
+
+    @classmethod
+    def from_result(cls, name: str, result: Mapping[str, Any], allow_unlicensed: bool, **known: Any) -> NodeObservation:
+        """Return what node_info's result says of a node. known: what others say of it, if it could be reached."""
+        return cls(name, **fields_of(result, allow_unlicensed), **(known if result.get("node") else {}))
 
     @property
     def stays_stopped(self) -> bool:

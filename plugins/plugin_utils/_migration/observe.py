@@ -13,8 +13,8 @@ from ansible_collections.rspm.ha.plugins.module_utils._config.gcfg import flatte
 from ansible_collections.rspm.ha.plugins.module_utils._migration.record import Written, further, to_record
 from ansible_collections.rspm.ha.plugins.module_utils._migration.rules import Options, Record, RecordState
 from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.observe import (
+    observe_balancer,
     observe_lock,
-    observe_node,
     observe_sessions,
 )
 from ansible_collections.rspm.ha.plugins.plugin_utils._migration.model import NodeObservation, Observations
@@ -36,8 +36,7 @@ def observe(found: Mapping[str, Any]) -> Observations:
     """Return the observations.
 
     found: plain data, as the modules return it; what is by node has the inventory's names as keys.
-      nodes: node_info's node, {} for one that could not be reached. silent: why it could not, by node.
-      records: migration_record's results, {} likewise.
+      nodes: node_info's results. records: migration_record's results.
       sessions: database_sessions' results. balancers: of each load balancer lb_member's members, {} for no answer.
       balancer_command: whether the team's own command does that instead. lock: the module's result.
       database: name of its host. database_hosts, storage_hosts, balancer_hosts: of our groups.
@@ -46,17 +45,17 @@ def observe(found: Mapping[str, Any]) -> Observations:
     """
     record = _record(found["records"].values())
     sessions = observe_sessions(found["sessions"])
-    nodes = []
-    for name, info in found["nodes"].items():
-        if not info:
-            nodes.append(NodeObservation(name, reachable=False, says=found["silent"].get(name, "")))
-            continue
-        nodes.append(
-            NodeObservation(
-                **observe_node(name, found, sessions, record.state is not RecordState.ABSENT),
-                mounted=bool(found["records"].get(name, {}).get("mounted")),
-            )
+    nodes = [
+        NodeObservation.from_result(
+            name,
+            result,
+            found["allow_unlicensed"],
+            sessions=sessions.own.get(name, 0),
+            balancer=observe_balancer(name, found, record.state is not RecordState.ABSENT),
+            mounted=bool(found["records"].get(name, {}).get("mounted")),
         )
+        for name, result in found["nodes"].items()
+    ]
     return Observations(
         nodes=tuple(nodes),
         record=record,

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.failure import failure_reason
 from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.read import Variables, done_of, failures_of, measurement
 
 
 def read_found(known: Variables) -> dict[str, Any]:
     """Return what was found on every host, as observe takes it."""
     home = known.own("migration_home")
-    results = {node: known.of(node, "migration_node", {}) for node in known.nodes}
     return {
-        "nodes": {node: result.get("node", {}) for node, result in results.items()},
-        "silent": {node: failure_reason(result) for node, result in results.items()},
+        "nodes": {node: known.of(node, "migration_node", {}) for node in known.nodes},
         "records": {node: known.of(node, "migration_found", {}) for node in known.nodes},
         "sessions": {node: known.of(node, "migration_sessions", {}) for node in known.nodes},
         "balancers": [each.get("members", {}) for each in known.of(home, "migration_members", {}).get("results", [])],

@@ -108,7 +108,7 @@ def _judge_upgrade(reached: Mapping[str, Any], restore_point: Mapping[str, Any])
     seen = observe(
         {
             **nothing,
-            "nodes": reached,
+            "nodes": {name: {"node": node} for name, node in reached.items()},
             "restore_point": restore_point,
             "balancers": [],
             "balancer_command": False,

@@ -6,10 +6,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cache
-from typing import Union
+from typing import Any, Union
 
 from ansible_collections.rspm.ha.plugins.module_utils._core.version import parse_version, reports_version, same_version
 from ansible_collections.rspm.ha.plugins.module_utils._restore_point.rules import RestoreState
@@ -23,6 +24,7 @@ from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.model import (
     Step,
     to_data,
 )
+from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.observe import fields_of
 
 # a plan compares the same few versions many times
 same = cache(same_version)
@@ -142,6 +144,22 @@ class NodeObservation:
     asked_version: str = ""
     package_source: str = ""
 
+    @classmethod
+    def from_result(cls, name: str, result: Mapping[str, Any], allow_unlicensed: bool, **known: Any) -> NodeObservation:
+        """Return what node_info's result says of a node. known: what others say of it, if it could be reached."""
+        fields, info = fields_of(result, allow_unlicensed), result.get("node")
+        if not info:
+            return cls(name, **fields)
+        return cls(
+            name,
+            **fields,
+            **known,
+            running_version=info["running_version"],
+            stopped_at=info["unit"]["stopped_at"],
+            answer=_answer(info["api"]),
+            held=info["package"]["held"],
+        )
+
     def has(self, version: str) -> bool:
         """Whether the package is installed in this version."""
         return self.package is Package.INSTALLED and same(self.installed_version, version)
@@ -158,6 +176,12 @@ class NodeObservation:
     def stays_stopped(self) -> bool:
         """Whether nothing runs and neither a reboot nor a package's script can start it."""
         return self.blocked and not self.process
+
+
+def _answer(api: Mapping[str, Any]) -> str:
+    if not api["health_code"]:
+        return f"nothing ({api['error']})" if api["error"] else "nothing"
+    return f"{api['health_code']}{', while it is still starting' if api['starting'] else ''}"
 
 
 @dataclass(frozen=True)

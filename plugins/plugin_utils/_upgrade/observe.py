@@ -15,8 +15,8 @@ from ansible_collections.rspm.ha.plugins.module_utils._restore_point.rules impor
 from ansible_collections.rspm.ha.plugins.module_utils._restore_point.space import Space
 from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.observe import (
     Sessions,
+    observe_balancer,
     observe_lock,
-    observe_node,
     observe_sessions,
 )
 from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.model import (
@@ -36,7 +36,7 @@ def observe(found: Mapping[str, Any]) -> Observations:
     """Return the observations.
 
     found: plain data, as the modules return it; what is by node has the inventory's names as keys.
-      nodes: node_info's node, {} for one that could not be reached. silent: why it could not, by node.
+      nodes: node_info's results.
       sessions: database_sessions' results.
       asked_versions, package_sources: texts. staged: paths of the files that this run has verified.
       balancers: of each load balancer lb_member's members, {} for one that did not answer.
@@ -48,25 +48,23 @@ def observe(found: Mapping[str, Any]) -> Observations:
     """
     lock, point = observe_lock(found["lock"]), _restore_point(found["restore_point"])
     # those of a node that can't be asked for its address would be taken for a stranger's
-    sessions = observe_sessions(found["sessions"] if all(found["nodes"].values()) else {})
+    sessions = observe_sessions(
+        found["sessions"] if all("node" in result for result in found["nodes"].values()) else {}
+    )
     interrupted = lock.view is not LockView.FREE and point.state in _MOVED
-    nodes = []
-    for name, info in found["nodes"].items():
-        if not info:
-            nodes.append(NodeObservation(name, reachable=False, says=found["silent"].get(name, "")))
-            continue
-        nodes.append(
-            NodeObservation(
-                **observe_node(name, found, sessions, interrupted),
-                running_version=info["running_version"],
-                stopped_at=info["unit"]["stopped_at"],
-                answer=_answer(info["api"]),
-                held=info["package"]["held"],
-                staged=bool(found["staged"].get(name)),
-                asked_version=found["asked_versions"].get(name, ""),
-                package_source=found["package_sources"].get(name, ""),
-            )
+    nodes = [
+        NodeObservation.from_result(
+            name,
+            result,
+            found["allow_unlicensed"],
+            sessions=sessions.own.get(name, 0),
+            balancer=observe_balancer(name, found, interrupted),
+            staged=bool(found["staged"].get(name)),
+            asked_version=found["asked_versions"].get(name, ""),
+            package_source=found["package_sources"].get(name, ""),
         )
+        for name, result in found["nodes"].items()
+    ]
     return Observations(
         nodes=tuple(nodes),
         database=_database(found["database"], sessions),
@@ -76,12 +74,6 @@ def observe(found: Mapping[str, Any]) -> Observations:
         space=_space(found["space"]),
         now=found["now"],
     )
-
-
-def _answer(api: Mapping[str, Any]) -> str:
-    if not api["health_code"]:
-        return f"nothing ({api['error']})" if api["error"] else "nothing"
-    return f"{api['health_code']}{', while it is still starting' if api['starting'] else ''}"
 
 
 def _space(result: Mapping[str, Any]) -> Space | None:

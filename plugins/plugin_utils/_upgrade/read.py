@@ -9,19 +9,16 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.failure import failure_reason
 from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.read import Variables, done_of, failures_of, measurement
 from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.report import versions
 
 
 def read_found(known: Variables, purpose: str) -> dict[str, Any]:
     """Return what was found on every host, as observe takes it. A rollback asks the inventory for no version."""
-    results = {node: known.of(node, "upgrade_node", {}) for node in known.nodes}
     asked = known.nodes if purpose == "upgrade" else []
     members = known.of(known.nodes[0], "upgrade_members", {}) if known.nodes else {}
     return {
-        "nodes": {node: result.get("node", {}) for node, result in results.items()},
-        "silent": {node: failure_reason(result) for node, result in results.items()},
+        "nodes": {node: known.of(node, "upgrade_node", {}) for node in known.nodes},
         "sessions": {node: known.of(node, "upgrade_sessions", {}) for node in known.nodes},
         "asked_versions": {node: known.of(node, "rspm_version", known.own("rspm_version")) for node in asked},
         "package_sources": {

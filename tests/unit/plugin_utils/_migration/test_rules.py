@@ -220,8 +220,7 @@ def _found(**changes: Any) -> dict[str, Any]:
     }
     session = {"own_address": "10.0.0.1", "sessions": [{"client_address": "10.0.0.1"}]}
     return {
-        "nodes": {"a": info, "b": {}},
-        "silent": {"a": "", "b": "its disk is full"},
+        "nodes": {"a": {"node": info}, "b": {"msg": "its disk is full"}},
         "records": {"a": {"record": WRITTEN.to_dict(), "mounted": True}, "b": {}},
         "sessions": {"a": session, "b": {}},
         "balancers": [{"a": {"state": "drain"}}],

@@ -43,8 +43,7 @@ def found(**nodes: dict[str, Any]) -> dict[str, Any]:
     addresses = {name: f"192.0.2.{number}" for number, name in enumerate(nodes, 1)}
     sessions = [{"client_address": address} for address in addresses.values()]
     return {
-        "nodes": nodes,
-        "silent": {},
+        "nodes": {name: {"node": each} if each else {} for name, each in nodes.items()},
         "sessions": {name: {"sessions": sessions, "own_address": address} for name, address in addresses.items()},
         "asked_versions": dict.fromkeys(nodes, NEW),
         "package_sources": dict.fromkeys(nodes, "url"),
@@ -85,7 +84,7 @@ def test_a_node_that_could_not_be_reached(skipped: dict[str, Any]) -> None:
     given["sessions"] = {"node1": skipped, "node2": skipped}
     given["lock"], given["restore_point"] = skipped, skipped
     assert "node2 is unreachable. " in make_plan(given, "upgrade", target=NEW)["problems"][0]
-    given["silent"] = {"node1": "", "node2": "its disk is full"}
+    given["nodes"]["node2"] = {"msg": "its disk is full"}
     assert "node2 is unreachable: its disk is full. " in make_plan(given, "upgrade", target=NEW)["problems"][0]
     observed = observe(given)
     assert [node.reachable for node in observed.nodes] == [True, False]
@@ -202,7 +201,7 @@ def test_a_node_that_was_started_by_hand_stops_the_run() -> None:
     planned = make_plan(found(node1=info(), node2=info(), node3=info()), "upgrade", target=NEW)["phases"]
     given = in_the_middle()
     given["nodes"] = copy.deepcopy(given["nodes"])
-    given["nodes"]["node3"] = info()
+    given["nodes"]["node3"] = {"node": info()}
     problems = make_plan(given, "upgrade", target=NEW, phase="rest", planned=planned)["problems"]
     assert len(problems) == 1
     assert "before phase rest, node3 was found changed by somebody else" in problems[0]
