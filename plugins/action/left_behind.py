@@ -44,8 +44,8 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible has no types
             }
         )
         problems = left_behind(found, verb, Settings(**settings))
-        home = next((node for node in known.nodes if looked[node].get("ready")), known.nodes[0])
-        result.update(changed=False, home=home, left=looked[home], problems=[each.to_dict() for each in problems])
+        node = next((each for each in known.nodes if looked[each].get("ready")), known.nodes[0])
+        result.update(changed=False, node=node, left=looked[node], problems=[each.to_dict() for each in problems])
         if problems:
             by_node = dict.fromkeys(known.nodes, result["problems"])
             self._display.display("\n".join(["", *problem_table(by_node), ""]))

@@ -31,7 +31,7 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible has no types
         given = {"state": "held", "before": {}, "held": [], "phase": "", **self._task.args}
         held = [dict(each) for each in given["held"] or []]
         lost = [host for host in known["ansible_play_hosts_all"] if host not in known["ansible_play_hosts"]]
-        result.update(changed=False, home=self._task.delegate_to)
+        result.update(changed=False, node=self._task.delegate_to)
         if lost or given["state"] == "free":
             left = [each for each in held if not self._give_back(each, known)]
             result["held"] = left

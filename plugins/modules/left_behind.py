@@ -42,8 +42,8 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-home:
-  description: The node whose place for the lock is used, one that has the shared storage if there is any.
+node:
+  description: The node on which the lock is taken, one that has the shared storage if there is any.
   returned: always
   type: str
   sample: node1

@@ -96,5 +96,5 @@ not_written:
   description: Why the file could not be written.
   returned: when it could not
   type: str
-  sample: The report could not be written to /x.json (Permission denied); everything else is done as it says.
+  sample: The report could not be written to /x.json (Permission denied); the rest is done as shown.
 """

@@ -81,7 +81,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-home:
+node:
   description: The node that the task was delegated to.
   returned: success
   type: str

@@ -31,7 +31,7 @@ _SECTION = re.compile(r'[A-Za-z][A-Za-z0-9-]*(?: "[^"\\\]]+")?')
 _SECRET_KEY = re.compile(r"password|passphrase|secret|token|credential", re.IGNORECASE)
 _NEEDS_QUOTES = re.compile(r'[;#"\\]')
 _USERINFO = re.compile(r"(://[^/\s:@\"]*):[^/\s@\"]+@")
-_MASK_LINE = re.compile(r"^(\s*([A-Za-z][A-Za-z0-9-]*)\s*=\s*)(.*)$")
+_SECRET_LINE = re.compile(r"^(\s*([A-Za-z][A-Za-z0-9-]*)\s*=\s*)(.*)$")
 _BLANK = " \t\r"
 
 
@@ -209,11 +209,11 @@ def hide(text: str, secrets: Iterable[str] = ()) -> str:
     return _USERINFO.sub(rf"\1:{HIDDEN}@", text)
 
 
-def _masked_lines(text: str, changed: set[str]) -> str:
+def _hidden_lines(text: str, changed: set[str]) -> str:
     """Return gcfg text with secrets hidden; those in changed are marked, so that a diff shows that they differ."""
     lines = []
     for line in text.split("\n"):
-        match = _MASK_LINE.match(line)
+        match = _SECRET_LINE.match(line)
         if match and is_secret(match.group(2)):
             note = " ; changed" if line.strip() in changed else ""
             line = f"{match.group(1)}{HIDDEN}{note}"
@@ -221,11 +221,11 @@ def _masked_lines(text: str, changed: set[str]) -> str:
     return "\n".join(lines)
 
 
-def masked_diff(before: str, after: str) -> tuple[str, str]:
+def hidden_diff(before: str, after: str) -> tuple[str, str]:
     """Return both texts with secrets hidden; a secret that changed still shows as a changed line in after."""
     old = {line.strip() for line in before.split("\n")}
     changed = {line.strip() for line in after.split("\n")} - old if before else set()
-    return _masked_lines(before, set()), _masked_lines(after, changed)
+    return _hidden_lines(before, set()), _hidden_lines(after, changed)
 
 
 def unified(parts: Iterable[Mapping[str, str]]) -> list[str]:

@@ -105,11 +105,11 @@ def _servers(servers_state: str, backend: str) -> list[dict[str, str]]:
     return [row for row in parse_table(servers_state, "# be_id ", " ") if row.get("be_name") == backend]
 
 
-def _wanted(mask: int) -> str:
-    """Return which of STATES an operator wants. mask: srv_admin_state."""
-    if mask & ADMIN_MAINTENANCE:
+def _wanted(admin_state: int) -> str:
+    """Return which of STATES an operator wants. admin_state: of show servers state."""
+    if admin_state & ADMIN_MAINTENANCE:
         return MAINTENANCE
-    return DRAIN if mask & ADMIN_DRAIN else READY
+    return DRAIN if admin_state & ADMIN_DRAIN else READY
 
 
 def _unknown(found: str) -> Problem:

@@ -146,15 +146,15 @@ def _names_database(word: Word, access: Access) -> bool:
     return word.text in ("samerole", "samegroup") or _is_open(word, "")
 
 
-def _meets(where: Sequence[Word], mask: Sequence[Word], access: Access) -> bool:
-    """Return whether an address field may mean one of the clients. mask: the field after it."""
+def _meets(where: Sequence[Word], netmask: Sequence[Word], access: Access) -> bool:
+    """Return whether an address field may mean one of the clients. netmask: the field after it."""
     text = where[0].text
     try:
         if "/" in text:
             network: _Network = ipaddress.ip_network(text, strict=False)
         else:
             ipaddress.ip_address(text)
-            prefix = bin(int(ipaddress.ip_address(mask[0].text if mask else ""))).count("1")
+            prefix = bin(int(ipaddress.ip_address(netmask[0].text if netmask else ""))).count("1")
             network = ipaddress.ip_network(f"{text}/{prefix}", strict=False)
     except ValueError:
         return True  # a name, a word like samenet, or what the server does not take either

@@ -11,8 +11,8 @@ from functools import cached_property
 from typing import Any
 
 from ansible_collections.rspm.ha.plugins.module_utils._config.gcfg import (
+    hidden_diff,
     hide,
-    masked_diff,
     parse,
     render,
     secrets_of,
@@ -81,7 +81,7 @@ class WantedFile:
         """Return what changes, for --diff, without secrets."""
         before, after = found.content or "", self.text
         if self.path == CONFIG_PATH:
-            before, after = masked_diff(before, after)
+            before, after = hidden_diff(before, after)
         elif self.secret:
             before, after = ("a key\n" if before else ""), ("another key\n" if before else "a key\n")
         shown = []

@@ -36,7 +36,7 @@ VARIABLES: dict[str, Any] = {
     "rspm_package_lock_timeout": 0,
     # as preflight leaves it on the nodes
     "preflight_left": {
-        "home": "node1",
+        "node": "node1",
         "left": {"folder": "/nowhere", "uid": 0, "gid": 0, "ready": False, "lock": {}},
     },
 }

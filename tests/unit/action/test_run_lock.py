@@ -24,7 +24,7 @@ GATE: dict[str, Any] = {"name": "Gate", "import_playbook": str(PLAYBOOKS / "part
 FREE: dict[str, Any] = {
     "name": "Give it back",
     "rspm.ha.run_lock": {"state": "free", "held": "{{ present_lock.held }}"},
-    "delegate_to": "{{ present_lock.home }}",
+    "delegate_to": "{{ present_lock.node }}",
     "run_once": True,
 }
 
@@ -41,7 +41,7 @@ def run(
     left = {"folder": str(folder / "own"), "uid": os.geteuid(), "gid": os.getegid(), "ready": True, "lock": lock or {}}
     (folder / "own").mkdir(exist_ok=True)
     (folder / "plays.yml").write_text(yaml.safe_dump(plays))
-    nodes: dict[str, Any] = {key: {"preflight_left": {"home": "node1", "left": left}} for key in ("node1", "node2")}
+    nodes: dict[str, Any] = {key: {"preflight_left": {"node": "node1", "left": left}} for key in ("node1", "node2")}
     groups: dict[str, Any] = {"rspm_nodes": nodes, "rspm_load_balancer": {"lb": LOST if lost else {}}}
     return play(folder, folder / "plays.yml", groups, *args)
 

@@ -110,7 +110,7 @@ def seen(root: Path) -> dict[bytes, tuple[Any, ...]]:
 
 def copier(place: Path, pass_name: str, **options: Any) -> TreeCopy:
     made = TreeCopy(runner, Timeline(), "node1", str(place / "source"), str(place / "copy"), pass_name, **options)
-    made._lanes = 2
+    made._workers = 2
     return made
 
 

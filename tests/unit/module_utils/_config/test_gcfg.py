@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from ansible_collections.rspm.ha.plugins.module_utils._config.gcfg import (
     HIDDEN,
     flatten,
+    hidden_diff,
     hide,
     last,
-    masked_diff,
     parse,
     render,
     secrets_of,
@@ -148,12 +148,12 @@ def test_syntax_error_does_not_show_the_line() -> None:
 def test_diff_hides_secrets_and_shows_that_they_changed() -> None:
     before = render({"Postgres": {"Password": "canary1", "URL": "postgres://u:canary2@h/d"}, "HTTP": {"Listen": ":1"}})
     after = render({"Postgres": {"Password": "canary3", "URL": "postgres://u:canary2@h/d"}, "HTTP": {"Listen": ":2"}})
-    old, new = masked_diff(before, after)
+    old, new = hidden_diff(before, after)
     assert "canary" not in old + new
     assert f"Password = {HIDDEN}\n" in old
     assert f"Password = {HIDDEN} ; changed\n" in new
     assert "Listen = :1" in old and "Listen = :2" in new
-    assert masked_diff(before, before)[0] == masked_diff(before, before)[1]
+    assert hidden_diff(before, before)[0] == hidden_diff(before, before)[1]
 
 
 def test_secrets_are_found_and_hidden() -> None:

@@ -52,7 +52,7 @@ def victim(place: Path) -> Iterator[Path]:
 
 def into_theirs(place: Path, pass_name: str) -> TreeCopy:
     made = TreeCopy(runner, Timeline(), "node1", str(place / "source"), str(place / "theirs/copy"), pass_name)
-    made._lanes = 2
+    made._workers = 2
     return made
 
 
