@@ -318,7 +318,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._database_copy.host import
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy.report import report
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy.rules import (
     CopyDiffers,
-    Step,
+    CopyStep,
     TargetState,
     overall,
     removal_commands,
@@ -356,10 +356,10 @@ def run(module: AnsibleModule, timeline: Timeline) -> dict[str, Any]:
     if module.check_mode:
         observed = copier.observe(target_needed=False)
         steps = copier.plan(observed)
-        if observed.target["main"] is not None and any(step is not Step.KEEP for step in steps.values()):
+        if observed.target["main"] is not None and any(step is not CopyStep.KEEP for step in steps.values()):
             copier.tools(observed)
         copier.sent += [
-            right for part in copier.parts if steps[part.name] is Step.KEEP for right in copier.kept_rights(part)
+            right for part in copier.parts if steps[part.name] is CopyStep.KEEP for right in copier.kept_rights(part)
         ]
     else:
         observed, steps = copier.copy()

@@ -165,13 +165,13 @@ from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import 
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_files import read_text
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._migration.host_left import load_own, read
-from ansible_collections.rspm.ha.plugins.module_utils._migration.host_record import Store, is_mounted
+from ansible_collections.rspm.ha.plugins.module_utils._migration.host_record import RecordStore, is_mounted
 from ansible_collections.rspm.ha.plugins.module_utils._migration.record import OUT, Written, advance, retire
 from ansible_collections.rspm.ha.plugins.module_utils._migration.rules import RecordState
 from ansible_collections.rspm.ha.plugins.module_utils._service.rules import BLOCK_PATH, blocked_for
 
 
-def write(store: Store, wanted: Written | None) -> None:
+def write(store: RecordStore, wanted: Written | None) -> None:
     """Put the record in place. From the switch on also on this host, last of all."""
     if wanted is None:
         store.remove_shared()
@@ -181,7 +181,7 @@ def write(store: Store, wanted: Written | None) -> None:
         store.write_own(wanted)
 
 
-def put_out(store: Store, given: dict[str, Any], write_it: bool) -> dict[str, Any]:
+def put_out(store: RecordStore, given: dict[str, Any], write_it: bool) -> dict[str, Any]:
     """Write the record on this host alone."""
     # a check has switched nothing
     wanted = retire(Written(**given["record"]), given["inventory"], given["operator"]) if given["record"] else None
@@ -201,7 +201,7 @@ def put_out(store: Store, given: dict[str, Any], write_it: bool) -> dict[str, An
 def run(module: AnsibleModule) -> dict[str, Any]:
     """Do the work and return the result."""
     given = module.params
-    store = Store(module_runner(module), given["path"])
+    store = RecordStore(module_runner(module), given["path"])
     if given["state"] == OUT:
         return put_out(store, given, not module.check_mode)
     mounted, now = is_mounted(given["storage_path"]), read(store)

@@ -103,7 +103,7 @@ class Content:
 
 
 @dataclass(frozen=True)
-class Mismatch:
+class Difference:
     """One difference. object: kind and name. source, target: what is there, "" = nothing."""
 
     object: str
@@ -199,7 +199,7 @@ def parse_grants(rows: Iterable[Mapping[str, str | None]]) -> frozenset[Grant]:
     )
 
 
-def compare(source: Content, target: Content, *, same_major: bool) -> list[Mismatch]:
+def compare(source: Content, target: Content, *, same_major: bool) -> list[Difference]:
     """Return every difference but those of rights. same_major: whether both servers word definitions alike."""
 
     def definition(item: Item) -> str:
@@ -225,9 +225,9 @@ def _rows_of(content: Content) -> dict[str, str]:
     return {f"rows of {name}": f"{rows} rows, digest {digest}" for name, (rows, digest) in content.tables.items()}
 
 
-def _differences(source: Mapping[str, str], target: Mapping[str, str]) -> list[Mismatch]:
+def _differences(source: Mapping[str, str], target: Mapping[str, str]) -> list[Difference]:
     return [
-        Mismatch(name, source.get(name, ""), target.get(name, ""))
+        Difference(name, source.get(name, ""), target.get(name, ""))
         for name in sorted({*source, *target})
         if source.get(name) != target.get(name)
     ]

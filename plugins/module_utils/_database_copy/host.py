@@ -33,7 +33,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._database_copy.host_tools 
     work_folder,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy.report import Contents, Observed
-from ansible_collections.rspm.ha.plugins.module_utils._database_copy.rules import Facts, Part, Step, Tools
+from ansible_collections.rspm.ha.plugins.module_utils._database_copy.rules import CopyStep, Facts, Part, Tools
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.client_tools import (
     SCHEMAS_QUERY,
     quote_pattern,
@@ -82,7 +82,7 @@ class Copier:
                     target[part.name], problem = None, error.problem
         return Observed(source, target, problem)
 
-    def plan(self, observed: Observed) -> dict[str, Step]:
+    def plan(self, observed: Observed) -> dict[str, CopyStep]:
         """Return what is done with each part; raises DomainError with everything that keeps it from being done."""
         problems = []
         for part in self.parts:
@@ -93,14 +93,14 @@ class Copier:
                     # one database by two names, or a server that was cloned
                     self._require_another(part)
         raise_any(problems)
-        steps: dict[str, Step] = {}
+        steps: dict[str, CopyStep] = {}
         refused = []
         for part in self.parts:
             try:
                 steps[part.name] = self._step(part, observed)
             except DomainError as error:
                 refused.append(error.problem)
-        filled = [observed.source[name] for name, step in steps.items() if step is not Step.KEEP]
+        filled = [observed.source[name] for name, step in steps.items() if step is not CopyStep.KEEP]
         if filled:
             needed = max(facts.data_bytes for facts in filled)
             refused += judge_space(self.work_path, free_bytes(self.work_path), needed)
@@ -114,19 +114,19 @@ class Copier:
         ]
         return copy.choose_tools(load_tools(self.runner), majors[0], majors[-1])
 
-    def copy(self) -> tuple[Observed, dict[str, Step]]:
+    def copy(self) -> tuple[Observed, dict[str, CopyStep]]:
         """Have both databases in the target, verified; returns what was there before, and what was done."""
         with work_folder(self.runner, self.work_path, self.host) as work:
             observed = self.observe(target_needed=True)
             self._prove_no_session("sessions")
             steps = self.plan(observed)
-            if any(step is not Step.KEEP for step in steps.values()):
+            if any(step is not CopyStep.KEEP for step in steps.values()):
                 tools = self.tools(observed)
                 for part in self.parts:
-                    if steps[part.name] is not Step.KEEP:
+                    if steps[part.name] is not CopyStep.KEEP:
                         self._fill(work, tools, part, observed)
             for part in self.parts:
-                if steps[part.name] is Step.KEEP:
+                if steps[part.name] is CopyStep.KEEP:
                     self._grant(part, fresh=False)
             self._prove_no_session("sessions afterwards")
         return observed, steps
@@ -162,10 +162,10 @@ class Copier:
             rows = ask(connection, address_of(self.source, name), f"SHOW {copy.READ_ONLY}")
         return rows[0][copy.READ_ONLY] == "on"
 
-    def _step(self, part: Part, observed: Observed) -> Step:
+    def _step(self, part: Part, observed: Observed) -> CopyStep:
         source, target = observed.source[part.name], observed.target[part.name]
         if target is None:
-            return Step.FILL
+            return CopyStep.FILL
         equal, digest = False, ""
         if copy.state_of(target, source.identity) is copy.TargetState.FINISHED:
             with self.timeline.step(f"compare {part.name}"):
@@ -196,7 +196,7 @@ class Copier:
         with self.timeline.step(f"dump {part.name}"):
             work.dump(tools, self.source, part.source, only, self.jobs, part.name, source.address)
             listed = work.listed(tools, part.name)
-        marker = copy.Marker(source.identity, source.address)
+        marker = copy.CopyMark(source.identity, source.address)
         with self.timeline.step(f"empty {part.name}"), closing(open_side(self.target, part.target)) as connection:
             ask(connection, where, copy.comment_statement(part, target.comment, marker))
             existing = self._empty(partial(ask, connection, where), part, where)

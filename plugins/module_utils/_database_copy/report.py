@@ -13,9 +13,9 @@ from typing import Any
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import Problem
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy.content import Content, missing_roles
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy.rules import (
+    CopyStep,
     Facts,
     Part,
-    Step,
     TargetState,
     overall,
     release,
@@ -42,7 +42,7 @@ class Observed:
 def report(
     parts: Iterable[Part],
     observed: Observed,
-    steps: Mapping[str, Step],
+    steps: Mapping[str, CopyStep],
     contents: Contents,
     sent: list[str],
     after: TargetState,
@@ -68,7 +68,7 @@ def report(
         )
     target, before = observed.target["main"], overall(states.values())
     return {
-        "changed": any(step is not Step.KEEP for step in steps.values()) or bool(sent),
+        "changed": any(step is not CopyStep.KEEP for step in steps.values()) or bool(sent),
         "source_version": release(observed.source["main"].version),
         "target_version": release(target.version) if target else "",
         "target_state": after.value,

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from enum import Enum
 
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, Problem
-from ansible_collections.rspm.ha.plugins.module_utils._database_copy.content import Mismatch, quote
+from ansible_collections.rspm.ha.plugins.module_utils._database_copy.content import Difference, quote
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy.failure import CHECK
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.options import Database
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.rules import literal
@@ -38,7 +38,7 @@ class TargetState(str, Enum):
     FOREIGN = "foreign"
 
 
-class Step(Enum):
+class CopyStep(Enum):
     """What is done with a target: filled, emptied and filled, or left."""
 
     FILL = "fill"
@@ -57,7 +57,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Marker:
+class CopyMark:
     """What is written into the comment of the target. source: identity of the source, address: as people write it.
 
     digest: of the target's content as it was verified, "" while the copy is not finished.
@@ -109,12 +109,12 @@ class Tools:
 class CopyDiffers(DomainError):
     """Raised where the target is not what the source is; carries every difference that was found."""
 
-    def __init__(self, problem: Problem, mismatches: Sequence[Mismatch]) -> None:
+    def __init__(self, problem: Problem, mismatches: Sequence[Difference]) -> None:
         super().__init__(problem)
         self.mismatches = mismatches
 
 
-def judge_copy(source: str, target: str, mismatches: Sequence[Mismatch]) -> None:
+def judge_copy(source: str, target: str, mismatches: Sequence[Difference]) -> None:
     """Raise CopyDiffers unless there is no difference. source, target: addresses."""
     if not mismatches:
         return
@@ -175,19 +175,19 @@ def _refused(found: str, why: str, fix: str) -> DomainError:
     return DomainError(Problem(CHECK, found, why, fix))
 
 
-def parse_comment(comment: str) -> tuple[str, Marker | None]:
+def parse_comment(comment: str) -> tuple[str, CopyMark | None]:
     """Return the comment without the marker, and the marker."""
     match = _MARKER.search(comment)
     if match is None:
         return comment, None
     try:
-        marker = Marker(**json.loads(match.group(1)))
+        marker = CopyMark(**json.loads(match.group(1)))
     except (ValueError, TypeError):
         return comment, None
     return comment[: match.start()], marker
 
 
-def comment_statement(part: Part, comment: str, marker: Marker) -> str:
+def comment_statement(part: Part, comment: str, marker: CopyMark) -> str:
     """Return the statement that writes the marker behind whatever the comment was."""
     kept, _old = parse_comment(comment)
     text = f"{kept} rspm.ha database_copy {json.dumps(asdict(marker), sort_keys=True)}".strip()
@@ -214,7 +214,7 @@ def overall(states: Iterable[TargetState]) -> TargetState:
     return found.pop() if len(found) == 1 else TargetState.UNFINISHED
 
 
-def decide(part: Part, facts: Facts, identity: str, equal: bool, digest: str) -> Step:
+def decide(part: Part, facts: Facts, identity: str, equal: bool, digest: str) -> CopyStep:
     """Return what is done with a target.
 
     equal: whether a finished copy has the source's content. digest: of the target's content now, for a finished copy.
@@ -231,9 +231,9 @@ def decide(part: Part, facts: Facts, identity: str, equal: bool, digest: str) ->
             f" the role database make it anew, and {_REPEAT}",
         )
     if state is not TargetState.FINISHED or marker is None:
-        return Step.REPLACE if facts.objects else Step.FILL
+        return CopyStep.REPLACE if facts.objects else CopyStep.FILL
     if equal:
-        return Step.KEEP
+        return CopyStep.KEEP
     if facts.objects and digest != marker.digest:
         raise _refused(
             f"{facts.address} was written to since it was copied from {marker.address}, and the two differ",
@@ -241,7 +241,7 @@ def decide(part: Part, facts: Facts, identity: str, equal: bool, digest: str) ->
             "Find out which of the two is the right one. To copy again, remove the target as an administrator of that"
             f" server, {removal(part)}, have the role database make it anew, and {_REPEAT}",
         )
-    return Step.REPLACE if facts.objects else Step.FILL
+    return CopyStep.REPLACE if facts.objects else CopyStep.FILL
 
 
 def removal(part: Part) -> str:

@@ -16,7 +16,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._core.host_user import as_
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._lock.host import LockFolder
 from ansible_collections.rspm.ha.plugins.module_utils._lock.lease import seems_over
-from ansible_collections.rspm.ha.plugins.module_utils._migration.host_record import Store, is_mounted
+from ansible_collections.rspm.ha.plugins.module_utils._migration.host_record import RecordStore, is_mounted
 from ansible_collections.rspm.ha.plugins.module_utils._migration.record import Written, further
 from ansible_collections.rspm.ha.plugins.module_utils._service.rules import BLOCK_PATH, blocked_for
 
@@ -24,7 +24,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._service.rules import BLOC
 _TIMEOUT = 15.0
 
 
-def read(store: Store) -> Written | None:
+def read(store: RecordStore) -> Written | None:
     """Return the record. What this host has itself counts also where the shared storage is gone."""
     own = store.read_own()
     try:
@@ -35,7 +35,7 @@ def read(store: Store) -> Written | None:
         return own
 
 
-def load_own(store: Store) -> dict[str, str]:
+def load_own(store: RecordStore) -> dict[str, str]:
     """Return what this host alone knows: its own record's place in the migration, and why it is blocked."""
     own = store.read_own()
     return {"own": (own.here or "stays") if own else "", "blocked_for": blocked_for(read_text(BLOCK_PATH) or "")}
@@ -49,7 +49,7 @@ def load_left(runner: Runner, given: Mapping[str, Any]) -> dict[str, Any]:
     and whether its lease is over;
     ready: whether the storage is there, so that the lock may be taken on it; and what was given.
     """
-    store = Store(runner, f"{given['folder']}/migration", _TIMEOUT)
+    store = RecordStore(runner, f"{given['folder']}/migration", _TIMEOUT)
     path = given["storage_path"]
     left: dict[str, Any] = {
         "record": {},

@@ -20,7 +20,7 @@ _TIMEOUT = 60.0
 
 
 @dataclass(frozen=True)
-class Store:
+class RecordStore:
     """The record in a folder of the shared storage, which answers within timeout seconds, and this host's own."""
 
     runner: Runner

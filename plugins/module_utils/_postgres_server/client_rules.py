@@ -49,7 +49,7 @@ class Word:
 
 
 @dataclass(frozen=True)
-class Record:
+class RuleLine:
     """A rule or directive, or a line without one (no fields). first, end: its lines, the end is not its own."""
 
     first: int
@@ -58,7 +58,7 @@ class Record:
     comment: bool
 
 
-def read_records(lines: Sequence[str]) -> Iterator[Record]:
+def read_records(lines: Sequence[str]) -> Iterator[RuleLine]:
     """Return what the lines of a file say. A backslash at the end of a line continues it, in comments too."""
     first = 0
     while first < len(lines):
@@ -72,7 +72,7 @@ def read_records(lines: Sequence[str]) -> Iterator[Record]:
             text += line[:-1]
             if end == len(lines):
                 break
-        yield Record(first, end, _fields(text), text.lstrip().startswith("#"))
+        yield RuleLine(first, end, _fields(text), text.lstrip().startswith("#"))
         first = end
 
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import PLAYBOOK, DomainError, Problem
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy.content import (
     Content,
+    Difference,
     Grant,
-    Mismatch,
     quote,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy.rules import Tools
@@ -197,7 +197,7 @@ def ending(tail: bytes) -> bytes | None:
     return before + b"\n" + after
 
 
-def judge_rehearsal(place: Place, mismatches: Sequence[Mismatch]) -> list[Problem]:
+def judge_rehearsal(place: Place, mismatches: Sequence[Difference]) -> list[Problem]:
     """Return the problem of a copy that is not what the dump was made of."""
     if not mismatches:
         return []
@@ -215,15 +215,15 @@ def judge_rehearsal(place: Place, mismatches: Sequence[Mismatch]) -> list[Proble
     ]
 
 
-def rights_lost(saved: Content, restored: Content) -> list[Mismatch]:
+def rights_lost(saved: Content, restored: Content) -> list[Difference]:
     """Return the rights of other roles that are not as they were."""
 
     def text(grant: Grant) -> str:
         column = f" ({grant.column})" if grant.column else ""
         return f"right {grant.privilege}{column} on {grant.kind} {grant.name} of {grant.grantee or 'PUBLIC'}"
 
-    return [Mismatch(text(grant), "given", "") for grant in sorted(saved.grants - restored.grants)] + [
-        Mismatch(text(grant), "", "given") for grant in sorted(restored.grants - saved.grants)
+    return [Difference(text(grant), "given", "") for grant in sorted(saved.grants - restored.grants)] + [
+        Difference(text(grant), "", "given") for grant in sorted(restored.grants - saved.grants)
     ]
 
 

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
-_Item = TypeVar("_Item", bound="Entry | Record")
+_Item = TypeVar("_Item", bound="Entry | Evidence")
 
 # Nanoseconds. A file may change again within one tick of the clock that stamps it, and ctime would not show it: so only
 # a file that was at rest for longer is proved. The file server's stamps may be whole seconds, and its clock differ.
@@ -68,7 +68,7 @@ class Entry(NamedTuple):
         return Identity(self.size, self.mtime_ns, self.ctime_ns, self.inode)
 
 
-class Record(NamedTuple):
+class Evidence(NamedTuple):
     """Evidence: with these identities both files had this content. digest: MD5 in hex, as rsync says it."""
 
     path: bytes
@@ -83,7 +83,7 @@ class Pair(NamedTuple):
     path: bytes
     source: Entry | None
     target: Entry | None
-    record: Record | None
+    record: Evidence | None
 
 
 class Digest(NamedTuple):
@@ -151,7 +151,7 @@ def merge(streams: list[Iterable[_Item]]) -> Iterator[list[_Item | None]]:
         yield row
 
 
-def join(sources: Iterable[Entry], targets: Iterable[Entry], records: Iterable[Record]) -> Iterator[Pair]:
+def join(sources: Iterable[Entry], targets: Iterable[Entry], records: Iterable[Evidence]) -> Iterator[Pair]:
     """Return the pairs of two sorted trees with the evidence of each; evidence of paths in neither is dropped."""
     streams: list[Iterable[Any]] = [sources, targets, records]
     for source, target, record in merge(streams):
@@ -161,9 +161,9 @@ def join(sources: Iterable[Entry], targets: Iterable[Entry], records: Iterable[R
             yield Pair(target.path, source, target, record)
 
 
-def newest(old: Iterable[Record], fresh: Iterable[Record]) -> Iterator[Record]:
+def newest(old: Iterable[Evidence], fresh: Iterable[Evidence]) -> Iterator[Evidence]:
     """Return the evidence of two sorted streams; of two for one path the fresh one."""
-    streams: list[Iterable[Record]] = [old, fresh]
+    streams: list[Iterable[Evidence]] = [old, fresh]
     for before, after in merge(streams):
         chosen = after or before
         if chosen is not None:
@@ -203,7 +203,7 @@ def shown_text(text: str) -> str:
     return shown(text.encode("utf-8", "surrogateescape"))
 
 
-def proves(record: Record | None, source: Entry, target: Entry) -> bool:
+def proves(record: Evidence | None, source: Entry, target: Entry) -> bool:
     """Return whether the evidence holds for both files as they are now."""
     return record is not None and record.source == source.identity and record.target == target.identity
 
@@ -218,7 +218,7 @@ class Verdict:
 
     what: str
     corrupt: bool = False
-    record: Record | None = None
+    record: Evidence | None = None
 
 
 def judge_digests(pair: Pair, source: Digest, target: Digest) -> Verdict:
@@ -240,7 +240,7 @@ def judge_digests(pair: Pair, source: Digest, target: Digest) -> Verdict:
         and pair.target.ctime_ns < target.begun_ns - TARGET_SETTLE_NS
         and pair.source.mtime_ns == pair.target.mtime_ns
     )
-    found = Record(pair.path, source.identity, target.identity, source.digest)
+    found = Evidence(pair.path, source.identity, target.identity, source.digest)
     return Verdict("", record=found if rested else None)
 
 

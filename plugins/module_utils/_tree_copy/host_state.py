@@ -26,7 +26,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._core.host_files import (
     write_file,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, Problem
-from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.compare import Identity, Record, newest, sort_key
+from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.compare import Evidence, Identity, newest, sort_key
 from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.progress import Progress
 
 _LINE = 1 << 16
@@ -34,24 +34,24 @@ _LINE = 1 << 16
 _RECORD = '[%s,[%d,%d,%d,%d],[%d,%d,%d,%d],"%s"]\n'
 
 
-def record_line(record: Record) -> bytes:
+def record_line(record: Evidence) -> bytes:
     """Return the record as a line of the manifest."""
     path = record.path.decode("utf-8", "surrogateescape")
     return (_RECORD % (json.dumps(path), *record.source, *record.target, record.digest)).encode("ascii")
 
 
-def _record(found: Any) -> Record | None:
+def _record(found: Any) -> Evidence | None:
     """Return the record that a line holds, None where it holds none."""
     try:
         path, source, target, digest = found
         if not (len(source) == len(target) == 4 and len(digest) == 32):
             return None
-        return Record(path.encode("utf-8", "surrogateescape"), Identity(*source), Identity(*target), digest)
+        return Evidence(path.encode("utf-8", "surrogateescape"), Identity(*source), Identity(*target), digest)
     except (ValueError, TypeError, AttributeError):
         return None
 
 
-def parse_records(lines: Sequence[bytes]) -> Iterator[Record | None]:
+def parse_records(lines: Sequence[bytes]) -> Iterator[Evidence | None]:
     """Return the record of each line, None for one that is none."""
     try:
         # all at once, which takes far less than one after the other
@@ -68,7 +68,7 @@ def _parsed(line: bytes) -> Any:
         return None
 
 
-def read_records(path: str) -> Iterator[Record]:
+def read_records(path: str) -> Iterator[Evidence]:
     """Return the evidence in a file up to the first line that is none or out of order."""
     last = b""
     try:
@@ -154,7 +154,7 @@ class State:
             file.write(now.to_json() + "\n")
         os.replace(temporary, self._progress_path)
 
-    def add(self, record: Record) -> None:
+    def add(self, record: Evidence) -> None:
         """Keep one more piece of evidence; sorted, until flush."""
         if self._fresh is None:
             self._fresh = open(self._fresh_path, "wb", buffering=_LINE)  # noqa: SIM115 - open until flush
@@ -178,7 +178,7 @@ class State:
             # what it says after a line that was cut off is not read
             self._publish(self._fresh_path)
 
-    def _replace(self, records: Iterable[Record]) -> None:
+    def _replace(self, records: Iterable[Evidence]) -> None:
         temporary = f"{self.manifest}.new"
         with open(temporary, "wb", buffering=1 << 20) as file:
             for record in records:

@@ -240,7 +240,7 @@ def test_nfs_export(world: World) -> None:
 
 
 def test_migration_record(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = host_record.Store(runner, f"{world.theirs}/migration")
+    store = host_record.RecordStore(runner, f"{world.theirs}/migration")
     record = Written("begun", "r1", "node1", "keep", "move", "/var/x", "move", "")
     world.link("migration/migration.json", "migration/.migration.json.new")
     world.link("own.json", "own.json.rspm-ha-new")
@@ -270,7 +270,7 @@ def test_cluster_lock(world: World) -> None:
 
 
 def test_restore_point_metadata(world: World) -> None:
-    store = restore_point_host.Store(runner, f"{world.theirs}/point")
+    store = restore_point_host.RecordStore(runner, f"{world.theirs}/point")
     world.link("point/restore-point.json", "point/.restore-point.json.new", "point/f/main.dump")
     made = point.Metadata(RestoreState.COMPLETE, "r1", "2026.04.0", "2026.08.0", "", "f", files={"main.dump": "0" * 64})
     for work in (store.read, lambda: store.write(made), lambda: store.verify(made)):

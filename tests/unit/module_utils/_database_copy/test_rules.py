@@ -19,10 +19,10 @@ from ansible_collections.rspm.ha.plugins.module_utils._database_copy import rule
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy.content import Content, Grant, Item
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy.failure import failed, judge_space, tool_failed
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy.rules import (
+    CopyMark,
+    CopyStep,
     Facts,
-    Marker,
     Part,
-    Step,
     TargetState,
     Tools,
 )
@@ -37,7 +37,7 @@ def facts(comment: str = "", objects: bool = True, **more: Any) -> Facts:
     return replace(FACTS, comment=comment, objects=("public.t",) if objects else (), **more)
 
 
-def written(comment: str, marker: Marker, schema: str = "") -> str:
+def written(comment: str, marker: CopyMark, schema: str = "") -> str:
     """Return what PostgreSQL makes of the statement."""
     statement = copy.comment_statement(replace(PART, schema=schema), comment, marker)
     literal = statement.partition(" IS E")[2]
@@ -46,8 +46,8 @@ def written(comment: str, marker: Marker, schema: str = "") -> str:
 
 @given(TEXT, TEXT, TEXT, TEXT)
 def test_a_marker_is_read_back_and_what_else_was_said_is_kept(said: str, source: str, where: str, digest: str) -> None:
-    marker = Marker(source, where, digest)
-    first = written(said, Marker("another", "another"))
+    marker = CopyMark(source, where, digest)
+    first = written(said, CopyMark("another", "another"))
     second = written(first, marker)
     kept, found = copy.parse_comment(second)
     assert found == marker and kept.strip() == said.strip()
@@ -57,7 +57,7 @@ def test_a_marker_is_read_back_and_what_else_was_said_is_kept(said: str, source:
 def test_only_an_unchanged_copy_of_this_source_is_ever_dropped(
     objects: bool, finished: bool, source: str, equal: bool, changed: bool
 ) -> None:
-    marker = Marker(source, "db", "digest" if finished else "")
+    marker = CopyMark(source, "db", "digest" if finished else "")
     target = facts(written("", marker) if source else "", objects)
     ours = source == "7/1/"
     try:
@@ -65,15 +65,15 @@ def test_only_an_unchanged_copy_of_this_source_is_ever_dropped(
     except DomainError:
         assert objects and (not ours or (finished and not equal and changed))
         return
-    assert (step is Step.KEEP) == (ours and finished and equal)
-    if step is Step.REPLACE:
+    assert (step is CopyStep.KEEP) == (ours and finished and equal)
+    if step is CopyStep.REPLACE:
         assert objects and ours and (not finished or not changed)
-    elif step is Step.FILL:
+    elif step is CopyStep.FILL:
         assert not objects
 
 
 def test_states_of_a_target() -> None:
-    ours = Marker("7/1/", "db")
+    ours = CopyMark("7/1/", "db")
     assert copy.state_of(None, "7/1/") is TargetState.ABSENT
     assert copy.state_of(facts("", False), "7/1/") is TargetState.EMPTY
     assert copy.state_of(facts(), "7/1/") is TargetState.FOREIGN

@@ -20,10 +20,10 @@ from ansible_collections.rspm.ha.plugins.module_utils._tree_copy import plan
 from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.compare import (
     Digest,
     Entry,
+    Evidence,
     HardLinks,
     Identity,
     Pair,
-    Record,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.host_state import parse_records, record_line
 from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.progress import (
@@ -40,8 +40,8 @@ NAMES = st.binary(min_size=1, max_size=3).filter(lambda name: b"/" not in name a
 PATHS = st.lists(NAMES, max_size=4).map(b"/".join)
 
 
-def record_of(source: Entry, target: Entry) -> Record:
-    return Record(source.path, source.identity, target.identity, "d" * 32)
+def record_of(source: Entry, target: Entry) -> Evidence:
+    return Evidence(source.path, source.identity, target.identity, "d" * 32)
 
 
 @given(st.sets(PATHS), st.sets(PATHS), st.sets(PATHS))
@@ -67,7 +67,7 @@ def test_a_folder_is_followed_by_what_is_in_it(paths: set[bytes]) -> None:
 
 @given(st.sets(PATHS), st.sets(PATHS))
 def test_fresh_evidence_replaces_the_old(old: set[bytes], fresh: set[bytes]) -> None:
-    def stream(paths: set[bytes], digest: str) -> list[Record]:
+    def stream(paths: set[bytes], digest: str) -> list[Evidence]:
         found = record_of(FILE, FILE)
         return [found._replace(path=path, digest=digest) for path in sorted(paths, key=tree.sort_key)]
 
@@ -111,8 +111,8 @@ def test_evidence_holds_only_for_the_same_files(was: tuple[int, ...], now: tuple
 NUMBERS = st.builds(Identity, *[st.integers(-(1 << 70), 1 << 70)] * 4)
 
 
-@given(st.builds(Record, st.binary(), NUMBERS, NUMBERS, st.just("0" * 32)))
-def test_evidence_is_one_line_and_read_as_it_was_written(record: Record) -> None:
+@given(st.builds(Evidence, st.binary(), NUMBERS, NUMBERS, st.just("0" * 32)))
+def test_evidence_is_one_line_and_read_as_it_was_written(record: Evidence) -> None:
     line = record_line(record)
     assert line.count(b"\n") == 1 and line.endswith(b"\n")
     assert list(parse_records([line])) == [record]
@@ -123,18 +123,18 @@ ODD_LINES = st.sampled_from(
 )
 
 
-@given(st.lists(st.builds(Record, st.binary(), NUMBERS, NUMBERS, st.just("0" * 32)) | ODD_LINES, max_size=6))
-def test_evidence_is_read_up_to_the_first_line_that_is_none(items: list[Record | bytes]) -> None:
-    lines = [record_line(item) if isinstance(item, Record) else item for item in items]
-    good = list(itertools.takewhile(lambda item: isinstance(item, Record), items))
+@given(st.lists(st.builds(Evidence, st.binary(), NUMBERS, NUMBERS, st.just("0" * 32)) | ODD_LINES, max_size=6))
+def test_evidence_is_read_up_to_the_first_line_that_is_none(items: list[Evidence | bytes]) -> None:
+    lines = [record_line(item) if isinstance(item, Evidence) else item for item in items]
+    good = list(itertools.takewhile(lambda item: isinstance(item, Evidence), items))
     assert list(itertools.takewhile(lambda record: record is not None, parse_records(lines))) == good
-    assert [item if isinstance(item, Record) else None for item in items] == list(parse_records(lines))
+    assert [item if isinstance(item, Evidence) else None for item in items] == list(parse_records(lines))
 
 
 def test_digests_prove_what_was_at_rest() -> None:
     pair = Pair(b"a", FILE, FILE._replace(inode=9), None)
     source, target = Digest(FILE.identity, TEXT, NOW), Digest(FILE.identity._replace(inode=9), TEXT, NOW)
-    assert tree.judge_digests(pair, source, target).record == Record(b"a", source.identity, target.identity, TEXT)
+    assert tree.judge_digests(pair, source, target).record == Evidence(b"a", source.identity, target.identity, TEXT)
     recent = FILE._replace(ctime_ns=NOW - tree.SOURCE_SETTLE_NS)
     verdict = tree.judge_digests(pair._replace(source=recent), Digest(recent.identity, TEXT, NOW), target)
     assert (verdict.what, verdict.record) == ("", None)
