@@ -14,7 +14,8 @@ from ansible_collections.rspm.ha.plugins.module_utils._core.problem import PLAYB
 from ansible_collections.rspm.ha.plugins.module_utils._restore_point.rules import RestoreState
 from ansible_collections.rspm.ha.plugins.module_utils._service.rules import BLOCKED_FOR_GOOD
 from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.compare import judge_cluster
-from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.observe import observe
+from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.model import NodeObservation, Observations
+from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.observe import observe_restore_point
 from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.refuse import unfinished
 
 _PLAYBOOKS = {"install": "site", "migrate": "migrate_to_single_node"}
@@ -101,20 +102,9 @@ def _judge_node(name: str, node: Mapping[str, Any], held: Mapping[str, str]) -> 
 
 def _judge_upgrade(reached: Mapping[str, Any], restore_point: Mapping[str, Any]) -> list[Problem]:
     """Return what an upgrade, or the way back from one, has left unfinished on the nodes that could be reached."""
-    nothing: dict[str, Any] = {
-        **{each: {} for each in ("sessions", "asked_versions", "package_sources", "staged", "lock", "saved", "space")},
-        "now": 0,
-    }
-    seen = observe(
-        {
-            **nothing,
-            "nodes": {name: {"node": node} for name, node in reached.items()},
-            "restore_point": restore_point,
-            "balancers": [],
-            "balancer_command": False,
-            "database": "",
-            "allow_unlicensed": True,
-        }
+    seen = Observations(
+        tuple(NodeObservation.from_result(name, {"node": node}, True) for name, node in reached.items()),
+        restore_point=observe_restore_point(restore_point),
     )
     problems = unfinished(seen, seen.restore_point.from_version)
     if seen.restore_point.state is RestoreState.COMPLETE and any(node.blocked for node in seen.nodes):

@@ -46,7 +46,7 @@ def observe(found: Mapping[str, Any]) -> Observations:
       saved: the result for what a way back saves before it; space: the result of the first, asked with the databases.
       now: seconds since the epoch.
     """
-    lock, point = observe_lock(found["lock"]), _restore_point(found["restore_point"])
+    lock, point = observe_lock(found["lock"]), observe_restore_point(found["restore_point"])
     # those of a node that can't be asked for its address would be taken for a stranger's
     sessions = observe_sessions(
         found["sessions"] if all("node" in result for result in found["nodes"].values()) else {}
@@ -70,7 +70,7 @@ def observe(found: Mapping[str, Any]) -> Observations:
         database=_database(found["database"], sessions),
         lock=lock,
         restore_point=point,
-        saved=_restore_point(found["saved"]),
+        saved=observe_restore_point(found["saved"]),
         space=_space(found["space"]),
         now=found["now"],
     )
@@ -88,7 +88,8 @@ def _database(name: str, sessions: Sessions) -> DatabaseObservation:
     return DatabaseObservation(name, foreign_sessions=sessions.foreign, shared_addresses=sessions.shared)
 
 
-def _restore_point(result: Mapping[str, Any]) -> RestorePoint:
+def observe_restore_point(result: Mapping[str, Any]) -> RestorePoint:
+    """Return the restore point. result: of the module; {}, or that of a skipped task, where it could not be asked."""
     if "state" not in result:
         return RestorePoint()
     return RestorePoint(
