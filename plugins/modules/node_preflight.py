@@ -163,7 +163,7 @@ options:
         type: str
         default: ""
       sslmode:
-        description: How the connection is secured.
+        description: Whether TLS is used and the certificate checked, as in C(libpq).
         type: str
         default: require
       options:

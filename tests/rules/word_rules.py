@@ -6,6 +6,9 @@
 
 from __future__ import annotations
 
+import io
+import re
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,8 +27,8 @@ VERBS = frozenset(
     """.split()
 )
 NAMED = ("roles/**/*.yml", "playbooks/**/*.yml", "extensions/**/*.yml", "tests/**/*.yml", "bench/**/*.yml")
-# Their tasks are named when the planners and the phases of both have one place.
-LATER = ("roles/upgrade/", "roles/migration/")
+# Their names follow when the planners and the phases of both have one place.
+LATER = ("roles/upgrade/", "roles/migration/", "roles/phases/")
 
 
 def _items(value: Any) -> Iterator[tree.Mapping]:
@@ -55,4 +58,54 @@ def names_begin_with_a_verb(root: Path) -> list[str]:
     ]
 
 
-RULES = [names_begin_with_a_verb]
+# Not in a name, as a part between underscores, and what to write there.
+NOT_IN_NAMES = {
+    **dict.fromkeys(("mask", "unmask", "masks", "unmasked", "secured"), "block, unblock, blocked"),
+    **dict.fromkeys(("half", "whole"), "installed or broken for a package, else complete"),
+    **dict.fromkeys(("seen", "heard"), "observed"),
+    **dict.fromkeys(("home", "speaker"), "controller, or the node"),
+    **dict.fromkeys(("revive", "revived", "hopeless", "unmet"), "the plain verb"),
+    **dict.fromkeys(("pins", "pinned", "lane", "lanes", "workshop"), "the plain noun"),
+}
+# The folder of an account.
+HOMES = {"home", "HOME", "home_exists"}
+# Not in a comment, docstring or message either. `masked` alone is systemd's own mask.
+NOT_IN_TEXT = re.compile(
+    r"\b(?:can_start|half[- ]done|heard of|hopeless|lanes?|pinned|revived?|secured|speaker|stopped and masked|unmet"
+    r"|workshop)\b",
+    re.IGNORECASE,
+)
+
+
+def _names(path: Path) -> Iterator[tuple[int, str]]:
+    """Return every name in a file of Python, every name of two parts or more in another one, with its line."""
+    if path.suffix == ".py":
+        for token in tokenize.generate_tokens(io.StringIO(tree.read(path)).readline):
+            if token.type == tokenize.NAME:
+                yield token.start[0], token.string
+        return
+    for number, line in enumerate(tree.read(path).splitlines(), 1):
+        for name in re.findall(r"\b[a-z]+(?:_[a-z]+)+\b", line):
+            yield number, name
+
+
+def one_thing_has_one_word(root: Path) -> list[str]:
+    """Return the names, comments and messages with a word for which the collection has another one."""
+    found = []
+    for path in tree.matching(root, "plugins/**/*.py", "roles/**/*.yml", "roles/**/*.j2", "playbooks/**/*.yml"):
+        if not path.relative_to(root).as_posix().startswith(LATER):
+            found += [
+                f"{tree.where(root, path, line)}: {name}: write {NOT_IN_NAMES[part]}"
+                for line, name in _names(path)
+                for part in name.lower().split("_")
+                if part in NOT_IN_NAMES and name not in HOMES
+            ]
+        found += [
+            f"{tree.where(root, path, line)}: {word}: not one of our words"
+            for line, text in enumerate(tree.read(path).splitlines(), 1)
+            for word in NOT_IN_TEXT.findall(text)
+        ]
+    return found
+
+
+RULES = [names_begin_with_a_verb, one_thing_has_one_word]

@@ -28,7 +28,7 @@ FILE_FORMAT = "%{NAME}\\t%{VERSION}-%{RELEASE}\\t%{ARCH}\\t%{SIZE}\\n"
 
 
 def parse_dpkg(stdout: str) -> PackageState:
-    """Return the state from dpkg-query with STATE_FORMAT; an empty text means that dpkg never heard of the package."""
+    """Return the state from dpkg-query with STATE_FORMAT; an empty text means that dpkg does not know the package."""
     fields = stdout.strip("\n").split("\t") if stdout.strip() else []
     if len(fields) < 5 or fields[0] in ("not-installed", "config-files"):
         return PackageState("", "absent", False)

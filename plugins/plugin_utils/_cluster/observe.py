@@ -38,14 +38,14 @@ def observe_sessions(results: Mapping[str, Any]) -> Sessions:
     answers = {name: result for name, result in results.items() if result and "sessions" in result}
     addresses = {name: answer["own_address"] for name, answer in answers.items()}
     # every node sees all of them
-    seen = [session["client_address"] for session in next(iter(answers.values()), {"sessions": []})["sessions"]]
-    foreign = sorted(set(seen) - set(addresses.values()))
+    observed = [session["client_address"] for session in next(iter(answers.values()), {"sessions": []})["sessions"]]
+    foreign = sorted(set(observed) - set(addresses.values()))
     users = {
         address: tuple(name for name, own in addresses.items() if own == address) for address in addresses.values()
     }
     silent = [f"{host}: {said['msg']}" for host, said in results.items() if said and "msg" in said]
     return Sessions(
-        own={name: seen.count(address) for name, address in addresses.items()},
+        own={name: observed.count(address) for name, address in addresses.items()},
         foreign=tuple(foreign),
         shared=tuple((address, names) for address, names in sorted(users.items()) if len(names) > 1),
         says="; ".join(silent),
@@ -83,10 +83,12 @@ def observe_balancer(name: str, found: Mapping[str, Any], interrupted: bool) -> 
     if found["balancer_command"]:
         # a command tells nothing of what is; what a run that was cut off drained is brought back
         return Balancer.DRAIN if interrupted else Balancer.READY
-    seen = [_MEMBERS[each[name]["state"]] if name in each else Balancer.UNKNOWN for each in found["balancers"]]
-    if not seen:
+    observed = [_MEMBERS[each[name]["state"]] if name in each else Balancer.UNKNOWN for each in found["balancers"]]
+    if not observed:
         return Balancer.UNMANAGED
-    return next(state for state in (Balancer.UNKNOWN, Balancer.MAINT, Balancer.DRAIN, Balancer.READY) if state in seen)
+    return next(
+        state for state in (Balancer.UNKNOWN, Balancer.MAINT, Balancer.DRAIN, Balancer.READY) if state in observed
+    )
 
 
 def observe_lock(result: Mapping[str, Any]) -> LockObservation:

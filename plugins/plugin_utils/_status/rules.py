@@ -102,13 +102,13 @@ def _judge_node(name: str, node: Mapping[str, Any], held: Mapping[str, str]) -> 
 
 def _judge_upgrade(reached: Mapping[str, Any], restore_point: Mapping[str, Any]) -> list[Problem]:
     """Return what an upgrade, or the way back from one, has left unfinished on the nodes that could be reached."""
-    seen = Observations(
+    observed = Observations(
         tuple(NodeObservation.from_result(name, {"node": node}, True) for name, node in reached.items()),
         restore_point=observe_restore_point(restore_point),
     )
-    problems = unfinished(seen, seen.restore_point.from_version)
-    if seen.restore_point.state is RestoreState.COMPLETE and any(node.blocked for node in seen.nodes):
-        old, new = seen.restore_point.from_version, seen.restore_point.to_version
+    problems = unfinished(observed, observed.restore_point.from_version)
+    if observed.restore_point.state is RestoreState.COMPLETE and any(node.blocked for node in observed.nodes):
+        old, new = observed.restore_point.from_version, observed.restore_point.to_version
         problems.append(
             Problem(
                 "unfinished-upgrade",

@@ -108,19 +108,19 @@ def judge_drift(phase: str, planned: Sequence[Mapping[str, Any]], now: Sequence[
     planned: the phases from this one on, as Plan.to_dict() has them. now: those of a plan made just now.
     A start that is no longer needed is no change: a node that was found starting has come up since.
     """
-    wanted, seen = ({each["name"]: each["steps"] for each in phases} for phases in (planned, now))
+    wanted, observed = ({each["name"]: each["steps"] for each in phases} for phases in (planned, now))
     started = {host for steps in wanted.values() for host, action in steps.items() if action == Action.START.value}
     changed = [
         (name, host)
         for name in _DECISIVE
-        for host in sorted({*wanted.get(name, {}), *seen.get(name, {})})
-        if not _is_as_planned(wanted.get(name, {}).get(host), seen.get(name, {}).get(host), host in started)
+        for host in sorted({*wanted.get(name, {}), *observed.get(name, {})})
+        if not _is_as_planned(wanted.get(name, {}).get(host), observed.get(name, {}).get(host), host in started)
     ]
     if not changed:
         return []
     hosts = sorted({host for _name, host in changed if host})
     shown = "; ".join(
-        f"phase {name} was {_steps(wanted.get(name, {}))} and is now {_steps(seen.get(name, {}))}"
+        f"phase {name} was {_steps(wanted.get(name, {}))} and is now {_steps(observed.get(name, {}))}"
         for name in dict(changed)
     )
     return [

@@ -216,8 +216,8 @@ class Service:
 def _tell_systemd(state: str) -> None:
     """Send a state to who started this process, where it wants to hear of it (Type=notify)."""
     if place := os.environ.get("NOTIFY_SOCKET"):
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as speaker:
-            speaker.sendto(state.encode(), place.replace("@", "\0", 1) if place.startswith("@") else place)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+            channel.sendto(state.encode(), place.replace("@", "\0", 1) if place.startswith("@") else place)
 
 
 def _work(config: settings.Settings) -> int:
