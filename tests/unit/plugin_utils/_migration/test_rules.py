@@ -288,7 +288,7 @@ def test_a_run_that_stopped_says_which_ways_are_open() -> None:
     }
     assert "rspm_migration=abort" in " ".join(report(run)["says"])
     after = " ".join(report({**run, "at": "start", "record": "switched"})["says"])
-    assert "only forward" in after and "abort" not in after
+    assert "this can't be undone" in after and "abort" not in after
 
 
 def test_what_is_left_behind_comes_with_the_commands_that_remove_it() -> None:
