@@ -52,17 +52,18 @@ spread:
   returned: success
   type: float
   sample: 0.0013
-problem:
-  description: What is wrong, why it matters, and what to type next.
+problems:
+  description: What is wrong, each with check, found, why and fix.
   returned: failure
-  type: dict
-  sample: {"check": "clocks-agree", "found": "The clocks of node1 and node2 differ", "why": "...", "fix": "..."}
+  type: list
+  elements: dict
+  sample: [{"check": "clocks-agree", "found": "The clocks of node1 and node2 differ", "why": "...", "fix": "..."}]
 """
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.rspm.ha.plugins.module_utils._clock.rules import compare_clocks
-from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, raise_any
 
 
 def main() -> None:
@@ -76,12 +77,11 @@ def main() -> None:
     )
     try:
         offsets = {host: float(offset) for host, offset in module.params["offsets"].items()}
-        for problem in compare_clocks(offsets, module.params["limit"]):
-            raise DomainError(problem)
+        raise_any(compare_clocks(offsets, module.params["limit"]))
         values = list(offsets.values())
         module.exit_json(changed=False, spread=max(values) - min(values) if values else 0.0)
     except DomainError as error:
-        module.fail_json(msg=str(error), problem=error.problem.to_dict())
+        module.fail_json(**error.to_result())
 
 
 if __name__ == "__main__":

@@ -107,12 +107,13 @@ actions:
   type: list
   elements: str
   sample: ["configure", "restart", "step"]
-problem:
-  description: What is wrong, why it matters, and what to type next.
+problems:
+  description: What is wrong, each with check, found, why and fix.
   returned: failure
-  type: dict
-  sample: {"check": "clock", "found": "The clock of node2 is 61.2 s off and no NTP server answers: 192.0.2.7",
-           "why": "...", "fix": "..."}
+  type: list
+  elements: dict
+  sample: [{"check": "clock", "found": "The clock of node2 is 61.2 s off and no NTP server answers: 192.0.2.7",
+           "why": "...", "fix": "..."}]
 """
 
 import os
@@ -130,7 +131,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._clock.rules import (
     units_in_the_way,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import Runner, module_runner
-from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, raise_any
 
 QUESTION_SECONDS = 1.0
 # chronyd's first measurements (iburst) take about 7 s
@@ -218,9 +219,8 @@ class Clock:
         waited = time.monotonic() - began
         servers = clock_host.read_source_names(self.run) or [source.name for source in state.sources]
         problems = judge_clock(self.params["node"], state, self.params["limit"], servers, elsewhere, waited)
-        for problem in problems:
-            if not self.module.check_mode:
-                raise DomainError(problem)
+        if not self.module.check_mode:
+            raise_any(problems)
         return {
             "changed": bool(self.actions),
             "synchronised": not problems,
@@ -259,7 +259,7 @@ def main() -> None:
     try:
         module.exit_json(**Clock(module, module_runner(module)).bring_up())
     except DomainError as error:
-        module.fail_json(msg=str(error), problem=error.problem.to_dict())
+        module.fail_json(**error.to_result())
 
 
 if __name__ == "__main__":

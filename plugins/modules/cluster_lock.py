@@ -364,7 +364,7 @@ def main() -> None:
     try:
         result = run(module.params, host.this_node(), now, not module.check_mode)
     except DomainError as error:
-        module.fail_json(msg=str(error), problems=[error.problem.to_dict()])
+        module.fail_json(**error.to_result())
     module.exit_json(**result)
 
 

@@ -298,11 +298,12 @@ timeline:
       description: How long it took.
       type: float
       sample: 12.204
-problem:
-  description: What is wrong, why it matters, and what to type next.
+problems:
+  description: What is wrong, each with check, found, why and fix.
   returned: failure
-  type: dict
-  sample: {"check": "database-copy", "found": "localhost:5432/rstudio_pm is not empty ...", "why": "...", "fix": "..."}
+  type: list
+  elements: dict
+  sample: [{"check": "database-copy", "found": "localhost:5432/main is not empty ...", "why": "...", "fix": "..."}]
 """
 
 import os
@@ -386,8 +387,7 @@ def main() -> None:
     except DomainError as error:
         differs = error.mismatches if isinstance(error, CopyDiffers) else []
         module.fail_json(
-            msg=str(error),
-            problem=error.problem.to_dict(),
+            **error.to_result(),
             mismatches=[item.to_dict() for item in differs],
             timeline=timeline.steps,
         )

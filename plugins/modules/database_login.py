@@ -113,7 +113,7 @@ problems:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.rspm.ha.plugins.module_utils._core.problem import unique
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, unique
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import require_driver
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.host_login import try_logins
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.options import REQUIRED_DATABASE_OPTIONS, Database
@@ -132,11 +132,8 @@ def main() -> None:
     require_driver(module)
     given = module.params
     found, version = try_logins(Database(**given["database"]), given["managed"], given["timeout"])
-    problems = unique(found)
-    if problems:
-        module.fail_json(
-            msg=" ".join(str(problem) for problem in problems), problems=[problem.to_dict() for problem in problems]
-        )
+    if found:
+        module.fail_json(**DomainError(*unique(found)).to_result())
     module.exit_json(changed=False, server_version=version)
 
 

@@ -144,6 +144,7 @@ problems:
       fix: Give the group rspm_nodes its hosts
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -209,11 +210,11 @@ def let_in(run: Runner, given: dict[str, Any], check_mode: bool) -> dict[str, An
     }
 
 
-def check(run: Runner, port: int, problem: Problem) -> list[dict[str, str]]:
+def check(run: Runner, port: int, problems: Sequence[Problem]) -> list[dict[str, str]]:
     """Return what is wrong before the server is made: one that does not run yet is started later."""
-    if problem.check == UNANSWERED and not PostgresServer(run, port).answers():
+    if problems[0].check == UNANSWERED and not PostgresServer(run, port).answers():
         return []
-    return [problem.to_dict()]
+    return [problem.to_dict() for problem in problems]
 
 
 def main() -> None:
@@ -237,8 +238,8 @@ def main() -> None:
         result = let_in(run, module.params, checked or module.check_mode)
     except DomainError as error:
         if checked:
-            module.exit_json(changed=False, restart=[], problems=check(run, module.params["port"], error.problem))
-        module.fail_json(msg=str(error), problems=[error.problem.to_dict()])
+            module.exit_json(changed=False, restart=[], problems=check(run, module.params["port"], error.problems))
+        module.fail_json(**error.to_result())
         return
     if checked:
         module.exit_json(**{**result, "changed": False, "diff": {}, "problems": []})

@@ -156,7 +156,7 @@ def main() -> None:
         with closing(open_watch({**module.params, "timeout": 0})) as watch:
             own_address, sessions = watch.own_end().address, watch.wait(0)
     except DomainError as error:
-        module.fail_json(msg=str(error), problems=[error.problem.to_dict()])
+        module.fail_json(**error.to_result())
     module.exit_json(
         changed=False,
         sessions=[session.to_dict() for session in sessions],

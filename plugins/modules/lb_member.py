@@ -175,16 +175,10 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import command_runner
-from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, Problem
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, raise_any
 from ansible_collections.rspm.ha.plugins.module_utils._haproxy import rules as haproxy
 from ansible_collections.rspm.ha.plugins.module_utils._haproxy.host import Runtime, write_if_different
 from ansible_collections.rspm.ha.plugins.module_utils._load_balancer import command_rules
-
-
-def raise_first(problems: list[Problem]) -> None:
-    """Raise the first problem if there is one."""
-    if problems:
-        raise DomainError(problems[0])
 
 
 def run_command(module: AnsibleModule, command: list[str], node: str, state: str, timeout: float) -> dict[str, object]:
@@ -208,13 +202,13 @@ def change_member(module: AnsibleModule, runtime: Runtime) -> dict[str, object]:
     changed = before.state != state
     after, waited = before, 0.0
     if changed and not module.check_mode:
-        raise_first(haproxy.judge_change(runtime(haproxy.change_command(backend, node, state)), backend, node, state))
+        raise_any(haproxy.judge_change(runtime(haproxy.change_command(backend, node, state)), backend, node, state))
     if not module.check_mode:
         if given["state_file"]:
             changed |= write_if_different(given["state_file"], haproxy.state_file(runtime("show servers state")))
         after, waited = runtime.wait(backend, node, state, given["timeout"])
         if state == haproxy.READY:
-            raise_first(haproxy.judge_ready(after, node, waited))
+            raise_any(haproxy.judge_ready(after, node, waited))
     return {
         "changed": changed,
         "before": before.to_dict(),
@@ -228,7 +222,7 @@ def change_member(module: AnsibleModule, runtime: Runtime) -> dict[str, object]:
 def observe_members(runtime: Runtime, backend: str) -> dict[str, object]:
     """Return how HAProxy sees every server of the backend. Raises DomainError."""
     members = runtime.members(backend)
-    raise_first(haproxy.judge_members(members, backend))
+    raise_any(haproxy.judge_members(members, backend))
     return {"changed": False, "members": {name: member.to_dict() for name, member in members.items()}}
 
 
@@ -264,7 +258,7 @@ def main() -> None:
         else:
             result = change_member(module, Runtime(given["socket"]))
     except DomainError as error:
-        module.fail_json(msg=str(error), problems=[error.problem.to_dict()])
+        module.fail_json(**error.to_result())
     module.exit_json(**result)
 
 

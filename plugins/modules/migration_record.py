@@ -149,11 +149,12 @@ mounted:
   returned: success
   type: bool
   sample: true
-problem:
-  description: What is wrong, why it matters, and what to type next.
+problems:
+  description: What is wrong, each with check, found, why and fix.
   returned: failure
-  type: dict
-  sample: {"check": "migration-record", "found": "the migration is switched ...", "why": "...", "fix": "..."}
+  type: list
+  elements: dict
+  sample: [{"check": "migration-record", "found": "the migration is switched ...", "why": "...", "fix": "..."}]
 """
 
 import time
@@ -255,7 +256,7 @@ def main() -> None:
         module.exit_json(**run(module))
     except DomainError as error:
         purpose = blocked_for(read_text(BLOCK_PATH) or "")
-        module.fail_json(msg=str(error), problem=error.problem.to_dict(), blocked_for=purpose)
+        module.fail_json(**error.to_result(), blocked_for=purpose)
 
 
 if __name__ == "__main__":

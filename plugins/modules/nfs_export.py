@@ -106,16 +106,11 @@ differences:
   elements: str
   sample: ["192.0.2.13 is missing"]
 problems:
-  description: Why the folder can't be exported, each with what is wrong, why it matters, and what to type next.
-  returned: with O(state=checked)
+  description: What is wrong, each with check, found, why and fix.
+  returned: failure, and with O(state=checked)
   type: list
   elements: dict
-  sample: []
-problem:
-  description: What is wrong, why it matters, and what to type next.
-  returned: failure
-  type: dict
-  sample: {"check": "export", "found": "There is no client to export to", "why": "...", "fix": "..."}
+  sample: [{"check": "export", "found": "There is no client to export to", "why": "...", "fix": "..."}]
 """
 
 import os
@@ -159,7 +154,7 @@ def find_problems(params: dict[str, Any]) -> list[Problem]:
         render_exports(path, params["clients"])
         names = host_export.list_names(path)
     except DomainError as error:
-        return [error.problem]
+        return list(error.problems)
     except NotADirectoryError:
         return [
             Problem("export-folder", f"{path} is a file", "A folder is exported", "Set rspm_nfs_export to a folder")
@@ -265,7 +260,7 @@ def main() -> None:
         bring = withdraw if module.params["state"] == "absent" else bring_up
         module.exit_json(**bring(module, module_runner(module)))
     except DomainError as error:
-        module.fail_json(msg=str(error), problem=error.problem.to_dict())
+        module.fail_json(**error.to_result())
 
 
 if __name__ == "__main__":

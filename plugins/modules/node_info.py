@@ -268,11 +268,12 @@ node:
       description: The step of an earlier run that was at work when the node was observed, empty where there was none.
       type: str
       sample: stop, pid 4711
-problem:
-  description: What is wrong, why it matters, and what to type next.
+problems:
+  description: What is wrong, each with check, found, why and fix.
   returned: failure
-  type: dict
-  sample: {"check": "operating-system", "found": "...", "why": "...", "fix": "..."}
+  type: list
+  elements: dict
+  sample: [{"check": "operating-system", "found": "...", "why": "...", "fix": "..."}]
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -295,7 +296,7 @@ def main() -> None:
     try:
         node = load_node(module_runner(module), given["api_timeout"], given["settle_timeout"])
     except DomainError as error:
-        module.fail_json(msg=str(error), problem=error.problem.to_dict())
+        module.fail_json(**error.to_result())
     module.exit_json(changed=False, node=node.to_dict())
 
 

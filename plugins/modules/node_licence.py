@@ -75,11 +75,12 @@ kind:
   returned: success
   type: str
   sample: file
-problem:
-  description: What is wrong, why it matters, and what to type next.
+problems:
+  description: What is wrong, each with check, found, why and fix.
   returned: failure
-  type: dict
-  sample: {"check": "licence", "found": "license-manager activate ended with 1 ...", "why": "...", "fix": "..."}
+  type: list
+  elements: dict
+  sample: [{"check": "licence", "found": "license-manager activate ended with 1 ...", "why": "...", "fix": "..."}]
 """
 
 from typing import Any
@@ -143,7 +144,7 @@ def main() -> None:
     try:
         result = work(module.params, module_runner(module), module.check_mode)
     except DomainError as error:
-        module.fail_json(msg=str(error), problem=error.problem.to_dict())
+        module.fail_json(**error.to_result())
     module.exit_json(**result)
 
 

@@ -82,11 +82,12 @@ seconds:
   returned: success
   type: float
   sample: 3.2
-problem:
-  description: What is wrong, why it matters, and what to type next.
+problems:
+  description: What is wrong, each with check, found, why and fix.
   returned: failure
-  type: dict
-  sample: {"check": "node-health", "found": "node2 is not healthy after 300 s ...", "why": "...", "fix": "..."}
+  type: list
+  elements: dict
+  sample: [{"check": "node-health", "found": "node2 is not healthy after 300 s ...", "why": "...", "fix": "..."}]
 """
 
 import socket
@@ -159,7 +160,7 @@ def main() -> None:
         with nullcontext() if module.check_mode else node_work("start"):
             result = run(module)
     except DomainError as error:
-        module.fail_json(msg=str(error), problem=error.problem.to_dict())
+        module.fail_json(**error.to_result())
     module.exit_json(**result)
 
 

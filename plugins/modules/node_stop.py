@@ -146,11 +146,12 @@ timeline:
       description: How long it took.
       type: float
       sample: 1.204
-problem:
-  description: What is wrong, why it matters, and what to type next.
+problems:
+  description: What is wrong, each with check, found, why and fix.
   returned: failure
-  type: dict
-  sample: {"check": "node-stopped", "found": "rstudio-pm still runs on node2 ...", "why": "...", "fix": "..."}
+  type: list
+  elements: dict
+  sample: [{"check": "node-stopped", "found": "rstudio-pm still runs on node2 ...", "why": "...", "fix": "..."}]
 """
 
 import socket
@@ -215,7 +216,7 @@ def main() -> None:
         with nullcontext() if module.check_mode else node_work("stop"):
             result = run(module, timeline)
     except DomainError as error:
-        module.fail_json(msg=str(error), problem=error.problem.to_dict(), timeline=timeline.steps)
+        module.fail_json(**error.to_result(), timeline=timeline.steps)
     module.exit_json(**result)
 
 

@@ -188,11 +188,12 @@ timeline:
       description: How long it took.
       type: float
       sample: 4.204
-problem:
-  description: What is wrong, why it matters, and what to type next.
+problems:
+  description: What is wrong, each with check, found, why and fix.
   returned: failure
-  type: dict
-  sample: {"check": "node-health", "found": "rstudio-pm 2026.08.0 was started and ...", "why": "...", "fix": "..."}
+  type: list
+  elements: dict
+  sample: [{"check": "node-health", "found": "rstudio-pm 2026.08.0 was started and ...", "why": "...", "fix": "..."}]
 """
 
 import socket
@@ -278,7 +279,7 @@ def main() -> None:
         with nullcontext() if module.check_mode else node_work(f"change to {module.params['version']}"):
             result = run(module, timeline)
     except DomainError as error:
-        module.fail_json(msg=str(error), problem=error.problem.to_dict(), timeline=timeline.steps)
+        module.fail_json(**error.to_result(), timeline=timeline.steps)
     module.exit_json(**result)
 
 

@@ -112,11 +112,12 @@ also_installs:
   type: list
   elements: str
   sample: []
-problem:
-  description: What is wrong, why it matters, and what to type next.
+problems:
+  description: What is wrong, each with check, found, why and fix.
   returned: failure
-  type: dict
-  sample: {"check": "package-checksum", "found": "the package has the checksum ...", "why": "...", "fix": "..."}
+  type: list
+  elements: dict
+  sample: [{"check": "package-checksum", "found": "the package has the checksum ...", "why": "...", "fix": "..."}]
 """
 
 from contextlib import nullcontext
@@ -161,7 +162,7 @@ def main() -> None:
             tool = PackageTool(module_runner(module), load_host(), module.params["lock_timeout"])
             staged = stage(tool, request, check_mode=module.check_mode)
     except DomainError as error:
-        module.fail_json(msg=str(error), problem=error.problem.to_dict())
+        module.fail_json(**error.to_result())
     module.exit_json(**asdict(staged))
 
 

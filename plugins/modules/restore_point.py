@@ -231,11 +231,12 @@ configured:
   type: list
   elements: str
   sample: [/etc/rstudio-pm/rstudio-pm.gcfg]
-problem:
-  description: What is wrong, why it matters, and what to type next.
+problems:
+  description: What is wrong, each with check, found, why and fix.
   returned: failure
-  type: dict
-  sample: {"check": "restore-point-tools", "found": "there is no pg_dump, ...", "why": "...", "fix": "..."}
+  type: list
+  elements: dict
+  sample: [{"check": "restore-point-tools", "found": "there is no pg_dump, ...", "why": "...", "fix": "..."}]
 """
 
 from contextlib import nullcontext
@@ -246,7 +247,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import module_runner
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_work import node_work
-from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, merged, raise_any
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, raise_any
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import require_driver
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.options import REQUIRED_DATABASE_OPTIONS, Database
 from ansible_collections.rspm.ha.plugins.module_utils._restore_point.host import Store
@@ -274,7 +275,7 @@ def move(module: AnsibleModule, store: Store, now: Metadata) -> Metadata:
     problems = judge_move(now.state, state)
     # in check mode it was not made before
     if problems and not (module.check_mode and state is RestoreState.IN_USE):
-        raise DomainError(merged(problems))
+        raise DomainError(*problems)
     if module.check_mode or now.state is state:
         return replace(now, state=state)
     return store.restore(now) if state is RestoreState.RESTORED else store.mark(now, state)
@@ -359,7 +360,7 @@ def main() -> None:
         with node_work(f"restore point {state}") if changing else nullcontext():
             result = run(module)
     except DomainError as error:
-        module.fail_json(msg=str(error), problem=error.problem.to_dict())
+        module.fail_json(**error.to_result())
     module.exit_json(**result)
 
 

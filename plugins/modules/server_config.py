@@ -157,11 +157,12 @@ restart_reasons:
   type: list
   elements: str
   sample: []
-problem:
-  description: What is wrong, why it matters, and what to type next.
+problems:
+  description: What is wrong, each with check, found, why and fix.
   returned: failure
-  type: dict
-  sample: {"check": "owned-setting", "found": "rspm_config sets Server.DataDir", "why": "...", "fix": "..."}
+  type: list
+  elements: dict
+  sample: [{"check": "owned-setting", "found": "rspm_config sets Server.DataDir", "why": "...", "fix": "..."}]
 """
 
 from contextlib import nullcontext
@@ -211,7 +212,7 @@ def main() -> None:
         with nullcontext() if module.check_mode else node_work("configuration"):
             result = apply.run(check_mode=module.check_mode)
     except DomainError as error:
-        module.fail_json(msg=str(error), problem=error.problem.to_dict())
+        module.fail_json(**error.to_result())
     module.exit_json(**result)
 
 

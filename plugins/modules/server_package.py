@@ -75,11 +75,12 @@ actions:
   type: list
   elements: str
   sample: [block, install, hold]
-problem:
-  description: What is wrong, why it matters, and what to type next.
+problems:
+  description: What is wrong, each with check, found, why and fix.
   returned: failure
-  type: dict
-  sample: {"check": "live-version", "found": "rstudio-pm 2025.12.0-14 is installed, ...", "why": "...", "fix": "..."}
+  type: list
+  elements: dict
+  sample: [{"check": "live-version", "found": "rstudio-pm 2025.12.0-14 is installed, ...", "why": "...", "fix": "..."}]
 """
 
 from contextlib import nullcontext
@@ -140,7 +141,7 @@ def main() -> None:
         with nullcontext() if module.check_mode else node_work("install"):
             result = run(module)
     except DomainError as error:
-        module.fail_json(msg=str(error), problem=error.problem.to_dict())
+        module.fail_json(**error.to_result())
     module.exit_json(**result)
 
 

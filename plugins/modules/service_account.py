@@ -66,11 +66,12 @@ commands:
   type: list
   elements: str
   sample: ["groupadd --system --gid 940 rstudio-pm"]
-problem:
-  description: What is wrong, why it matters, and what to type next.
+problems:
+  description: What is wrong, each with check, found, why and fix.
   returned: failure
-  type: dict
-  sample: {"check": "account-ids", "found": "The user rstudio-pm has the id 998", "why": "...", "fix": "..."}
+  type: list
+  elements: dict
+  sample: [{"check": "account-ids", "found": "The user rstudio-pm has the id 998", "why": "...", "fix": "..."}]
 """
 
 from dataclasses import asdict
@@ -104,7 +105,7 @@ def main() -> None:
             for command in commands:
                 run(command, check=True)
     except DomainError as error:
-        module.fail_json(msg=str(error), problem=error.problem.to_dict())
+        module.fail_json(**error.to_result())
     after = {"uid": wanted.uid, "gid": wanted.gid, "group_gid": wanted.gid, "home_exists": True}
     module.exit_json(
         changed=bool(commands),

@@ -152,16 +152,17 @@ still_down:
   returned: success
   type: bool
   sample: false
-problem:
-  description: What is wrong, why it matters, and what to type next.
+problems:
+  description: What is wrong, each with check, found, why and fix.
   returned: failure
-  type: dict
-  sample: {"check": "service-probe", "found": "the marker /run/x can't be written ...", "why": "...", "fix": "..."}
+  type: list
+  elements: dict
+  sample: [{"check": "service-probe", "found": "the marker /run/x can't be written ...", "why": "...", "fix": "..."}]
 """
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, raise_any
 from ansible_collections.rspm.ha.plugins.module_utils._probe.host import Client, Marker, load_samples
 from ansible_collections.rspm.ha.plugins.module_utils._probe.rules import (
     Measurement,
@@ -175,8 +176,7 @@ def run(module: AnsibleModule) -> Measurement:
     """Measure, and return what was measured."""
     given = module.params
     target = parse_target(given["url"])
-    for problem in judge_times(**{name: given[name] for name in ("interval", "timeout", "limit")}):
-        raise DomainError(problem)
+    raise_any(judge_times(**{name: given[name] for name in ("interval", "timeout", "limit")}))
     if module.check_mode:
         return Measurement()
     marker = Marker(given["marker"], given["limit"])
@@ -205,7 +205,7 @@ def main() -> None:
     try:
         measured = run(module)
     except DomainError as error:
-        module.fail_json(msg=str(error), problem=error.problem.to_dict())
+        module.fail_json(**error.to_result())
     module.exit_json(changed=False, **measured.to_dict())
 
 

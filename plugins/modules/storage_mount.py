@@ -159,11 +159,12 @@ detached:
   returned: success, with O(state=absent)
   type: str
   sample: umount -f /mnt/rstudio-pm
-problem:
-  description: What is wrong, why it matters, and what to type next.
+problems:
+  description: What is wrong, each with check, found, why and fix.
   returned: failure
-  type: dict
-  sample: {"check": "storage-server", "found": "The NFS server nfs does not answer", "why": "...", "fix": "..."}
+  type: list
+  elements: dict
+  sample: [{"check": "storage-server", "found": "The NFS server nfs does not answer", "why": "...", "fix": "..."}]
 """
 
 import os
@@ -173,7 +174,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import Runner, module_runner
-from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, Problem
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, Problem, raise_any
 from ansible_collections.rspm.ha.plugins.module_utils._storage import host as storage_host
 from ansible_collections.rspm.ha.plugins.module_utils._storage.access import (
     judge_access,
@@ -198,12 +199,6 @@ from ansible_collections.rspm.ha.plugins.module_utils._storage.rules import (
 CONNECT_SECONDS = 10
 
 
-def raise_first(problems: list[Problem]) -> None:
-    """Raise the first of problems, if there is one."""
-    if problems:
-        raise DomainError(problems[0])
-
-
 class Storage:
     """The storage of this host during one call; before and after are what the diff shows."""
 
@@ -221,19 +216,19 @@ class Storage:
         if self.request.kind == "local" and not os.path.isdir(self.request.path):
             return
         if self.action == "keep":
-            raise_first(self.server_problems())
+            raise_any(self.server_problems())
             self.check_access()
             return
         if self.action == "mount":
-            raise_first(judge_hidden(self.request.path, storage_host.list_names(self.request.path)))
+            raise_any(judge_hidden(self.request.path, storage_host.list_names(self.request.path)))
         self.refuse_held()
         if self.module.check_mode:
             # on bare machines the real run would have made the server first; preflight tells of one that it would not
             return
-        raise_first(self.server_problems())
+        raise_any(self.server_problems())
         entry, tried = storage_host.try_unmounted(self.run, self.request, self.timeout)
-        raise_first(judge_delegations(entry.live_options, storage_host.read_delegations()))
-        raise_first(judge_places(self.request, tried, self.request.source))
+        raise_any(judge_delegations(entry.live_options, storage_host.read_delegations()))
+        raise_any(judge_places(self.request, tried, self.request.source))
 
     def server_problems(self) -> list[Problem]:
         """Return why our NFS server can't be reached; a mount that is not ours names no server."""
@@ -267,7 +262,7 @@ class Storage:
             self.before[name], self.after[name] = mode_text(mode), mode_text(DATA_DIR_MODE)
             if not self.module.check_mode:
                 made = storage_host.make_place(self.request, place, self.entry(), self.timeout)
-                raise_first(judge_access(self.request, made, place.folder))
+                raise_any(judge_access(self.request, made, place.folder))
 
     def make_folder(self) -> bool:
         """Make the folder on the node's own disk, where it is absent; False where a check would."""
@@ -305,13 +300,13 @@ class Storage:
         if self.action == "change":
             storage_host.unmount(self.run, self.request.path, self.timeout)
         storage_host.mount_from_fstab(self.run, self.request, self.timeout)
-        raise_first(judge_after_mount(self.request, storage_host.read_mounts()))
+        raise_any(judge_after_mount(self.request, storage_host.read_mounts()))
 
     def refuse_held(self) -> None:
         """Raise DomainError when the mount can't be taken away for a moment."""
         if self.action == "change":
             holders = list_holders(self.request.path, self.request.uid)
-            raise_first(judge_holders(self.request.path, self.differences, holders))
+            raise_any(judge_holders(self.request.path, self.differences, holders))
 
     def entry(self) -> MountEntry:
         """Return the live mount."""
@@ -331,10 +326,10 @@ class Storage:
         """Let the service account try what is mounted; returns what it met in each folder that it needs."""
         entry = self.entry()
         if entry.is_nfs:
-            raise_first(judge_delegations(entry.live_options, storage_host.read_delegations()))
+            raise_any(judge_delegations(entry.live_options, storage_host.read_delegations()))
         write = not self.module.check_mode
         tried = storage_host.try_places(self.request, entry, self.timeout, write=write)
-        raise_first(judge_places(self.request, tried, export_path(entry)))
+        raise_any(judge_places(self.request, tried, export_path(entry)))
         return tried
 
     def result(self) -> dict[str, Any]:
@@ -392,7 +387,7 @@ def main() -> None:
             storage.bring_up()
         module.exit_json(**storage.result())
     except DomainError as error:
-        module.fail_json(msg=str(error), problem=error.problem.to_dict())
+        module.fail_json(**error.to_result())
 
 
 if __name__ == "__main__":

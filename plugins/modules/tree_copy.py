@@ -172,11 +172,12 @@ timeline:
       description: How long it took.
       type: float
       sample: 1.204
-problem:
-  description: What is wrong, why it matters, and what to type next.
+problems:
+  description: What is wrong, each with check, found, why and fix.
   returned: failure
-  type: dict
-  sample: {"check": "tree-copy-space", "found": "node1 lacks 3400000 bytes for ...", "why": "...", "fix": "..."}
+  type: list
+  elements: dict
+  sample: [{"check": "tree-copy-space", "found": "node1 lacks 3400000 bytes for ...", "why": "...", "fix": "..."}]
 """
 
 import os
@@ -267,7 +268,7 @@ def main() -> None:
         module.exit_json(**run(module, timeline))
     except DomainError as error:
         found = listed(error.outcome.remaining) if isinstance(error, MismatchError) else []
-        module.fail_json(msg=str(error), problem=error.problem.to_dict(), timeline=timeline.steps, mismatches=found)
+        module.fail_json(**error.to_result(), timeline=timeline.steps, mismatches=found)
 
 
 if __name__ == "__main__":

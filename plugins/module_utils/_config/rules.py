@@ -263,7 +263,7 @@ def judge_settings(cluster: ClusterSettings) -> list[Problem]:
         value_text("rspm_encryption_key", cluster.encryption_key.strip())
         value_text("rspm_database_password", cluster.database.password)
     except DomainError as error:
-        return [*_judge_paths(cluster), error.problem]
+        return [*_judge_paths(cluster), *error.problems]
     return [
         *_judge_paths(cluster),
         *_judge_owned(cluster, given),
@@ -276,10 +276,9 @@ def wanted_settings(cluster: ClusterSettings, key_path: str = KEY_PATH) -> dict[
     """Return section -> key -> value of the configuration: the cluster's variables and rspm_config together.
 
     key_path: where Server.EncryptionKeyPath points when a key is given.
-    Raises DomainError with all problems of judge_settings in one.
+    Raises DomainError with all problems of judge_settings.
     """
-    problems = judge_settings(cluster)
-    raise_any(problems)
+    raise_any(judge_settings(cluster))
     server: dict[str, Any] = {"DataDir": cluster.data_dir}
     if cluster.address:
         server["Address"] = cluster.address

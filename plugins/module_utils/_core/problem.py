@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 # What a person types, up to the playbook's name
 PLAYBOOK = "ansible-playbook -i <inventory> rspm.ha"
@@ -38,29 +39,21 @@ class Problem:
 
 
 class DomainError(Exception):
-    """Raised where a decision finds that the work can't go on; carries the problem that a module reports."""
+    """Raised where the work can't go on; carries every problem that a module reports."""
 
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(str(problem))
-        self.problem = problem
+    def __init__(self, *problems: Problem) -> None:
+        super().__init__(" ".join(map(str, problems)))
+        self.problems = problems
 
-
-def merged(problems: list[Problem]) -> Problem:
-    """Return several problems as one, for a module that can fail only once."""
-    if len(problems) == 1:
-        return problems[0]
-    return Problem(
-        check=", ".join(dict.fromkeys(problem.check for problem in problems)),
-        found="; ".join(problem.found for problem in problems),
-        why="; ".join(dict.fromkeys(problem.why for problem in problems)),
-        fix="; ".join(dict.fromkeys(problem.fix for problem in problems)),
-    )
+    def to_result(self) -> dict[str, Any]:
+        """Return what a module that fails says of it."""
+        return {"msg": str(self), "problems": [problem.to_dict() for problem in self.problems]}
 
 
-def raise_any(problems: list[Problem]) -> None:
+def raise_any(problems: Sequence[Problem]) -> None:
     """Raise DomainError with all problems at once, where there are any."""
     if problems:
-        raise DomainError(merged(problems))
+        raise DomainError(*problems)
 
 
 def unique(problems: Sequence[Problem]) -> list[Problem]:

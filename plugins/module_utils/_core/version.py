@@ -165,12 +165,12 @@ def judge_versions(asked: Mapping[str, str]) -> list[Problem]:
     by_version: dict[str, list[str]] = {}
     for host in sorted(asked):
         by_version.setdefault(asked[host], []).append(host)
-    problems = []
+    problems: list[Problem] = []
     for text in sorted(by_version):
         try:
             parse_version(text)
         except DomainError as error:
-            problems.append(error.problem)
+            problems += error.problems
     if not problems and len({parse_version(text).key for text in by_version}) > 1:
         ordered = sorted(by_version, key=parse_version)
         problems.append(

@@ -72,14 +72,14 @@ class Copier:
             load = partial(load_facts, end_leftovers=target_needed)
             source = {part.name: load(self.source, part.source, part.schema) for part in self.parts}
             target: dict[str, Facts | None] = {}
-            problem = None
+            problem = ""
             for part in self.parts:
                 try:
                     target[part.name] = load(self.target, part.target, part.schema)
                 except DomainError as error:
                     if target_needed:
                         raise
-                    target[part.name], problem = None, error.problem
+                    target[part.name], problem = None, str(error)
         return Observed(source, target, problem)
 
     def plan(self, observed: Observed) -> dict[str, CopyStep]:
@@ -94,12 +94,12 @@ class Copier:
                     self._require_another(part)
         raise_any(problems)
         steps: dict[str, CopyStep] = {}
-        refused = []
+        refused: list[Problem] = []
         for part in self.parts:
             try:
                 steps[part.name] = self._step(part, observed)
             except DomainError as error:
-                refused.append(error.problem)
+                refused += error.problems
         filled = [observed.source[name] for name, step in steps.items() if step is not CopyStep.KEEP]
         if filled:
             needed = max(facts.data_bytes for facts in filled)

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.rspm.ha.plugins.module_utils._core.problem import Problem
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy.content import Content, missing_roles
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy.rules import (
     CopyStep,
@@ -32,7 +31,7 @@ class Observed:
 
     source: Mapping[str, Facts]
     target: Mapping[str, Facts | None]
-    problem: Problem | None = None
+    problem: str = ""
 
     def states(self) -> dict[str, TargetState]:
         """Return the state of each part of the target."""
@@ -73,7 +72,7 @@ def report(
         "target_version": release(target.version) if target else "",
         "target_state": after.value,
         "before_state": before.value,
-        "target_problem": str(observed.problem) if observed.problem else "",
+        "target_problem": observed.problem,
         "databases": databases,
         "bytes": sum(one["bytes"] for one in databases),
         "tables": sum(one["tables"] for one in databases),

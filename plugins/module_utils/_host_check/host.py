@@ -59,7 +59,7 @@ class HostCheck:
             try:
                 found += part()
             except DomainError as error:
-                found.append(error.problem)
+                found += error.problems
         return found
 
     def ports(self) -> list[Problem]:

@@ -101,7 +101,7 @@ class NodeCheck:
             try:
                 found += part()
             except DomainError as error:
-                found.append(error.problem)
+                found += error.problems
         return unique(found)
 
     def package(self) -> list[Problem]:

@@ -162,7 +162,7 @@ class NodeUpgrade:
                         interval=_HEALTH_INTERVAL,
                     )
         except DomainError as error:
-            raise DomainError(self._give_up(plan, error.problem, timeline)) from error
+            raise DomainError(self._give_up(plan, error.problems[0], timeline)) from error
         if plan.unblock or plan.wait:
             # block and patience are gone as files, and systemd still has them
             with timeline.step("reload"):

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from ansible_collections.rspm.ha.plugins.module_utils._account_files.host import find_account, swappable
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import CompletedCommand, Runner, command_failed
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_files import read_text
-from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, Problem
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, Problem, raise_any
 from ansible_collections.rspm.ha.plugins.module_utils._core.product import ACCOUNT
 from ansible_collections.rspm.ha.plugins.module_utils._package import commands as tools
 from ansible_collections.rspm.ha.plugins.module_utils._package import rules as package
@@ -213,8 +213,7 @@ def install_package(
             break
         tool.repair()
     state = tool.state(holds=False)
-    for problem in package.judge_installed_as(state, wanted, said):
-        raise DomainError(problem)
+    raise_any(package.judge_installed_as(state, wanted, said))
     return state
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, Problem, merged, raise_any
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, Problem, raise_any
 from ansible_collections.rspm.ha.plugins.module_utils._core.version import package_url, parse_version, same_version
 from ansible_collections.rspm.ha.plugins.module_utils._package import rules as package
 from ansible_collections.rspm.ha.plugins.module_utils._package.host import (
@@ -166,5 +166,5 @@ def _checked(tool: PackageTool, request: StageRequest, path: str, checksum: str)
     problems = _judge(tool, request, file, checksum)
     if problems:
         remove(path)
-        raise DomainError(merged(problems))
+        raise DomainError(*problems)
     return file

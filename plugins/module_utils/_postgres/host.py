@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.common.respawn import has_respawned, probe_interpreters_for_module, respawn_module
 
-from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, merged
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._postgres import login as facts
 from ansible_collections.rspm.ha.plugins.module_utils._postgres import rules
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.rules import (
@@ -283,7 +283,7 @@ def require_session(
     """Return a session. Raises DomainError with why there is none. timeout: seconds for each answer."""
     result, connection = open_session(host, port, database, user, password, sslmode, timeout, options=options)
     if connection is None:
-        raise DomainError(merged(facts.judge_login(result)))
+        raise DomainError(*facts.judge_login(result))
     return connection
 
 

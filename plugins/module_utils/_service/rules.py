@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from ansible_collections.rspm.ha.plugins.module_utils._config.gcfg import Document, last
 from ansible_collections.rspm.ha.plugins.module_utils._config.rules import port_of
 from ansible_collections.rspm.ha.plugins.module_utils._config.unit import DROPIN_FOLDER, changed_since_start
-from ansible_collections.rspm.ha.plugins.module_utils._core.problem import PLAYBOOK, DomainError, Problem
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import PLAYBOOK, DomainError, Problem, raise_any
 from ansible_collections.rspm.ha.plugins.module_utils._core.product import UNIT
 from ansible_collections.rspm.ha.plugins.module_utils._core.version import reports_version, same_version
 from ansible_collections.rspm.ha.plugins.module_utils._package.rules import PackageState
@@ -278,8 +278,7 @@ def decide_start(
             "Starting it would run a version that the cluster is not meant to have",
             f"Run {PLAYBOOK}.upgrade, or set rspm_version to {package.version}",
         )
-    for problem in judge_unit(unit):
-        raise DomainError(problem)
+    raise_any(judge_unit(unit))
     reasons = restart_reasons(package, unit, api, config)
     if planning and predicted and not reasons:
         reasons = ["its configuration would change"]

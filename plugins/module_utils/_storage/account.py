@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, Problem
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import Problem, raise_any
 
 _WHY = "Over NFS the numeric ids count, so the service account needs the same ones on every node"
 
@@ -91,8 +91,7 @@ def plan_account(wanted: AccountRequest, state: AccountState) -> list[list[str]]
 
     Home and shell of an account that is there are left alone: the package may have made it.
     """
-    for problem in judge_account(wanted, state):
-        raise DomainError(problem)
+    raise_any(judge_account(wanted, state))
     commands = []
     if state.group_gid == -1:
         commands.append(["groupadd", "--system", "--gid", str(wanted.gid), wanted.name])

@@ -98,7 +98,7 @@ def judge_lock(lock: Mapping[str, str], holder: str, gone: str, over: bool = Fal
         return []
     record = LockRecord(**lock)
     decision = may_take(record, Request("", holder, "", "site", "", gone=gone), "", over)
-    return [refusal(decision.says).problem] if decision.view is LockView.HELD else []
+    return list(refusal(decision.says).problems) if decision.view is LockView.HELD else []
 
 
 def _reasons(nodes: Sequence[Left], out: Sequence[str], record: Written, settings: Settings) -> list[str]:

@@ -55,7 +55,7 @@ def refuse_upgrade(observed: Observations, target: str, options: Options) -> lis
     try:
         parse_version(target)
     except DomainError as error:
-        return [error.problem]
+        return list(error.problems)
     problems += judge_versions({node.name: node.asked_version for node in observed.nodes if node.asked_version})
     problems += _differing_sources(observed.nodes)
     problems += _downgrade(observed, target)

@@ -209,16 +209,16 @@ def test_a_live_node_is_not_shut_out_by_a_wrong_list(running: Running) -> None:
 def test_a_database_of_somebody_else_is_refused(running: Running) -> None:
     with pytest.raises(DomainError, match=r"database main is there already and belongs to pm, not to other") as caught:
         running.let_in(user="other")
-    assert 'ALTER DATABASE "main" OWNER TO "other"' in caught.value.problem.fix
+    assert 'ALTER DATABASE "main" OWNER TO "other"' in caught.value.problems[0].fix
     assert running.hba.read_text() == HBA
 
 
 @needs_server
 def test_a_server_that_does_not_run_yet_is_nothing_to_be_told_of(running: Running) -> None:
     silent = Problem(UNANSWERED, "it can't be asked", "", "")
-    assert check(running.run, 1, silent) == []
-    assert [each["check"] for each in check(running.run, running.server.port, silent)] == [UNANSWERED]
-    assert len(check(running.run, 1, replace(silent, check="database-owner"))) == 1
+    assert check(running.run, 1, [silent]) == []
+    assert [each["check"] for each in check(running.run, running.server.port, [silent])] == [UNANSWERED]
+    assert len(check(running.run, 1, [replace(silent, check="database-owner")])) == 1
 
 
 @needs_server

@@ -62,7 +62,7 @@ def test_a_start_that_the_mask_skipped_is_not_taken_for_the_one_after(machine: M
 def test_a_node_that_others_still_work_beside_is_not_stopped(machine: Machine) -> None:
     machine.others = DomainError(OTHERS)
     result = run(machine, **FIRST)
-    assert result["problem"]["check"] == "database-sessions" and steps(result) == ["others_gone"]
+    assert result["problems"][0]["check"] == "database-sessions" and steps(result) == ["others_gone"]
     assert machine.running == OLD and not machine.blocked
 
 
@@ -93,7 +93,7 @@ def test_the_first_proves_also_where_only_the_start_is_left(machine: Machine) ->
 def test_a_disk_that_is_full_leaves_the_node_blocked(machine: Machine) -> None:
     machine.install_fails = True
     result = run(machine)
-    assert result["problem"]["check"] == "package-install" and "No space left" in result["problem"]["found"]
+    assert result["problems"][0]["check"] == "package-install" and "No space left" in result["problems"][0]["found"]
     assert machine.blocked and not machine.running and steps(result)[-1] == "install"
     machine.install_fails = False
     assert run(machine)["version"] == NEW
@@ -107,8 +107,8 @@ def test_an_installation_that_was_cut_off_is_finished(machine: Machine) -> None:
 
 def test_nothing_stops_without_a_staged_file(machine: Machine) -> None:
     machine.staged.unlink()
-    assert run(machine)["problem"]["check"] == "package-staged"
-    assert run(machine, path="")["problem"]["check"] == "package-staged"
+    assert run(machine)["problems"][0]["check"] == "package-staged"
+    assert run(machine, path="")["problems"][0]["check"] == "package-staged"
     assert machine.running == OLD and machine.events == [] and not machine.blocked
 
 
@@ -140,7 +140,7 @@ def test_only_installed_it_stays_blocked(machine: Machine) -> None:
 def test_only_installed_is_refused_where_it_may_have_run(machine: Machine, spoil: Callable[[Machine], None]) -> None:
     stopped(machine)
     spoil(machine)
-    assert run(machine, start=False, purpose="rollback")["problem"]["check"] == "node-stopped"
+    assert run(machine, start=False, purpose="rollback")["problems"][0]["check"] == "node-stopped"
     assert machine.events == []
 
 
@@ -156,7 +156,7 @@ def test_unpacked_it_is_finished_by_the_next_call(machine: Machine) -> None:
 def test_a_package_that_refuses_says_how_to_stay_and_how_to_go(machine: Machine) -> None:
     stopped(machine)
     machine.refuses = True
-    problem = run(machine, start=False, unpack=True, purpose="rollback")["problem"]
+    problem = run(machine, start=False, unpack=True, purpose="rollback")["problems"][0]
     assert problem["check"] == "package-refused" and "no downgrade" in problem["found"]
     assert f"rspm.ha.upgrade -e rspm_version={OLD}" in problem["fix"] and "dpkg --remove" in problem["fix"]
     assert "Nothing was restored" in problem["why"] and machine.blocked and machine.version == OLD

@@ -31,7 +31,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 def test_a_start_that_fails_is_undone(machine: Machine, health: int) -> None:
     machine.fails_to_start, machine.health = health == 0, health
     result = run(machine)
-    problem = result["problem"]
+    problem = result["problems"][0]
     assert machine.blocked and not machine.running and machine.version == NEW
     assert machine.events[-1] == "stop" and steps(result)[-2:] == ["block_again", "stop_again"]
     assert "is stopped and blocked again" in problem["found"] and "panic: migration 42 failed" in problem["found"]
@@ -45,13 +45,13 @@ def test_a_start_that_fails_is_undone(machine: Machine, health: int) -> None:
 def test_the_first_is_left_alone_while_it_lives(machine: Machine, health: int) -> None:
     machine.health, machine.starting = health, True
     result = run(machine, **FIRST)
-    problem = result["problem"]
+    problem = result["problems"][0]
     assert machine.running == NEW and not machine.blocked and machine.events[-1] == "start"
     assert machine.patient and machine.patience.exists(), "systemd would cut it"
     assert "was left alone, since it may be moving the schema" in problem["found"]
     assert "journalctl --follow --unit rstudio-pm" in problem["fix"] and "same command again" in problem["fix"]
     again = run(machine, **FIRST)
-    assert "was left alone" in again["problem"]["found"]
+    assert "was left alone" in again["problems"][0]["found"]
     assert machine.events[-1] == "start" and machine.running == NEW
     machine.health, machine.starting = 200, False
     result = run(machine, **FIRST)
@@ -62,7 +62,7 @@ def test_a_first_that_ended_by_itself_is_not_started_again(machine: Machine) -> 
     machine.fails_to_start = True
     result = run(machine, **FIRST)
     assert machine.blocked and steps(result)[-2:] == ["block_again", "stop_again"]
-    assert "is stopped and blocked again" in result["problem"]["found"]
+    assert "is stopped and blocked again" in result["problems"][0]["found"]
 
 
 @pytest.mark.parametrize(("lives", "left"), [(3, False), (1000, True)])
@@ -70,7 +70,7 @@ def test_a_life_that_follows_a_failed_one_ends_by_itself(machine: Machine, lives
     machine.health, machine.restarts, machine.lives = 503, 2, lives
     result = run(machine, **FIRST)
     assert machine.blocked and bool(machine.running) is left
-    assert ("was left alone" in result["problem"]["found"]) is left
+    assert ("was left alone" in result["problems"][0]["found"]) is left
     assert steps(result)[-1] == ("block_again" if left else "stop_again")
 
 
@@ -89,7 +89,7 @@ def test_what_runs_the_wanted_version_is_never_stopped(machine: Machine) -> None
     machine.version = machine.running = NEW
     machine.health = 503
     result = run(machine, **FIRST)
-    assert "is not healthy after" in result["problem"]["found"] and "left alone" in result["problem"]["found"]
+    assert "is not healthy after" in result["problems"][0]["found"] and "left alone" in result["problems"][0]["found"]
     assert machine.running == NEW and not machine.blocked and machine.events == []
     machine.health = 402
     assert not run(machine, allow_unlicensed=True)["changed"]

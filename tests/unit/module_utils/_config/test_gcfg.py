@@ -48,7 +48,7 @@ def test_what_is_rendered_comes_back(given_settings: dict[str, Any]) -> None:
     try:
         flatten(given_settings)
     except DomainError as error:
-        assert "given twice" in error.problem.found
+        assert "given twice" in error.problems[0].found
         return
     assert parse(render(given_settings)) == _expected(given_settings)
 
@@ -65,7 +65,7 @@ def test_parsing_ends_in_a_document_or_a_problem(text: str) -> None:
     try:
         parse(text)
     except DomainError as error:
-        assert error.problem.check == "gcfg-syntax"
+        assert error.problems[0].check == "gcfg-syntax"
 
 
 def test_forms() -> None:
@@ -129,7 +129,7 @@ def test_vendors_examples_are_read() -> None:
 def test_refused_by_name(given_settings: dict[str, Any], named: str) -> None:
     with pytest.raises(DomainError) as caught:
         render(given_settings)
-    assert caught.value.problem.found == f"rspm_config: {named}" or named in caught.value.problem.found
+    assert caught.value.problems[0].found == f"rspm_config: {named}" or named in caught.value.problems[0].found
 
 
 @pytest.mark.parametrize("text", ["[A\nb=1", "b = 1", "[A]\nb", '[A]\nb = "x', "[A] x\n", "[A]\nb = a\\n"])

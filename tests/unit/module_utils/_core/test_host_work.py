@@ -71,7 +71,7 @@ def test_a_step_that_goes_on_keeps_others_away_until_it_ends(lock: Path) -> None
         assert work.load_work(0) == f"install, pid {holder.pid}"
         with pytest.raises(DomainError) as caught, work.node_work("stop"):
             raise AssertionError("two steps at once")
-        problem = caught.value.problem
+        problem = caught.value.problems[0]
         assert problem.check == "node-busy"
         assert f"a step of an earlier run (install, pid {holder.pid}) is still at work on " in problem.found
         assert problem.why == "Two runs that change one node undo each other"
@@ -142,7 +142,7 @@ def test_without_the_right_to_look_it_says_so(lock: Path) -> None:
     lock.mkdir()
     with pytest.raises(DomainError, match="can't be opened") as caught, work.node_work("stop"):
         pass
-    assert caught.value.problem.check == "node-lock"
+    assert caught.value.problems[0].check == "node-lock"
 
 
 MODULES: dict[str, dict[str, Any]] = {
@@ -188,7 +188,7 @@ def result_of(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
 def test_a_module_that_changes_the_node_does_nothing_beside_another(name: str, arguments: dict[str, Any]) -> None:
     with work.node_work("install"):
         result = result_of(name, arguments)
-    assert result["failed"] is True and result["problem"]["check"] == "node-busy"
+    assert result["failed"] is True and result["problems"][0]["check"] == "node-busy"
     with pytest.raises(Reached):
         result_of(name, arguments)
     assert work.load_work(0) == ""

@@ -46,7 +46,7 @@ def test_a_foreign_target_is_refused_by_name(servers: tuple[Server, Server], tmp
     for check in (True, False):
         refused = run_module(servers, tmp_path, _ansible_check_mode=check)
         assert "/usage is not empty: it has public.somebodys" in refused["msg"]
-        assert 'DROP DATABASE "usage"' in refused["problem"]["fix"]
+        assert 'DROP DATABASE "usage"' in refused["problems"][0]["fix"]
     # the other one was not begun either
     assert succeed(servers, tmp_path, state="observed")["target_state"] == "foreign"
     assert target.sql("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'", "main") == "0"
@@ -110,7 +110,7 @@ def test_a_session_of_the_role_keeps_it_from_copying(servers: tuple[Server, Serv
     other = connect("127.0.0.1", servers[side].port, Credentials("pm", "usage", SECRET, "rstudio-pm"), "disable", 10)
     refused = run_module(servers, tmp_path)
     other.close()
-    assert refused["problem"]["check"] == "database-sessions" and "rstudio-pm from 127.0.0.1" in refused["msg"]
+    assert refused["problems"][0]["check"] == "database-sessions" and "rstudio-pm from 127.0.0.1" in refused["msg"]
     assert servers[1].sql("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'", "main") == "0"
 
 
@@ -171,7 +171,7 @@ def test_a_full_disk_is_told(servers: tuple[Server, Server], tmp_path: Path, mon
     try:
         source.sql("SET ROLE pm; CREATE TABLE large AS SELECT md5(i::text) FROM generate_series(1, 300000) i", "main")
         refused = run_module(servers, small)
-        assert "bytes free" in refused["msg"] and "work_path" in refused["problem"]["fix"]
+        assert "bytes free" in refused["msg"] and "work_path" in refused["problems"][0]["fix"]
         with monkeypatch.context() as patch:
             patch.setattr(host, "free_bytes", lambda _path: 1 << 40)
             refused = run_module(servers, small)

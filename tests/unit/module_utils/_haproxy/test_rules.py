@@ -70,7 +70,7 @@ def test_a_check_under_way_shows_the_last_result() -> None:
 def test_a_node_that_is_not_there_is_named_with_those_that_are() -> None:
     with pytest.raises(DomainError) as error:
         haproxy.member_of(servers_state(n0=0, n1=0), stat(), "rspm", "n9")
-    assert error.value.problem.found == "HAProxy has no server n9 in backend rspm; its servers are n0, n1"
+    assert error.value.problems[0].found == "HAProxy has no server n9 in backend rspm; its servers are n0, n1"
     with pytest.raises(DomainError, match="it has no servers"):
         haproxy.member_of(servers_state(n1=0), stat(), "web", "n1")
     with pytest.raises(DomainError):

@@ -68,7 +68,7 @@ def test_what_license_manager_says(text: str, state: LicenceState) -> None:
 def test_what_is_not_known_is_shown_and_not_guessed(text: str) -> None:
     with pytest.raises(DomainError) as error:
         parse_status(3, text)
-    assert "status ended with 3" in error.value.problem.found and KEY not in str(error.value)
+    assert "status ended with 3" in error.value.problems[0].found and KEY not in str(error.value)
     assert text.splitlines()[0] in str(error.value) if text else "nothing" in str(error.value)
 
 
@@ -77,7 +77,7 @@ def test_any_output_is_judged_or_refused(text: str) -> None:
     try:
         parse_status(0, text)
     except DomainError as error:
-        assert error.problem.check == "licence"
+        assert error.problems[0].check == "licence"
     assert KEY not in shown(f"{text} {KEY}")
 
 
@@ -101,7 +101,7 @@ def test_a_licence_is_one_of_three() -> None:
 def test_what_is_no_licence_is_refused(given_: tuple[str, str, str], found: str) -> None:
     with pytest.raises(DomainError) as error:
         wanted_licence(*given_)
-    assert found in error.value.problem.found and KEY not in str(error.value)
+    assert found in error.value.problems[0].found and KEY not in str(error.value)
 
 
 def test_what_is_applied() -> None:

@@ -152,7 +152,7 @@ def test_a_wrong_file_leaves_nothing_behind(
 ) -> None:
     with pytest.raises(DomainError) as caught:
         stage(PackageTool(Apt(inside=inside), HOST), request(tmp_path, **changes), check_mode=False)
-    assert caught.value.problem.check == check
+    assert caught.value.problems[0].check == check
     assert os.listdir(tmp_path) == []
 
 
@@ -173,7 +173,7 @@ def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(staging, "fetch", fetch)
     with pytest.raises(DomainError, match="No space left on device") as caught:
         stage(PackageTool(Apt(), HOST), request(tmp_path), check_mode=False)
-    assert caught.value.problem.check == "free-space"
+    assert caught.value.problems[0].check == "free-space"
     assert os.listdir(tmp_path) == []
 
 
@@ -238,7 +238,7 @@ def test_a_failing_installation_says_what_the_tool_said() -> None:
     apt = Apt(fails=["No space left on device"] * 9)
     with pytest.raises(DomainError, match="No space left on device") as caught:
         install_package(PackageTool(apt, HOST), "/p.deb", "2026.04.0", repair=False)
-    assert caught.value.problem.check == "package-install"
+    assert caught.value.problems[0].check == "package-install"
     assert apt.names() == ["apt"]
 
 

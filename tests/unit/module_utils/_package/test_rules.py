@@ -254,7 +254,7 @@ def test_plan_never_changes_a_version(state: PackageState) -> None:
         plan = package.plan_install(state, "2026.04.0")
     except DomainError as error:
         assert installed == "2025.12.0-14"
-        assert "upgrade" in error.problem.fix
+        assert "upgrade" in error.problems[0].fix
         return
     assert installed in ("", "2026.04.0")
     assert plan.install == (not state.installed)

@@ -254,7 +254,7 @@ def test_check_mode_does_nothing(service: Service, tmp_path: Path) -> None:
 def test_what_can_not_be_measured_is_said(tmp_path: Path) -> None:
     nowhere = Probe("http://127.0.0.1:1/", tmp_path / "nowhere" / "marker").result()
     assert nowhere["failed"] is True and "can't be written" in nowhere["msg"]
-    assert Probe("lb1", tmp_path / "marker").result()["problem"]["check"] == "service-probe"
+    assert Probe("lb1", tmp_path / "marker").result()["problems"][0]["check"] == "service-probe"
     assert "interval is 0" in Probe("http://lb1/", tmp_path / "marker", interval=0).result()["msg"]
     assert not (tmp_path / "marker").exists()
 

@@ -124,7 +124,7 @@ def test_a_session_of_a_node_keeps_it_from_restoring(server: Server, node: Path)
     ):
         session.query("SET application_name = 'rstudio-pm'")
         store.restore(made)
-    assert caught.value.problem.check == "database-sessions"
+    assert caught.value.problems[0].check == "database-sessions"
     assert store.read().state is RestoreState.COMPLETE
 
 
@@ -216,7 +216,7 @@ def test_the_module_goes_through_all_states_and_is_idempotent(server: Server, no
     def run(state: str, check: bool = False, **more: str) -> tuple[bool, str]:
         done = run_module({**common, **more, "state": state, "_ansible_check_mode": check})
         assert "canary" not in json.dumps(done, default=str)
-        return (done["changed"], done["state"]) if "changed" in done else (False, done["problem"]["check"])
+        return (done["changed"], done["state"]) if "changed" in done else (False, done["problems"][0]["check"])
 
     assert run("observed") == (False, "absent")
     assert run("in_use") == (False, "restore-point")

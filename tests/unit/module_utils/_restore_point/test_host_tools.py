@@ -87,7 +87,7 @@ def test_older_tools_are_refused_before_anything_is_saved(
     monkeypatch.setattr(host_tools, "_TOOL_FOLDERS", (str(folder),))
     with pytest.raises(DomainError, match=r"found: 9 in ") as caught:
         create(store_of(server, node))
-    assert caught.value.problem.check == "restore-point-tools" and "postgresql-client-" in str(caught.value)
+    assert caught.value.problems[0].check == "restore-point-tools" and "postgresql-client-" in str(caught.value)
     monkeypatch.setattr(host_tools, "_TOOL_FOLDERS", ())
     with pytest.raises(DomainError, match="there is no pg_dump, pg_restore and psql on"):
         store_of(server, node).require_tools()

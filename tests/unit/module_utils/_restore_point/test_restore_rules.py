@@ -126,7 +126,7 @@ def test_tools_are_never_older_than_the_server(known: list[int], server: int, ol
         return
     with pytest.raises(DomainError, match=f"postgresql-client-{max(server, oldest)}") as caught:
         rules.choose_tools(there, server, oldest, "n1")
-    assert caught.value.problem.check == "restore-point-tools" and "on n1" in str(caught.value)
+    assert caught.value.problems[0].check == "restore-point-tools" and "on n1" in str(caught.value)
 
 
 @pytest.mark.parametrize(

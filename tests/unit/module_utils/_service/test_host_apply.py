@@ -176,7 +176,7 @@ def test_a_refused_configuration_replaces_nothing(host: Host, tmp_path: Path) ->
     host.check = CompletedCommand(1, f"[FAIL] Unknown settings: Git.Foo near {CANARY}\n[FAIL] database: no\n", "")
     with pytest.raises(DomainError) as caught:
         Apply(host, cluster(tmp_path, {"Git": {"Foo": "1"}})).run(check_mode=False)
-    assert caught.value.problem.found == (
+    assert caught.value.problems[0].found == (
         "rspm check-config refuses the configuration: Unknown settings: Git.Foo near ********"
     )
     assert config.read_text() == before

@@ -219,7 +219,7 @@ def test_a_server_that_does_not_stop_fails_and_stays_blocked(node: Node) -> None
     begun = time.monotonic()
     result = run(stop_timeout=5)
     assert time.monotonic() - begun < 5
-    assert result["problem"]["check"] == "node-stopped" and "nothing within 5 s" in result["problem"]["found"]
+    assert result["problems"][0]["check"] == "node-stopped" and "nothing within 5 s" in result["problems"][0]["found"]
     assert [step["step"] for step in result["timeline"]] == ["block", "stop", "prove"]
     assert node.block.exists()
 
@@ -227,7 +227,7 @@ def test_a_server_that_does_not_stop_fails_and_stays_blocked(node: Node) -> None
 def test_a_process_that_is_not_the_units_is_seen(node: Node) -> None:
     node.pid, node.stray = 0, (4711,)
     assert run(_ansible_check_mode=True)["before"]["running"]
-    assert "process 4711 is left" in run()["problem"]["found"]
+    assert "process 4711 is left" in run()["problems"][0]["found"]
 
 
 DATABASE = {"host": "db1", "databases": ["main"], "user": "pm", "password": "x"}
@@ -248,5 +248,5 @@ def test_sessions_are_part_of_the_proof(node: Node, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(node_stop, "open_watch", lambda _database: Watch(node, left))
     result = run(database=DATABASE)
-    assert result["problem"]["check"] == "database-sessions"
+    assert result["problems"][0]["check"] == "database-sessions"
     assert result["timeline"][-1]["step"] == "sessions"

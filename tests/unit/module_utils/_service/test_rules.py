@@ -152,7 +152,7 @@ def test_start_and_restart() -> None:
 def test_refused_starts(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(DomainError) as caught:
         decide(**changes)
-    assert said in caught.value.problem.found
+    assert said in caught.value.problems[0].found
 
 
 def test_the_blocks_fix_names_the_command() -> None:

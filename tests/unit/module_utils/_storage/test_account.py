@@ -55,8 +55,8 @@ def test_nothing_is_done_to_an_account_that_is_right() -> None:
 def test_ids_that_belong_to_others_and_accounts_with_other_ids_are_refused(state: AccountState, found: str) -> None:
     with pytest.raises(DomainError) as refusal:
         plan_account(WANTED, state)
-    assert refusal.value.problem.found == found.format("rstudio-pm")
-    assert refusal.value.problem.fix
+    assert refusal.value.problems[0].found == found.format("rstudio-pm")
+    assert refusal.value.problems[0].fix
 
 
 IDS = st.sampled_from([-1, 940, 941, 998])

@@ -322,7 +322,7 @@ def test_nothing_is_changed_where_the_folder_is_somebody_elses(server: Server, w
     assert [problem["check"] for problem in checked["problems"]] == ["export-folder"]
     assert checked.get("failed") is None and checked["changed"] is False
     refused = server.call(["10.0.0.1"], uid=uid)
-    assert refused["failed"] is True and refused["problem"]["check"] == "export-folder"
+    assert refused["failed"] is True and refused["problems"][0]["check"] == "export-folder"
     after = server.export.stat()
     assert (before[0].st_uid, before[0].st_mode, before[1]) == (after.st_uid, after.st_mode, server.etab)
     assert server.calls == [] and not server.own.exists()

@@ -166,7 +166,7 @@ def test_a_fault_stops_it_with_nothing_changed(
     vars(host).update(fault)
     with pytest.raises(DomainError) as error:
         storage().check_ready()
-    assert error.value.problem.check == check
+    assert error.value.problems[0].check == check
     assert not {"mount", "unmount", "make data"} & set(host.done)
 
 
@@ -188,7 +188,7 @@ def test_a_server_that_is_gone_is_named_before_anything_waits_for_it(monkeypatch
     for check_mode in (False, True):
         with pytest.raises(DomainError) as error:
             storage(check_mode).check_ready()
-        assert error.value.problem.check == "storage-server"
+        assert error.value.problems[0].check == "storage-server"
     assert host.done == []
 
 
@@ -199,8 +199,8 @@ def test_times_that_do_not_count_on_this_kernel_are_refused(monkeypatch: pytest.
         host.delegations, host.trial_gives = True, table(live)
         with pytest.raises(DomainError) as error:
             Storage(module(), asked(cache="actimeo=5"), no_commands).check_ready()
-        assert error.value.problem.check == "storage-cache"
-        assert "directory delegations" in error.value.problem.found
+        assert error.value.problems[0].check == "storage-cache"
+        assert "directory delegations" in error.value.problems[0].found
 
 
 def test_a_second_run_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,8 +219,8 @@ def test_other_options_are_changed_only_while_nobody_holds_the_mount(monkeypatch
     for work in ("check_ready", "bring_up"):
         with pytest.raises(DomainError) as error:
             getattr(storage(), work)()
-        assert error.value.problem.check == "storage-busy"
-        assert "rstudio-pm (pid 7, /mnt/rstudio-pm/data/db)" in error.value.problem.found
+        assert error.value.problems[0].check == "storage-busy"
+        assert "rstudio-pm (pid 7, /mnt/rstudio-pm/data/db)" in error.value.problems[0].found
     assert host.done == []
     host.holders = []
     call = storage()
@@ -235,8 +235,8 @@ def test_an_option_that_did_not_come_into_force_is_an_error(monkeypatch: pytest.
     host.mount_gives = table(LIVE.replace("vers=4.2", "vers=4.1"))
     with pytest.raises(DomainError) as error:
         storage().bring_up()
-    assert error.value.problem.check == "storage-options"
-    assert "vers is 4.1 instead of 4.2" in error.value.problem.found
+    assert error.value.problems[0].check == "storage-options"
+    assert "vers is 4.1 instead of 4.2" in error.value.problems[0].found
 
 
 @pytest.mark.parametrize("entries", [NO_MOUNT, table(LIVE.replace("lookupcache=pos,", ""))])
@@ -281,8 +281,8 @@ def test_what_nobody_on_the_node_may_make_is_refused_with_the_line_to_type(monke
     for work in ("check_ready", "bring_up"):
         with pytest.raises(DomainError) as error:
             getattr(existing(), work)()
-        assert error.value.problem.check == "storage-access"
-        assert error.value.problem.fix.endswith(
+        assert error.value.problems[0].check == "storage-access"
+        assert error.value.problems[0].fix.endswith(
             "install -d -m 0701 -o 940 -g 940 /srv/rstudio-pm/a/data /srv/rstudio-pm/a/.rspm-ha"
         )
     assert host.done == ["write", "write"]
@@ -293,8 +293,8 @@ def test_a_lock_that_nobody_could_take_is_refused_although_the_data_is_there(mon
     host.own = AccessResult("create", "EACCES", "/run/rspm-trial-x")
     with pytest.raises(DomainError) as error:
         storage().check_ready()
-    assert error.value.problem.fix.endswith("install -d -m 0701 -o 940 -g 940 /srv/rstudio-pm/.rspm-ha")
-    assert "/mnt/rstudio-pm/.rspm-ha can't be made" in error.value.problem.found
+    assert error.value.problems[0].fix.endswith("install -d -m 0701 -o 940 -g 940 /srv/rstudio-pm/.rspm-ha")
+    assert "/mnt/rstudio-pm/.rspm-ha can't be made" in error.value.problems[0].found
     assert host.done == ["trial", "write"]
 
 

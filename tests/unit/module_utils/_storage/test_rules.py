@@ -60,8 +60,8 @@ NO_MOUNT = table()[:1]
 def refusal(**changes: Any) -> str:
     with pytest.raises(DomainError) as error:
         asked(**changes)
-    assert error.value.problem.fix and error.value.problem.why
-    return error.value.problem.check
+    assert error.value.problems[0].fix and error.value.problems[0].why
+    return error.value.problems[0].check
 
 
 def test_the_source_names_server_and_export() -> None:
@@ -141,8 +141,8 @@ def test_what_is_to_be_done_follows_from_the_mount_table() -> None:
 def test_a_mount_of_something_else_is_not_touched(fstype: str, source: str) -> None:
     with pytest.raises(DomainError) as error:
         decide_mount(asked(), table(fstype=fstype, source=source))
-    assert error.value.problem.check == "storage-type"
-    assert source in error.value.problem.found
+    assert error.value.problems[0].check == "storage-type"
+    assert source in error.value.problems[0].found
 
 
 @pytest.mark.parametrize(
