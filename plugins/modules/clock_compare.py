@@ -23,16 +23,8 @@ options:
     description: How far two clocks may be apart, in seconds.
     type: float
     default: 0.5
-attributes:
-  check_mode:
-    description: Nothing is ever changed.
-    support: full
-  diff_mode:
-    description: There is nothing to show.
-    support: none
-  idempotent:
-    description: Nothing is ever changed.
-    support: full
+extends_documentation_fragment:
+  - rspm.ha.attributes.looks
 author:
   - rspm.ha authors (@rspm-ha)
 """

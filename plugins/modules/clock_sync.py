@@ -52,16 +52,13 @@ options:
       - Seconds since 1970 on the machine that runs Ansible. Used only to say about how far off a clock is when no NTP
         server answers.
     type: float
+extends_documentation_fragment:
+  - rspm.ha.attributes
 attributes:
   check_mode:
     description: Reports what would be written, started, or stepped. Does not wait.
-    support: full
   diff_mode:
     description: Shows the configuration before and after.
-    support: full
-  idempotent:
-    description: A second run changes nothing.
-    support: full
 author:
   - rspm.ha authors (@rspm-ha)
 """

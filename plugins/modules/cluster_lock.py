@@ -89,18 +89,17 @@ options:
     description: Seconds after whose end another run may take over what this one holds and does not renew.
     type: int
     default: 900
+extends_documentation_fragment:
+  - rspm.ha.attributes
 attributes:
   action:
-    support: full
     description: Says which run it is for, and renews the lease beside the playbook.
-  check_mode:
     support: full
+  check_mode:
     description: Predicts whether the lock would be had, and writes nothing.
   diff_mode:
-    support: full
     description: Shows what the lock says before and after.
   idempotent:
-    support: full
     description: A lock that is held with the same phase, or is free already, is left as it is.
 author:
   - rspm.ha authors (@rspm-ha)

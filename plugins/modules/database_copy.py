@@ -42,56 +42,11 @@ options:
     default: copied
   source:
     description: The databases that are copied, with the role that the nodes use.
-    type: dict
     required: true
-    suboptions: &database
-      host:
-        description: Name or address of the database server.
-        type: str
-        required: true
-      port:
-        description: TCP port of the database server.
-        type: int
-        default: 5432
-      name:
-        description: The main database.
-        type: str
-        required: true
-      usage_name:
-        description: The database of the usage data.
-        type: str
-        required: true
-      user:
-        description: Role of the nodes.
-        type: str
-        required: true
-      password:
-        description: Password of the role. It is never on a command line.
-        type: str
-        required: true
-      sslmode:
-        description: Whether TLS is used and the server's certificate checked, as in C(libpq).
-        type: str
-        choices: [disable, prefer, require, verify-ca, verify-full]
-        default: require
-      options:
-        description: Options of C(libpq) beside these, as C(rspm_database_options) has them.
-        type: dict
-        default: {}
-      schema:
-        description: Schema of the main data, where both live in one database. The same on both sides.
-        type: str
-        default: ""
-      usage_schema:
-        description: Schema of the usage data, where both live in one database. The same on both sides.
-        type: str
-        default: ""
   target:
     description:
       - The databases that they are copied to. For O(state=observed) and O(state=copied).
       - In check mode and for O(state=observed) they need not exist yet.
-    type: dict
-    suboptions: *database
   work_path:
     description:
       - Folder for the dump on this host, which has to have as much room as the tables of the larger database. The dump
@@ -101,16 +56,16 @@ options:
   jobs:
     description: How many tables are worked on at a time. By default as many as this host has processors.
     type: int
+extends_documentation_fragment:
+  - rspm.ha.attributes
+  - rspm.ha.database.copy
 attributes:
   check_mode:
     description: Refuses what would be refused, but for the sessions of a cluster that still serves. Changes nothing.
-    support: full
   diff_mode:
     description: Shows the state of both databases of the target, or whether the source is read-only.
-    support: full
   idempotent:
     description: Does nothing where both databases are finished copies that are equal to the source.
-    support: full
 author:
   - rspm.ha authors (@rspm-ha)
 """

@@ -17,50 +17,7 @@ description:
 options:
   database:
     description: The databases.
-    type: dict
     required: true
-    suboptions:
-      host:
-        description: Name or address of the database server.
-        type: str
-        required: true
-      port:
-        description: TCP port of the database server.
-        type: int
-        default: 5432
-      name:
-        description: The main database.
-        type: str
-        required: true
-      usage_name:
-        description: The database of the usage data.
-        type: str
-        required: true
-      user:
-        description: Role that the nodes use.
-        type: str
-        required: true
-      password:
-        description: Password of the role.
-        type: str
-        required: true
-      sslmode:
-        description: Whether TLS is used and the server's certificate checked, as in C(libpq).
-        type: str
-        choices: [disable, prefer, require, verify-ca, verify-full]
-        default: require
-      options:
-        description: Options of C(libpq) beside these, as C(rspm_database_options) has them.
-        type: dict
-        default: {}
-      schema:
-        description: Schema of the main data, where both live in one database.
-        type: str
-        default: ""
-      usage_schema:
-        description: Schema of the usage data, where both live in one database.
-        type: str
-        default: ""
   managed:
     description: Whether the databases are made by the same run, and so need not answer yet.
     type: bool
@@ -69,16 +26,9 @@ options:
     description: Seconds that each login may take.
     type: int
     default: 10
-attributes:
-  check_mode:
-    description: Changes nothing, so it does the same in check mode.
-    support: full
-  diff_mode:
-    description: Changes nothing, so there is no difference to show.
-    support: none
-  idempotent:
-    description: Changes nothing.
-    support: full
+extends_documentation_fragment:
+  - rspm.ha.attributes.looks
+  - rspm.ha.database
 author:
   - rspm.ha authors (@rspm-ha)
 """

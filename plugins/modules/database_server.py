@@ -71,16 +71,11 @@ options:
         list shuts no live node out. To be turned off where the others are proved to be stopped for good.
     type: bool
     default: true
+extends_documentation_fragment:
+  - rspm.ha.attributes
 attributes:
-  check_mode:
-    support: full
-    description: Tells what it would change.
   diff_mode:
-    support: full
     description: Shows the client rules.
-  idempotent:
-    support: full
-    description: Changes nothing where all is as it should be.
 """
 
 EXAMPLES = r"""

@@ -19,47 +19,9 @@ description:
   - Sessions of this collection itself are not listed.
 author:
   - rspm.ha authors (@rspm-ha)
-options:
-  host:
-    description: Name or address of the database server.
-    type: str
-    required: true
-  port:
-    description: TCP port of the database server.
-    type: int
-    default: 5432
-  databases:
-    description: The databases whose sessions count. The first one is logged in to.
-    type: list
-    elements: str
-    required: true
-  user:
-    description: Role that logs in and whose sessions count, which is the one that the nodes use.
-    type: str
-    required: true
-  password:
-    description: Password of the role.
-    type: str
-    required: true
-  sslmode:
-    description: Whether TLS is used and the server's certificate checked, as in C(libpq).
-    type: str
-    choices: [disable, prefer, require, verify-ca, verify-full]
-    default: require
-  options:
-    description: Options of C(libpq) beside these, as C(rspm_database_options) has them.
-    type: dict
-    default: {}
-attributes:
-  check_mode:
-    support: full
-    description: Changes nothing, so it does the same in check mode.
-  diff_mode:
-    support: none
-    description: Changes nothing, so there is no difference to show.
-  idempotent:
-    support: full
-    description: Changes nothing.
+extends_documentation_fragment:
+  - rspm.ha.attributes.looks
+  - rspm.ha.database.login
 """
 
 EXAMPLES = r"""

@@ -80,16 +80,8 @@ options:
         description: Numeric id of the service's group.
         type: int
         required: true
-attributes:
-  check_mode:
-    description: Changes nothing.
-    support: full
-  diff_mode:
-    description: Changes nothing, so there is no difference to show.
-    support: none
-  idempotent:
-    description: Changes nothing.
-    support: full
+extends_documentation_fragment:
+  - rspm.ha.attributes.looks
 author:
   - rspm.ha authors (@rspm-ha)
 """

@@ -28,16 +28,8 @@ options:
     description: The unit that runs it.
     type: path
     default: /etc/systemd/system/rspm-haproxy.service
-attributes:
-  check_mode:
-    description: Changes nothing.
-    support: full
-  diff_mode:
-    description: Changes nothing, so there is no difference to show.
-    support: none
-  idempotent:
-    description: Changes nothing.
-    support: full
+extends_documentation_fragment:
+  - rspm.ha.attributes.looks
 author:
   - rspm.ha authors (@rspm-ha)
 """

@@ -64,16 +64,14 @@ options:
       - With O(command), seconds after which the command is ended and the module fails.
     type: float
     default: 60
+extends_documentation_fragment:
+  - rspm.ha.attributes
 attributes:
   check_mode:
-    support: full
     description: Predicts the change and waits for nothing. A O(command) is not run.
-  diff_mode:
-    support: full
-    description: Shows the state before and after.
   idempotent:
-    support: partial
     description: With O(socket). Whether a O(command) changed anything can't be known, so it always reports a change.
+    support: partial
 """
 
 EXAMPLES = r"""

@@ -85,16 +85,8 @@ options:
     description: What the node that stays has, RV(record). For O(state=retired).
     type: dict
     default: {}
-attributes:
-  check_mode:
-    description: Reports what would be written.
-    support: full
-  diff_mode:
-    description: Shows the state before and after.
-    support: full
-  idempotent:
-    description: Does nothing where the state is reached.
-    support: full
+extends_documentation_fragment:
+  - rspm.ha.attributes
 author:
   - rspm.ha authors (@rspm-ha)
 """

@@ -66,16 +66,11 @@ options:
     description: For how many seconds to wait until the server answers.
     type: int
     default: 60
+extends_documentation_fragment:
+  - rspm.ha.attributes
 attributes:
-  check_mode:
-    description: Reports what would be made and brought into force.
-    support: full
   diff_mode:
     description: Shows the file of exports, and the owner and mode of the folder, before and after.
-    support: full
-  idempotent:
-    description: A second run changes nothing.
-    support: full
 author:
   - rspm.ha authors (@rspm-ha)
 """

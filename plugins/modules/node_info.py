@@ -28,16 +28,8 @@ options:
         on where its controller is gone, and what is observed beside it changes.
     type: float
     default: 0
-attributes:
-  check_mode:
-    description: Nothing is ever changed.
-    support: full
-  diff_mode:
-    description: There is nothing to show.
-    support: none
-  idempotent:
-    description: Nothing is ever changed.
-    support: full
+extends_documentation_fragment:
+  - rspm.ha.attributes.looks
 author:
   - rspm.ha authors (@rspm-ha)
 """

@@ -44,16 +44,15 @@ options:
     description: Seconds that the vendor's program may take.
     type: int
     default: 120
+extends_documentation_fragment:
+  - rspm.ha.attributes
 attributes:
   check_mode:
     description: Looks at the licence, and says what would be done.
-    support: full
   diff_mode:
     description: Shows which kind of licence there is before and after, never the licence.
-    support: full
   idempotent:
     description: Does nothing where the node has its licence.
-    support: full
 author:
   - rspm.ha authors (@rspm-ha)
 """

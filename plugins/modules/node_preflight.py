@@ -70,45 +70,8 @@ options:
     type: int
     required: true
   storage:
-    description: The shared storage, as M(rspm.ha.storage_mount) takes it.
-    type: dict
+    description: The shared storage.
     required: true
-    suboptions:
-      kind:
-        description: V(nfs), V(existing) or V(local).
-        type: str
-        choices: [nfs, existing, local]
-        required: true
-      path:
-        description: Mount point.
-        type: path
-        required: true
-      server:
-        description: The NFS server.
-        type: str
-        default: ""
-      export:
-        description: Its export.
-        type: str
-        default: ""
-      nfs_version:
-        description: Version of NFS.
-        type: str
-        default: "4.2"
-      security:
-        description: How requests are proved and protected on their way.
-        type: str
-        choices: [sys, krb5, krb5i, krb5p]
-        default: sys
-      cache:
-        description: How the client is kept from overlooking new files.
-        type: str
-        default: lookupcache=pos
-      options:
-        description: All mount options, in place of the ones that follow from the above.
-        type: list
-        elements: str
-        default: []
   storage_managed:
     description: Whether the NFS server is made by the same run, and so need not answer yet.
     type: bool
@@ -133,51 +96,6 @@ options:
     description: The encryption key, where it is not made by the first node.
     type: str
     default: ""
-  database:
-    description: The databases, as M(rspm.ha.server_config) takes them.
-    type: dict
-    default: {}
-    suboptions:
-      host:
-        description: Name or address of the PostgreSQL server.
-        type: str
-        default: ""
-      port:
-        description: Its port.
-        type: int
-        default: 5432
-      name:
-        description: The main database.
-        type: str
-        default: rstudio_pm
-      usage_name:
-        description: The usage database.
-        type: str
-        default: rstudio_pm_usage
-      user:
-        description: Role that owns both.
-        type: str
-        default: rstudio_pm
-      password:
-        description: Its password.
-        type: str
-        default: ""
-      sslmode:
-        description: Whether TLS is used and the certificate checked, as in C(libpq).
-        type: str
-        default: require
-      options:
-        description: Options of C(libpq) beside these, as C(rspm_database_options) has them.
-        type: dict
-        default: {}
-      schema:
-        description: Schema of the main data, where both live in one database.
-        type: str
-        default: ""
-      usage_schema:
-        description: Schema of the usage data, where both live in one database.
-        type: str
-        default: ""
   config:
     description: Sections and keys of the configuration beyond what has a variable.
     type: dict
@@ -207,16 +125,13 @@ options:
     description: Seconds that each connection may take.
     type: int
     default: 10
+extends_documentation_fragment:
+  - rspm.ha.attributes.looks
+  - rspm.ha.database.configured
+  - rspm.ha.storage.nested
 attributes:
   check_mode:
     description: Not even a probe file is written.
-    support: full
-  diff_mode:
-    description: Changes nothing, so there is no difference to show.
-    support: none
-  idempotent:
-    description: Changes nothing.
-    support: full
 author:
   - rspm.ha authors (@rspm-ha)
 """
@@ -271,6 +186,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._host_check.host_node impo
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import find_driver
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.options import DATABASE_OPTIONS
 from ansible_collections.rspm.ha.plugins.module_utils._service.host_apply import known_to_be_secret
+from ansible_collections.rspm.ha.plugins.module_utils._storage.rules import STORAGE_OPTIONS
 
 PACKAGE = {
     "source": {"type": "str", "choices": ["repository", "url", "file"], "default": "repository"},
@@ -279,16 +195,6 @@ PACKAGE = {
     "url": {"type": "str", "default": ""},
     "repository": {"type": "str", "default": ""},
     "checksum": {"type": "str", "default": ""},
-}
-STORAGE = {
-    "kind": {"type": "str", "choices": ["nfs", "existing", "local"], "required": True},
-    "path": {"type": "path", "required": True},
-    "server": {"type": "str", "default": ""},
-    "export": {"type": "str", "default": ""},
-    "nfs_version": {"type": "str", "default": "4.2"},
-    "security": {"type": "str", "choices": ["sys", "krb5", "krb5i", "krb5p"], "default": "sys"},
-    "cache": {"type": "str", "default": "lookupcache=pos"},
-    "options": {"type": "list", "elements": "str", "default": []},
 }
 
 
@@ -301,7 +207,7 @@ def main() -> None:
             "package": {"type": "dict", "default": {}, "options": PACKAGE, "apply_defaults": True},
             "uid": {"type": "int", "required": True},
             "gid": {"type": "int", "required": True},
-            "storage": {"type": "dict", "required": True, "options": STORAGE},
+            "storage": {"type": "dict", "required": True, "options": STORAGE_OPTIONS},
             "storage_managed": {"type": "bool", "default": False},
             "database_managed": {"type": "bool", "default": False},
             "data_dir": {"type": "path", "required": True},

@@ -35,16 +35,15 @@ options:
       - In check mode, RV(rspm.ha.server_config#module:needs_restart), since nothing was written that could be seen.
     type: bool
     default: false
+extends_documentation_fragment:
+  - rspm.ha.attributes
 attributes:
   check_mode:
     description: Reports what would be done. Waits for nothing.
-    support: full
   diff_mode:
     description: Shows what runs before and after.
-    support: full
   idempotent:
     description: Does nothing where the wanted version runs as configured.
-    support: full
 author:
   - rspm.ha authors (@rspm-ha)
 """

@@ -37,52 +37,16 @@ options:
       - A session is ended only if it certainly began on this node and its process is gone. That is where the server
         sees the module's own connection with the address and port that it has on the node. Behind NAT, PgBouncer or a
         TCP proxy none is ended, and one that is left is a failure that says so.
-    type: dict
-    suboptions:
-      host:
-        description: Name or address of the database server.
-        type: str
-        required: true
-      port:
-        description: TCP port of the database server.
-        type: int
-        default: 5432
-      databases:
-        description: The databases whose sessions count. The first one is logged in to.
-        type: list
-        elements: str
-        required: true
-      user:
-        description: The role that the nodes use. Only its sessions count.
-        type: str
-        required: true
-      password:
-        description: Password of the role.
-        type: str
-        required: true
-      sslmode:
-        description: Whether TLS is used and the server's certificate checked, as in C(libpq).
-        type: str
-        choices: [disable, prefer, require, verify-ca, verify-full]
-        default: require
-      options:
-        description: Options of C(libpq) beside these, as C(rspm_database_options) has them.
-        type: dict
-        default: {}
-      timeout:
-        description: Seconds to wait for the last session to end.
-        type: float
-        default: 30
+extends_documentation_fragment:
+  - rspm.ha.attributes
+  - rspm.ha.database.sessions
 attributes:
   check_mode:
     description: Reports what would be done. Does not ask the database.
-    support: full
   diff_mode:
     description: Shows whether the node runs and is blocked before and after.
-    support: full
   idempotent:
     description: Does nothing where the node is stopped and blocked, but proves it again.
-    support: full
 author:
   - rspm.ha authors (@rspm-ha)
 """

@@ -74,52 +74,16 @@ options:
     description:
       - The databases in which no session of this node, with O(first) of no node, may be left.
       - A node is known by the address that the database server sees it with, so the nodes must not share one.
-    type: dict
-    suboptions:
-      host:
-        description: Name or address of the database server.
-        type: str
-        required: true
-      port:
-        description: TCP port of the database server.
-        type: int
-        default: 5432
-      databases:
-        description: The databases whose sessions count. The first one is logged in to.
-        type: list
-        elements: str
-        required: true
-      user:
-        description: The role that the nodes use. Only its sessions count.
-        type: str
-        required: true
-      password:
-        description: Password of the role.
-        type: str
-        required: true
-      sslmode:
-        description: Whether TLS is used and the server's certificate checked, as in C(libpq).
-        type: str
-        choices: [disable, prefer, require, verify-ca, verify-full]
-        default: require
-      options:
-        description: Options of C(libpq) beside these, as C(rspm_database_options) has them.
-        type: dict
-        default: {}
-      timeout:
-        description: Seconds to wait for the last session to end.
-        type: float
-        default: 30
+extends_documentation_fragment:
+  - rspm.ha.attributes
+  - rspm.ha.database.sessions
 attributes:
   check_mode:
     description: Reports what would be done. Does not ask the database.
-    support: full
   diff_mode:
     description: Shows before and after which version is installed, and whether it runs and is blocked.
-    support: full
   idempotent:
     description: Does nothing where the wanted version runs and is healthy.
-    support: full
 author:
   - rspm.ha authors (@rspm-ha)
 """

@@ -58,16 +58,16 @@ options:
     description: For how many seconds to wait for another run of the package manager.
     type: int
     default: 300
+extends_documentation_fragment:
+  - rspm.ha.attributes
 attributes:
   check_mode:
     description: Fetches nothing and says whether it would. A file that is already there is verified.
-    support: full
   diff_mode:
     description: There is nothing to show.
     support: none
   idempotent:
     description: A verified file is not fetched again.
-    support: full
 author:
   - rspm.ha authors (@rspm-ha)
 """

@@ -54,16 +54,13 @@ options:
     type: str
     choices: [ok, failed, unreachable]
     default: ok
+extends_documentation_fragment:
+  - rspm.ha.attributes.looks
 attributes:
   check_mode:
     description: Shows the same, and writes no file.
-    support: full
-  diff_mode:
-    description: There is nothing to show.
-    support: none
   idempotent:
     description: A file is written anew each time, which is no change to any host.
-    support: full
 author:
   - rspm.ha authors (@rspm-ha)
 """

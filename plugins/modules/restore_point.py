@@ -75,56 +75,14 @@ options:
     description:
       - The databases, with the role that the nodes use. For O(state=created) and O(state=restored), and where
         O(state=observed) is to ask for the space.
-    type: dict
-    suboptions:
-      host:
-        description: Name or address of the database server.
-        type: str
-        required: true
-      port:
-        description: TCP port of the database server.
-        type: int
-        default: 5432
-      name:
-        description: The main database.
-        type: str
-        required: true
-      usage_name:
-        description: The database of the usage data.
-        type: str
-        required: true
-      user:
-        description: Role that owns what is saved.
-        type: str
-        required: true
-      password:
-        description: Password of the role. It is never on a command line.
-        type: str
-        required: true
-      sslmode:
-        description: Whether TLS is used and the server's certificate checked, as in C(libpq).
-        type: str
-        choices: [disable, prefer, require, verify-ca, verify-full]
-        default: require
-      options:
-        description: Options of C(libpq) beside these, as C(rspm_database_options) has them.
-        type: dict
-        default: {}
-      schema:
-        description: Schema of the main data, where both live in one database.
-        type: str
-        default: ""
-      usage_schema:
-        description: Schema of the usage data, where both live in one database.
-        type: str
-        default: ""
+extends_documentation_fragment:
+  - rspm.ha.attributes
+  - rspm.ha.database
 attributes:
   check_mode:
     description: Reports what would be done. Connects to no database.
-    support: full
   diff_mode:
     description: Shows the state, and for O(state=configured) the files, before and after. Never a content.
-    support: full
   idempotent:
     description: Does nothing where the restore point has the state already, but for V(created), which saves anew.
     support: partial

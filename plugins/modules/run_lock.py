@@ -52,18 +52,18 @@ options:
     description: What the run does next, which the lock says to others. Empty where nothing is to be said.
     type: str
     default: ""
+extends_documentation_fragment:
+  - rspm.ha.attributes
 attributes:
   action:
-    support: full
     description: It runs M(rspm.ha.cluster_lock) on the node.
-  check_mode:
     support: full
+  check_mode:
     description: Tells whether the lock would be had, and writes nothing.
   diff_mode:
-    support: none
     description: The lock is no change to any host.
+    support: none
   idempotent:
-    support: full
     description: It never reports a change, since all is given back.
 author:
   - rspm.ha authors (@rspm-ha)

@@ -45,67 +45,20 @@ options:
       - When empty, the first node makes one in the data directory, where all nodes find it.
     type: str
     default: ""
-  database:
-    description: The PostgreSQL databases.
-    type: dict
-    default: {}
-    suboptions:
-      host:
-        description: Host name or address.
-        type: str
-        default: ""
-      port:
-        description: Port.
-        type: int
-        default: 5432
-      name:
-        description: Main database.
-        type: str
-        default: rstudio_pm
-      usage_name:
-        description: Database of the usage data.
-        type: str
-        default: rstudio_pm_usage
-      user:
-        description: Role that the server connects as.
-        type: str
-        default: rstudio_pm
-      password:
-        description: Its password.
-        type: str
-        default: ""
-      sslmode:
-        description: As libpq has it.
-        type: str
-        default: require
-      options:
-        description: Options of C(libpq) beside these, as C(rspm_database_options) has them.
-        type: dict
-        default: {}
-      schema:
-        description: Schema of the main data, where both live in one database.
-        type: str
-        default: ""
-      usage_schema:
-        description: Schema of the usage data, where both live in one database.
-        type: str
-        default: ""
   config:
     description:
       - Any other setting. A mapping of sections to mappings of keys to a scalar, or to a list for a repeated key.
       - A key that one of the other options decides is refused.
     type: dict
     default: {}
+extends_documentation_fragment:
+  - rspm.ha.attributes
+  - rspm.ha.database.configured
 attributes:
   check_mode:
     description: Validates, and reports what would be written.
-    support: full
   diff_mode:
     description: Shows files and rights before and after, secrets hidden.
-    support: full
-  idempotent:
-    description: Writes what differs.
-    support: full
 author:
   - rspm.ha authors (@rspm-ha)
 """

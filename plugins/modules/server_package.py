@@ -31,16 +31,11 @@ options:
     description: For how many seconds to wait for another run of the package manager.
     type: int
     default: 300
+extends_documentation_fragment:
+  - rspm.ha.attributes
 attributes:
-  check_mode:
-    description: Reports what would be installed and held.
-    support: full
   diff_mode:
     description: Shows the installed version and whether it is held.
-    support: full
-  idempotent:
-    description: Does nothing where the version is installed and held.
-    support: full
 author:
   - rspm.ha authors (@rspm-ha)
 """

@@ -38,16 +38,13 @@ options:
     description: Login shell of a user that is made.
     type: path
     default: /usr/sbin/nologin
+extends_documentation_fragment:
+  - rspm.ha.attributes
 attributes:
   check_mode:
     description: Reports what would be made, and refuses what would be refused.
-    support: full
   diff_mode:
     description: Shows the ids before and after.
-    support: full
-  idempotent:
-    description: A second run changes nothing.
-    support: full
 author:
   - rspm.ha authors (@rspm-ha)
 """

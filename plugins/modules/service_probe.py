@@ -52,16 +52,11 @@ options:
     description: Whether the certificate of an C(https) service is checked.
     type: bool
     default: true
+extends_documentation_fragment:
+  - rspm.ha.attributes.looks
 attributes:
   check_mode:
     description: Asks nothing, writes nothing, and returns zeros.
-    support: full
-  diff_mode:
-    description: There is nothing to show.
-    support: none
-  idempotent:
-    description: Changes nothing.
-    support: full
 author:
   - rspm.ha authors (@rspm-ha)
 """

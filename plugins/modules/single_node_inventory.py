@@ -51,16 +51,11 @@ options:
     type: str
     choices: [keep, move]
     default: keep
+extends_documentation_fragment:
+  - rspm.ha.attributes
 attributes:
-  check_mode:
-    description: Writes nothing.
-    support: full
   diff_mode:
     description: Shows the names of the files that are written.
-    support: full
-  idempotent:
-    description: Writes what differs only.
-    support: full
 author:
   - rspm.ha authors (@rspm-ha)
 """

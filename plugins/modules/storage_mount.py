@@ -29,50 +29,10 @@ options:
     type: str
     choices: [ready, mounted, absent]
     default: mounted
-  kind:
-    description:
-      - V(nfs) for a mount that is ours, V(existing) for one that the team makes and that is only verified.
-      - V(local) for a disk of a cluster's only node. O(path) is made there with mode 0701 for the service account.
-    type: str
-    choices: [nfs, existing, local]
-    required: true
-  path:
-    description: Mount point. For V(existing) it may also be a folder on the mount, for V(local) on any disk.
-    type: path
-    required: true
   data_dir:
     description: The data directory, a folder below O(path); made with mode 0701 for the service account.
     type: path
     required: true
-  server:
-    description: Name or address of the NFS server; needed for O(kind=nfs).
-    type: str
-    default: ""
-  export:
-    description: Absolute path of the export on the server; needed for O(kind=nfs).
-    type: str
-    default: ""
-  nfs_version:
-    description: Version of NFS.
-    type: str
-    choices: ["3", "4", "4.1", "4.2"]
-    default: "4.2"
-  cache:
-    description: How new files are not overlooked. V(lookupcache=pos), or V(actimeo=N) or V(acdirmax=N) with N up to 5.
-    type: str
-    default: lookupcache=pos
-  security:
-    description:
-      - How requests are proved and protected on their way (C(sec) in nfs(5)). V(sys) is in clear, V(krb5p) encrypts.
-        What Kerberos needs has to be there. With O(options) it has to be what those say.
-    type: str
-    choices: [sys, krb5, krb5i, krb5p]
-    default: sys
-  options:
-    description: All mount options, in place of the ones that follow from O(nfs_version), O(cache) and O(security).
-    type: list
-    elements: str
-    default: []
   uid:
     description: Numeric id of the service user.
     type: int
@@ -85,16 +45,14 @@ options:
     description: Seconds for a mount, and each look at the storage. A server just started lets clients wait up to 90.
     type: int
     default: 120
+extends_documentation_fragment:
+  - rspm.ha.attributes
+  - rspm.ha.storage
 attributes:
   check_mode:
     description: Nothing is mounted, made or written to, also not for a trial; what a run would do is predicted.
-    support: full
   diff_mode:
     description: Shows the options in force before and after.
-    support: full
-  idempotent:
-    description: A second run changes nothing.
-    support: full
 author:
   - rspm.ha authors (@rspm-ha)
 """
@@ -186,6 +144,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._storage.host_holders impo
 from ansible_collections.rspm.ha.plugins.module_utils._storage.mount import MountEntry, export_path, mount_of
 from ansible_collections.rspm.ha.plugins.module_utils._storage.rules import (
     DATA_DIR_MODE,
+    STORAGE_OPTIONS,
     StorageRequest,
     decide_mount,
     judge_after_mount,
@@ -356,15 +315,8 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "state": {"type": "str", "choices": ["ready", "mounted", "absent"], "default": "mounted"},
-            "kind": {"type": "str", "choices": ["nfs", "existing", "local"], "required": True},
-            "path": {"type": "path", "required": True},
+            **STORAGE_OPTIONS,
             "data_dir": {"type": "path", "required": True},
-            "server": {"type": "str", "default": ""},
-            "export": {"type": "str", "default": ""},
-            "nfs_version": {"type": "str", "choices": ["3", "4", "4.1", "4.2"], "default": "4.2"},
-            "cache": {"type": "str", "default": "lookupcache=pos"},
-            "security": {"type": "str", "choices": ["sys", "krb5", "krb5i", "krb5p"], "default": "sys"},
-            "options": {"type": "list", "elements": "str", "default": []},
             "uid": {"type": "int", "required": True},
             "gid": {"type": "int", "required": True},
             "timeout": {"type": "int", "default": 120},

@@ -53,16 +53,15 @@ options:
     description: Id of whoever asks for the progress. Set by the action plugin of the same name.
     type: str
     default: ""
+extends_documentation_fragment:
+  - rspm.ha.attributes
 attributes:
   check_mode:
     description: Compares both folders without reading contents, and reports what would be copied and whether it fits.
-    support: full
   diff_mode:
     description: Shows how many files and bytes are in place before and after.
-    support: full
   idempotent:
     description: Copies only what differs, and reads only what is not proved equal yet.
-    support: full
 author:
   - rspm.ha authors (@rspm-ha)
 """

@@ -21,16 +21,8 @@ options:
       - Without it only the variables are checked.
     type: str
     choices: [site, preflight, upgrade, rollback, migrate_to_single_node, status, unlock]
-attributes:
-  check_mode:
-    description: Does the same in check mode.
-    support: full
-  diff_mode:
-    description: Changes nothing.
-    support: none
-  idempotent:
-    description: Changes nothing.
-    support: full
+extends_documentation_fragment:
+  - rspm.ha.attributes.looks
 author:
   - rspm.ha authors (@rspm-ha)
 """

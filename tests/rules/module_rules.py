@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import ast
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,11 +44,11 @@ def _documentation(root: Path, path: Path) -> dict[str, Any]:
         file = root / "plugins" / "doc_fragments" / f"{fragment.split('.')[2]}.py" if fragment.count(".") >= 2 else None
         if file and fragment.startswith("rspm.ha.") and file.is_file():
             wanted = (fragment.split(".")[3:] or ["documentation"])[0].upper()
-            for node in ast.walk(tree.parse(file)):
-                if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == wanted:
-                    shared = _yaml(ast.literal_eval(node.value)) or {}
-                    for key in ("options", "attributes"):
-                        made[key] = {**(shared.get(key) or {}), **(made.get(key) or {})}
+            shared = _yaml(getattr(runpy.run_path(str(file))["ModuleDocFragment"], wanted)) or {}
+            for key in ("options", "attributes"):
+                own = made.get(key) or {}
+                both = {name: {**told, **own.get(name, {})} for name, told in (shared.get(key) or {}).items()}
+                made[key] = {**own, **both}
     return made
 
 

@@ -14,6 +14,7 @@ import posixpath
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, Problem
 from ansible_collections.rspm.ha.plugins.module_utils._storage.mount import (
@@ -29,6 +30,17 @@ from ansible_collections.rspm.ha.plugins.module_utils._storage.mount import (
 
 NEGATIVE_LOOKUP_LIMIT = 5
 DATA_DIR_MODE = 0o701
+# What a module is told of the storage, for argument_spec
+STORAGE_OPTIONS: dict[str, dict[str, Any]] = {
+    "kind": {"type": "str", "choices": ["nfs", "existing", "local"], "required": True},
+    "path": {"type": "path", "required": True},
+    "server": {"type": "str", "default": ""},
+    "export": {"type": "str", "default": ""},
+    "nfs_version": {"type": "str", "choices": ["3", "4", "4.1", "4.2"], "default": "4.2"},
+    "cache": {"type": "str", "default": "lookupcache=pos"},
+    "security": {"type": "str", "choices": ["sys", "krb5", "krb5i", "krb5p"], "default": "sys"},
+    "options": {"type": "list", "elements": "str", "default": []},
+}
 # Below the storage's path: the lock, the restore point and the migration's record, as the service account.
 OWN_FOLDER = ".rspm-ha"
 

@@ -159,7 +159,7 @@ class Machine:
         self.events.append("others_gone")
         problem = self.others if self.running else self.others_after_stop
         if problem is not None:
-            raise DomainError(problem.problem)
+            raise DomainError(*problem.problems)
 
     def close(self) -> None:
         self.events.append("close")

@@ -151,7 +151,7 @@ def test_what_can_not_work_is_refused_before_anything_changes(servers: tuple[Ser
     same = run_module((source, source), tmp_path)
     assert "are the same database" in same["msg"]
     target.sql("ALTER DATABASE main OWNER TO postgres")
-    assert 'ALTER DATABASE "main" OWNER TO "pm"' in run_module(servers, tmp_path)["problem"]["fix"]
+    assert 'ALTER DATABASE "main" OWNER TO "pm"' in run_module(servers, tmp_path)["problems"][0]["fix"]
     target.sql("DROP DATABASE main;\nCREATE DATABASE main OWNER pm TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'")
     assert "has the encoding LATIN1" in run_module(servers, tmp_path)["msg"]
     target.sql("DROP DATABASE main")

@@ -216,7 +216,7 @@ def test_when_waiting_ends_early() -> None:
 
 
 def test_failure_names_all_that_is_needed() -> None:
-    problem = start_failed("node2", "nothing answers", 300.4, ["one", "two"]).problem
+    problem = start_failed("node2", "nothing answers", 300.4, ["one", "two"]).problems[0]
     assert problem.found.startswith("node2 is not healthy after 300 s: nothing answers.")
     assert "    one\n    two" in problem.found
     assert "journalctl -u rstudio-pm.service -n 100 on node2" in problem.fix
