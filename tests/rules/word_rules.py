@@ -27,8 +27,6 @@ VERBS = frozenset(
     """.split()
 )
 NAMED = ("roles/**/*.yml", "playbooks/**/*.yml", "extensions/**/*.yml", "tests/**/*.yml", "bench/**/*.yml")
-# Their names follow when the planners and the phases of both have one place.
-LATER = ("roles/upgrade/", "roles/migration/", "roles/phases/")
 
 
 def _items(value: Any) -> Iterator[tree.Mapping]:
@@ -45,7 +43,7 @@ def names_begin_with_a_verb(root: Path) -> list[str]:
     named = [
         (tree.where(root, path, item.line), item)
         for path in tree.matching(root, *NAMED)
-        if not path.relative_to(root).as_posix().startswith(LATER) and "meta" not in path.parts
+        if "meta" not in path.parts
         for item in _items(tree.load(path))
     ]
     for path in tree.matching(root, "plugins/*/*.py"):
@@ -93,13 +91,12 @@ def one_thing_has_one_word(root: Path) -> list[str]:
     """Return the names, comments and messages with a word for which the collection has another one."""
     found = []
     for path in tree.matching(root, "plugins/**/*.py", "roles/**/*.yml", "roles/**/*.j2", "playbooks/**/*.yml"):
-        if not path.relative_to(root).as_posix().startswith(LATER):
-            found += [
-                f"{tree.where(root, path, line)}: {name}: write {NOT_IN_NAMES[part]}"
-                for line, name in _names(path)
-                for part in name.lower().split("_")
-                if part in NOT_IN_NAMES and name not in HOMES
-            ]
+        found += [
+            f"{tree.where(root, path, line)}: {name}: write {NOT_IN_NAMES[part]}"
+            for line, name in _names(path)
+            for part in name.lower().split("_")
+            if part in NOT_IN_NAMES and name not in HOMES
+        ]
         found += [
             f"{tree.where(root, path, line)}: {word}: not one of our words"
             for line, text in enumerate(tree.read(path).splitlines(), 1)

@@ -69,25 +69,35 @@ class Variables:
         return [native(host) for host in self._known["ansible_play_hosts"]]
 
 
-def done_of(known: Variables, role: str) -> list[dict[str, Any]]:
-    """Return the phases that were done, as the hosts have noted them. role: what their variables begin with."""
-    return done_by_phase({host: known.of(host, f"{role}_done", []) for host in known.play_hosts})
+def done_of(known: Variables) -> list[dict[str, Any]]:
+    """Return the phases that were done, as the hosts have recorded them."""
+    return done_by_phase({host: known.of(host, "phases_done", []) for host in known.play_hosts})
 
 
-def failures_of(known: Variables, role: str) -> dict[str, str]:
-    """Return what has failed on which host. One that was lost could not note that the run has stopped there too."""
-    stopped = [host for host in known.play_hosts if known.of(host, f"{role}_stopped", False)]
+def stopped_in(known: Variables) -> str:
+    """Return the phase that began last, "" for none."""
+    return native(known.own("phases_at", {}).get("phase", ""))
+
+
+def timeline_of(known: Variables, host: str, role: str) -> list[dict[str, Any]]:
+    """Return what a host has done in the phase that began last. role: what its own steps' results begin with."""
+    before = known.of(host, "phases_at", {}).get("timelines", [])
+    results = [known.of(host, name, {}).get("timeline", []) for name in (f"{role}_step", "phases_step")]
+    return [step for timeline in results if timeline not in before for step in timeline]
+
+
+def failures_of(known: Variables) -> dict[str, str]:
+    """Return what has failed on which host. One that was lost could not record that the run has stopped there too."""
+    stopped = [host for host in known.play_hosts if known.of(host, "phases_stopped", False)]
     texts = {
-        host: failure_reason(known.of(host, f"{role}_step", {})) or failure_reason(known.of(host, _FAILED, {}))
-        if host in stopped
-        else "it can not be reached any more"
+        host: failure_reason(known.of(host, _FAILED, {})) if host in stopped else "it can not be reached any more"
         for host in known.play_hosts
         if stopped
     }
     return {host: text for host, text in texts.items() if text}
 
 
-def measurement(known: Variables, role: str) -> dict[str, Any]:
+def measurement(known: Variables) -> dict[str, Any]:
     """Return what the client at the load balancer has measured, {} for nothing."""
-    results = [known.of(host, f"{role}_seen", {}) for host in known.play_hosts]
+    results = [known.of(host, "phases_measured", {}) for host in known.play_hosts]
     return next((result for result in results if result.get("samples")), {})

@@ -8,12 +8,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.read import Variables, done_of, failures_of, measurement
+from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.read import (
+    Variables,
+    done_of,
+    failures_of,
+    measurement,
+    stopped_in,
+)
 
 
 def read_found(known: Variables) -> dict[str, Any]:
     """Return what was found on every host, as observe takes it."""
-    home = known.own("migration_home")
+    home = known.own("migration_host")
     return {
         "nodes": {node: known.of(node, "migration_node", {}) for node in known.nodes},
         "records": {node: known.of(node, "migration_found", {}) for node in known.nodes},
@@ -35,18 +41,18 @@ def read_found(known: Variables) -> dict[str, Any]:
 
 def read_written(known: Variables) -> dict[str, Any]:
     """Return what is written down of the migration, {} for nothing."""
-    return known.of(known.own("migration_home"), "migration_found", {}).get("record") or {}
+    return known.of(known.own("migration_host"), "migration_found", {}).get("record") or {}
 
 
 def read_amounts(known: Variables) -> dict[str, Any]:
     """Return how much there is to move, as the outline of a plan takes it."""
-    home = known.own("migration_home")
+    home = known.own("migration_host")
     return {name: known.of(home, f"migration_{name}_found", {}) for name in ("data", "databases")}
 
 
 def read_run(known: Variables, purpose: str, outcome: str) -> dict[str, Any]:
     """Return what the run did, as its report takes it."""
-    home, plan = known.own("migration_home"), known.own("migration_planned")
+    home, plan = known.own("migration_host"), known.own("migration_planned")
     written = known.of(home, "migration_written", {}).get("record") or {}
     return {
         "purpose": purpose,
@@ -55,10 +61,10 @@ def read_run(known: Variables, purpose: str, outcome: str) -> dict[str, Any]:
         "choices": known.own("migration_choices"),
         "record": written.get("state", plan["record"]),
         "began": plan["began"],
-        "done": done_of(known, "migration"),
-        "failures": failures_of(known, "migration"),
-        "at": known.own("migration_at", {}).get("phase", ""),
-        "measured": measurement(known, "migration"),
+        "done": done_of(known),
+        "failures": failures_of(known),
+        "at": stopped_in(known),
+        "measured": measurement(known),
         "left": known.own("migration_left"),
         **{name: known.of(home, f"migration_{name}_copied", {}) for name in ("data", "databases")},
     }

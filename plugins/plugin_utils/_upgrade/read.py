@@ -9,7 +9,14 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.read import Variables, done_of, failures_of, measurement
+from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.read import (
+    Variables,
+    done_of,
+    failures_of,
+    measurement,
+    stopped_in,
+    timeline_of,
+)
 from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.report import versions
 
 
@@ -52,11 +59,11 @@ def read_run(known: Variables, purpose: str, outcome: str) -> dict[str, Any]:
         "began": plan["began"],
         "before": plan["versions"],
         "after": read_versions(known),
-        "done": done_of(known, "upgrade"),
-        "failures": failures_of(known, "upgrade"),
-        "at": known.own("upgrade_at", {}).get("phase", ""),
-        "steps": {node: known.of(node, "upgrade_step", {}).get("timeline", []) for node in known.nodes},
-        "measured": measurement(known, "upgrade"),
+        "done": done_of(known),
+        "failures": failures_of(known),
+        "at": stopped_in(known),
+        "steps": {node: timeline_of(known, node, "upgrade") for node in known.nodes},
+        "measured": measurement(known),
         "point": known.own("upgrade_point", {}),
         "saved": known.own("upgrade_saved_folder"),
     }

@@ -37,6 +37,7 @@ def node(name: str, **changed: Any) -> dict[str, Any]:
         "upgrade_node": {"node": info()},
         "upgrade_sessions": SHARED["sessions"][name],
         "upgrade_members": {"results": [{"members": each} for each in SHARED["balancers"]]},
+        "upgrade_purpose": "upgrade",
         "upgrade_lock": SHARED["lock"],
         "upgrade_point": SHARED["restore_point"],
         "rspm_version": "{{ wanted }}",
@@ -103,13 +104,12 @@ def test_what_is_left_after_all_was_done_ends_the_run(tmp_path: Path) -> None:
 def test_a_run_that_stopped_tells_what_failed_where_and_who_was_lost(tmp_path: Path) -> None:
     phase = {"phase": "stop", "from": "2026-11-28T04:00:00.0Z", "actions": {"node2": "stop_and_block"}}
     notes = {
-        "name": "Set what a phase has noted",
+        "name": "Set what a phase has recorded",
         "ansible.builtin.set_fact": {
-            "upgrade_done": [
+            "phases_done": [
                 {**phase, "to": "2026-11-28T04:00:0{{ inventory_hostname[-1] }}.0Z", "steps": "{{ steps }}"}
             ],
-            "upgrade_at": {"phase": "first"},
-            "upgrade_step": {},
+            "phases_at": {"phase": "first"},
         },
         "vars": {
             "steps": "{{ [{'step': 'stop', 'at': '2026-11-28T04:00:00Z', 'seconds': 1.5}]"
@@ -122,9 +122,9 @@ def test_a_run_that_stopped_tells_what_failed_where_and_who_was_lost(tmp_path: P
     ]
     shown = {"purpose": "upgrade", "outcome": "stopped", "path": "r.json"}
     rescue = [
-        {"name": "Record it", "ansible.builtin.set_fact": {"upgrade_stopped": True}},
-        {"name": "Show it", "rspm.ha.report": shown, "run_once": True, "register": "upgrade_report"},
-        {"name": "End", "ansible.builtin.fail": {"msg": "{{ upgrade_report.says }}"}, "run_once": True},
+        {"name": "Record it", "ansible.builtin.set_fact": {"phases_stopped": True}},
+        {"name": "Show it", "rspm.ha.report": shown, "run_once": True, "register": "phases_report"},
+        {"name": "End", "ansible.builtin.fail": {"msg": "{{ phases_report.says }}"}, "run_once": True},
     ]
     # the third is lost after the plan was made
     lose = {"name": "Ask", "ansible.builtin.raw": "true", "vars": {**LOST}, "when": "inventory_hostname == 'node3'"}

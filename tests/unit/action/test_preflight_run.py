@@ -19,6 +19,7 @@ from ansible_collections.rspm.ha.plugins.plugin_utils._preflight.rules import ju
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 PLAYBOOKS = REPOSITORY / "playbooks"
+COLLECTIONS = REPOSITORY / ".cache" / "collections"
 CANARY = "canary-password"
 # Nothing listens on port 1.
 LOST = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
@@ -43,7 +44,7 @@ VARIABLES: dict[str, Any] = {
 
 
 def play(
-    folder: Path, playbook: Path, groups: dict[str, dict[str, Any]], *args: str
+    folder: Path, playbook: Path, groups: dict[str, dict[str, Any]], *args: str, collections: Path = COLLECTIONS
 ) -> subprocess.CompletedProcess[str]:
     """Run a playbook against groups of hosts."""
     inventory = {"all": {"vars": VARIABLES, "children": {name: {"hosts": hosts} for name, hosts in groups.items()}}}
@@ -52,12 +53,12 @@ def play(
         [Path(sys.executable).with_name("ansible-playbook"), "-i", folder / "hosts.yml", *args, playbook],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
         cwd=folder,
         env={
             **os.environ,
-            "ANSIBLE_COLLECTIONS_PATH": str(REPOSITORY / ".cache" / "collections"),
+            "ANSIBLE_COLLECTIONS_PATH": str(collections),
             "ANSIBLE_LOCAL_TEMP": str(folder / "local"),
             "ANSIBLE_NOCOLOR": "1",
             # whoever runs the tests may be root already
