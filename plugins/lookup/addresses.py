@@ -6,10 +6,10 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: addresses
-short_description: At which addresses the hosts of the cluster are met
+short_description: Return the addresses at which the hosts of the cluster reach each other
 version_added: 1.0.0
 description:
-  - Takes names of hosts and returns the addresses at which the other machines of the cluster meet them, which need not
+  - Takes names of hosts and returns the addresses at which the other machines of the cluster reach them, which need not
     be those that Ansible connects to.
   - A host's C(rspm_node_address) comes first. Else it is what the host told M(rspm.ha.node_address) of itself, and
     where that was not asked C(ansible_host) or the name.

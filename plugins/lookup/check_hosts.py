@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: check_hosts
-short_description: The hosts of the play that checks what was typed
+short_description: Return the hosts of the play that checks what was typed
 version_added: 1.0.0
 description:
   - Returns the pattern of hosts for a play whose only task is M(rspm.ha.variables_check), so that it runs with any

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: ssh_args
-short_description: What ssh is given, with a keep-alive
+short_description: Return the arguments of ssh, with a keep-alive
 version_added: 1.0.0
 description:
   - Returns what C(ansible_ssh_args) is for a host, by inventory, environment or C(ansible.cfg), and a keep-alive after

@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: clock_compare
-short_description: The clocks of several hosts agree
+short_description: Check that the clocks of several hosts agree
 version_added: 1.0.0
 description:
   - Fails when the clocks of two hosts differ by more than a limit, and names all hosts with their offsets.

@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: clock_sync
-short_description: The clock of this host is synchronised by chrony
+short_description: Synchronise the clock of this host with chrony
 version_added: 1.0.0
 description:
   - Writes chrony's configuration where one is given, has the service enabled and running with the time sources that

@@ -9,10 +9,10 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: cluster_lock
-short_description: One operator at a time changes the cluster
+short_description: Take, renew, show or release the lock of a cluster
 version_added: 1.0.0
 description:
-  - Takes, renews, shows or lets go the lock of a cluster. It lies on the shared storage, so that every operator's
+  - Takes, renews, shows or releases the lock of a cluster. It lies on the shared storage, so that every operator's
     machine sees it through any node, and it doesn't depend on the database that a rollback restores.
   - The lock outlives the process that took it. A run whose lock is broken or taken over fails the next time that it
     renews the lock, which it does at each phase.
@@ -35,7 +35,7 @@ options:
   state:
     description:
       - V(held) takes the lock, or renews it with O(phase).
-      - V(free) lets it go at the end of the run that holds it, or breaks it with O(run_id).
+      - V(free) releases it at the end of the run that holds it, or breaks it with O(run_id).
       - V(left) is for a run that ends before its work is done; whoever does the same work next takes it over at once.
       - V(observed) changes nothing and says what V(held) could do.
     type: str

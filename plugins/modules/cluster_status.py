@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: cluster_status
-short_description: What a cluster is now
+short_description: Describe the state of a cluster
 version_added: 1.0.0
 description:
   - Takes what the tasks of the playbook C(status) have registered for every node, and returns one account of the

@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: database_copy
-short_description: Both databases are on another PostgreSQL server, which is verified
+short_description: Copy both databases to another PostgreSQL server, and verify the copy
 version_added: 1.0.0
 description:
   - Copies the main and the usage database with C(pg_dump) and C(pg_restore), several tables at a time, from the

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: database_server
-short_description: Have a PostgreSQL server let the nodes in, beside whoever else uses it
+short_description: Let the nodes log in to a PostgreSQL server that others may use too
 version_added: 1.0.0
 description:
   - Run it as the superuser's account on the host of the server, which it asks over its socket. With O(state=checked) it

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: database_sessions
-short_description: Tell who is connected to Package Manager's databases
+short_description: Show who is connected to Package Manager's databases
 version_added: 1.0.0
 description:
   - Lists the client sessions that the nodes' role has in the main and the usage database, with their addresses as the

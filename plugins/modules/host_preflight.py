@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: host_preflight
-short_description: All that would keep a host from getting its part of the cluster
+short_description: Find everything that keeps a host from becoming part of the cluster
 version_added: 1.0.0
 description:
   - Looks at one host and returns every problem at once. Changes nothing, and needs nothing but Python on the host.

@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: lb_host
-short_description: Whether the load balancer can run beside what its host has
+short_description: Check that the load balancer can run on a host beside what is there
 version_added: 1.0.0
 description:
   - Tells what of this host is somebody else's, where the load balancer of Package Manager is to run with a HAProxy

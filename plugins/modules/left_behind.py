@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: left_behind
-short_description: Whether an inventory may be used, by what earlier runs have left on its nodes
+short_description: Check that no earlier run has left this inventory behind
 version_added: 1.0.0
 description:
   - Takes what the tasks before it have registered for each node, from M(rspm.ha.migration_record) or

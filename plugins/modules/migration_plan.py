@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: migration_plan
-short_description: What remains to be done of a migration from HA to one node, or of the way back
+short_description: Plan what remains of a migration from HA to one node, or of the way back
 version_added: 1.0.0
 description:
   - Takes what the tasks of the role C(migration) have registered for every host, and returns the phases that lead from

@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: migration_record
-short_description: How far a migration to one node has come
+short_description: Read or write how far a migration to one node has come
 version_added: 1.0.0
 description:
   - Reads and writes what is written down of a migration, in one step that outlives a power cut. It lies on the shared

@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: nfs_export
-short_description: A folder is exported to the nodes by this host's NFS server
+short_description: Export a folder to the nodes with this host's NFS server
 version_added: 1.0.0
 description:
   - Makes the folder with the ids of the service account, writes the file of exports, has the service enabled and

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: node_address
-short_description: Ask a host at which addresses the other machines of the cluster meet it
+short_description: Find the addresses at which the other machines of the cluster reach a host
 version_added: 1.0.0
 description:
   - Ansible may connect to a host over a management network, or through a translation of addresses, that the machines

@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: node_info
-short_description: What a node really is and runs
+short_description: Read what a node is and what it runs
 version_added: 1.0.0
 description:
   - Observes one node in one call, and changes nothing. It tells of the package, unit, processes, version and health

@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: node_licence
-short_description: The product on a node has its licence, or has given it back
+short_description: Apply the licence of a node, or release it
 version_added: 1.0.0
 description:
   - Puts a licence file in place, activates a key, or names a licence server, where the node has no active licence yet.

@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: node_preflight
-short_description: All that would keep a node from becoming part of the cluster
+short_description: Find everything that keeps a node from becoming part of the cluster
 version_added: 1.0.0
 description:
   - Looks at one node and at what it can reach, and returns every problem at once. Changes nothing, and needs nothing

@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: node_start
-short_description: The node runs the wanted version as configured, and is healthy
+short_description: Start the wanted version as configured, and wait until the node is healthy
 version_added: 1.0.0
 description:
   - Enables the unit, and starts it where nothing runs, or restarts it where what runs was started with another

@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: node_upgrade
-short_description: The node has, and runs, the wanted version
+short_description: Install the wanted version on a node, and start it
 version_added: 1.0.0
 description:
   - Blocks and stops the server, proves that it is stopped, installs the staged package, unblocks, enables, starts it,

@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: package_stage
-short_description: The package file of one version is on the node, verified
+short_description: Stage and verify the package file of one version on a node
 version_added: 1.0.0
 description:
   - Has the package file of the wanted version in a staging folder on the node, so that nothing has to be fetched

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: report
-short_description: Shows a report as plain text, and keeps it in a file
+short_description: Show a report as plain text, and keep it in a file
 version_added: 1.0.0
 description:
   - Shows lines on the screen of the controller as they are, once for all hosts of the play.

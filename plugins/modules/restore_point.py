@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: restore_point
-short_description: The way back from an upgrade, on the shared storage
+short_description: Make, check and use the restore point of an upgrade, on the shared storage
 version_added: 1.0.0
 description:
   - Saves both databases, the configuration, the encryption key and the old package, with the version that they belong

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: run_lock
-short_description: The cluster lock, for a playbook of many plays
+short_description: Take and release the cluster lock for a playbook of many plays
 version_added: 1.0.0
 description:
   - Takes the lock of M(rspm.ha.cluster_lock) for the playbook that runs, as soon as there is a place for it, or says

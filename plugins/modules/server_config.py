@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: server_config
-short_description: Configuration, encryption key and systemd drop-in of the server are in place
+short_description: Write configuration, encryption key and systemd drop-in of the server
 version_added: 1.0.0
 description:
   - Writes C(/etc/rstudio-pm/rstudio-pm.gcfg) from the cluster's variables and O(config), the encryption key where

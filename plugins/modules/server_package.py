@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: server_package
-short_description: The wanted version of the package is installed and held
+short_description: Install and hold the wanted version of the package
 version_added: 1.0.0
 description:
   - Installs the staged package on a node that has none, and holds it, so that updates leave it alone.

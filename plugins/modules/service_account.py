@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: service_account
-short_description: The service's user and group have fixed numeric ids
+short_description: Create the service's user and group with fixed numeric ids
 version_added: 1.0.0
 description:
   - Makes a system group and a system user of the same name with the ids that they have on every node, and the home

@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: service_probe
-short_description: What a client sees of the service while something is done to it
+short_description: Measure what a client observes of the service while it is worked on
 version_added: 1.0.0
 description:
   - Asks O(url) again and again, one request at a time, each on a connection of its own, without redirections and
@@ -36,7 +36,7 @@ options:
     type: float
     default: 0.1
   timeout:
-    description: Seconds after which a request without a whole answer has failed.
+    description: Seconds after which a request without a complete answer has failed.
     type: float
     default: 5
   limit:

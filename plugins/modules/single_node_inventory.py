@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: single_node_inventory
-short_description: The inventory of what was a cluster and is one node now
+short_description: Write the inventory of a cluster that has become one node
 version_added: 1.0.0
 description:
   - Writes an inventory into a folder on the controller, readable by the user alone. It runs there, once.

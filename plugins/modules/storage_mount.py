@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: storage_mount
-short_description: The shared storage of a Package Manager node
+short_description: Mount the shared storage of a Package Manager node, or check it
 version_added: 1.0.0
 description:
   - Compares the options of the live mount, as the kernel shows them, with the wanted ones, and makes the mount anew

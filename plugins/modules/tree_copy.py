@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: tree_copy
-short_description: A folder is the verified copy of another one on the same host
+short_description: Copy a folder to another one on the same host, and verify the copy
 version_added: 1.0.0
 description:
   - Copies a data directory from a mounted file server to a local folder with C(rsync), several at a time where there is

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: upgrade_plan
-short_description: What remains to be done of an ordered upgrade, or of the way back
+short_description: Plan what remains of an ordered upgrade, or of the way back
 version_added: 1.0.0
 description:
   - Takes what the tasks of the role C(upgrade) have registered for every node, and returns the phases that lead from
@@ -80,12 +80,12 @@ first:
   type: str
   sample: node1
 from_version:
-  description: The version that is left.
+  description: The version before.
   returned: always
   type: str
   sample: 2026.04.0
 to_version:
-  description: The version that is come to.
+  description: The version afterwards.
   returned: always
   type: str
   sample: 2026.08.0

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: variables_check
-short_description: Whether inventory and variables are what the collection needs
+short_description: Check that inventory and variables are what the collection needs
 version_added: 1.0.0
 description:
   - Checks the inventory's groups and the C(rspm_*) variables of all hosts, and fails once with everything that is
