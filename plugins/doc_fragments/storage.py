@@ -34,7 +34,7 @@ _STORAGE = r"""
     choices: ["3", "4", "4.1", "4.2"]
     default: "4.2"
   cache:
-    description: How new files are not overlooked. V(lookupcache=pos), or V(actimeo=N) or V(acdirmax=N) with N up to 5.
+    description: How the nodes find new files soon. V(lookupcache=pos), or V(actimeo=N) or V(acdirmax=N) with N up to 5.
     type: str
     default: lookupcache=pos
   security:

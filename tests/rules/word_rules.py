@@ -21,9 +21,9 @@ from tests.rules import module_rules, tree
 VERBS = frozenset(
     """
     Add Apply Ask Begin Block Break Bring Change Check Close Configure Copy Create Describe Destroy Drain Export
-    Gather Give Hold Initialise Install Keep Let Load Log Make Mark Measure Migrate Mount Move Plan Put Read Record
-    Release Reload Remove Report Restart Restore Roll Run Save Set Show Stage Start Stop Synchronise Take Tell Test
-    Unmount Unpack Upgrade Verify Wait Write
+    Gather Give Hold Initialise Install Keep Let Load Log Make Mark Measure Migrate Mount Move Plan Prepare Put Read
+    Record Release Reload Remove Report Restart Restore Roll Run Save Set Show Stage Start Stop Synchronise Take Tell
+    Test Unmount Unpack Upgrade Verify Wait Write
     """.split()
 )
 NAMED = ("roles/**/*.yml", "playbooks/**/*.yml", "extensions/**/*.yml", "tests/**/*.yml", "bench/**/*.yml")
