@@ -152,7 +152,7 @@ def test_a_node_that_is_out_keeps_what_the_other_had(tmp_path: Path, monkeypatch
     own = tmp_path / "own" / "migration.json"
     monkeypatch.setattr(host_record, "LOCAL_PATH", str(own))
     monkeypatch.setattr(host_record, "write_file", lambda path, text, _mode: Path(path).write_text(text))
-    store = host_record.Store(lambda *_args, **_options: pytest.fail("a command"), str(tmp_path))  # type: ignore[arg-type]
+    store = host_record.RecordStore(lambda *_args, **_options: pytest.fail("a command"), str(tmp_path))  # type: ignore[arg-type]
     given = {"record": record_of(KINDS[0], RecordState.SWITCHED).to_dict(), "inventory": FOLDER, "operator": "a@b"}
     assert migration_record.put_out(store, given, False)["changed"] and not own.exists()
     assert [migration_record.put_out(store, given, True)["changed"] for _time in range(2)] == [True, False]

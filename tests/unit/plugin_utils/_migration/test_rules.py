@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import CompletedCommand
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._lock.rules import LockView
-from ansible_collections.rspm.ha.plugins.module_utils._migration.host_record import Store
+from ansible_collections.rspm.ha.plugins.module_utils._migration.host_record import RecordStore
 from ansible_collections.rspm.ha.plugins.module_utils._migration.record import (
     Written,
     advance,
@@ -192,7 +192,7 @@ def test_a_record_that_can_not_be_read_is_not_taken_for_none() -> None:
         return CompletedCommand(124, "", "")
 
     with pytest.raises(DomainError, match="no answer in time"):
-        Store(hangs, "/mnt/x").read_shared()
+        RecordStore(hangs, "/mnt/x").read_shared()
 
 
 def test_the_store_writes_in_one_step(tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_the_store_writes_in_one_step(tmp_path: Path) -> None:
         done = subprocess.run(argv, input=input, capture_output=True, text=True, check=False)
         return CompletedCommand(done.returncode, done.stdout, done.stderr)
 
-    store = Store(run, str(tmp_path / "migration"))
+    store = RecordStore(run, str(tmp_path / "migration"))
     assert store.read_shared() is None
     store.write_shared(WRITTEN)
     assert store.read_shared() == WRITTEN
