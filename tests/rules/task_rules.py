@@ -26,6 +26,8 @@ OTHER_HOSTS = {"hostvars", "groups", "play_hosts", "ansible_play_hosts", "ansibl
 # tests/unit/action/test_secrets.py shows. So their failures can be.
 HIDING = {
     "rspm.ha.database_copy": ("source", "target"),
+    "rspm.ha.database_login": ("database",),
+    "rspm.ha.database_sessions": ("password",),
     "rspm.ha.node_stop": ("database",),
     "rspm.ha.node_upgrade": ("database",),
     "rspm.ha.restore_point": ("database",),

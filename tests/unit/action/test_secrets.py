@@ -40,12 +40,13 @@ WAYS = {
 CONNECTION = {"host": "127.0.0.1", "port": 1, "user": "u", "password": "{{ given_password }}", "sslmode": "disable"}
 BOTH = {**CONNECTION, "name": "a", "usage_name": "b"}
 SESSIONS = {**CONNECTION, "databases": ["a"]}
-# What each module needs beside the options in HIDING.
-NEEDED: dict[str, dict[str, Any]] = {
-    "rspm.ha.database_copy": {},
-    "rspm.ha.node_stop": {},
-    "rspm.ha.node_upgrade": {"version": "2026.08.0"},
-    "rspm.ha.restore_point": {"path": "/nowhere", "state": "observed"},
+GIVEN: dict[str, dict[str, Any]] = {
+    "rspm.ha.database_copy": {"source": BOTH, "target": BOTH},
+    "rspm.ha.database_login": {"database": BOTH},
+    "rspm.ha.database_sessions": SESSIONS,
+    "rspm.ha.node_stop": {"database": SESSIONS},
+    "rspm.ha.node_upgrade": {"version": "2026.08.0", "database": SESSIONS},
+    "rspm.ha.restore_point": {"path": "/nowhere", "state": "observed", "database": BOTH},
 }
 
 
@@ -61,8 +62,8 @@ def run(folder: Path, planted: str, refused: dict[str, Any]) -> str:
         text = module.read_text("utf-8")
         assert BASIC in text
         module.write_text(text.replace(BASIC, planted, 1), "utf-8")
-        given = {option: SESSIONS if name.startswith("rspm.ha.node_") else BOTH for option in hiding}
-        tasks.append({"name": f"Run {name}", name: {**NEEDED[name], **given, **refused}, "ignore_errors": True})
+        assert all("given_password" in str(GIVEN[name][option]) for option in hiding)
+        tasks.append({"name": f"Run {name}", name: {**GIVEN[name], **refused}, "ignore_errors": True})
     tasks.append({"name": "End", "ansible.builtin.fail": {"msg": "the end"}})
     (folder / "play.yml").write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": tasks}]))
     (folder / "vars.json").write_text(
