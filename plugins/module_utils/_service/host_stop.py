@@ -26,6 +26,8 @@ from ansible_collections.rspm.ha.plugins.module_utils._service.stop_rules import
 _POLL_INTERVAL = 0.05
 # systemctl stop waits for the unit's own processes; others may need a moment more
 _LINGER_SECONDS = 10.0
+# for the processes that a stop leaves where the unit says so (KillMode=process); systemd ends none but the unit's
+_SIGNALS = ("SIGTERM", "SIGKILL")
 
 
 def load_remains(runner: Runner, control_group: str = "", unit: UnitState | None = None) -> Remains:
@@ -47,7 +49,7 @@ def stop_and_prove(
     timeout: seconds for systemd's stop. Raises DomainError while anything is left.
     """
     plan = plan_stop(before, purpose)
-    said = ""
+    said, signals = "", list(_SIGNALS) if plan.stop else []
     if plan.block:
         with timeline.step("block"):
             block(runner, purpose)
@@ -60,8 +62,16 @@ def stop_and_prove(
         deadline = time.monotonic() + (_LINGER_SECONDS if plan.stop else 0)
         while True:
             remains = load_remains(runner, before.unit.control_group)
-            if not remains.alive or time.monotonic() >= deadline:
+            left = deadline - time.monotonic()
+            if not remains.alive or left <= 0:
                 break
+            # a server that systemd could not stop is a person's to look at
+            if (
+                remains.processes
+                and not remains.unit.running
+                and left <= _LINGER_SECONDS * len(signals) / len(_SIGNALS)
+            ):
+                runner(["systemctl", "kill", f"--signal={signals.pop(0)}", UNIT], timeout=30)
             time.sleep(_POLL_INTERVAL)
         raise_any(judge_stopped(host, remains, said))
     return remains

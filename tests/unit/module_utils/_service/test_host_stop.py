@@ -113,6 +113,9 @@ class Node:
         self.block = folder / "rstudio-pm.service.d/block.conf"
         self.pid = 812
         self.stray: tuple[int, ...] = ()
+        # of the unit, and left by its stop; what ends them
+        self.workers: tuple[int, ...] = ()
+        self.ends_at = "SIGTERM"
         self.stops = True
         self.events: list[tuple[str, bool]] = []
 
@@ -136,10 +139,12 @@ class Node:
             return CompletedCommand(124, "", "")
         if argv[1] == "stop":
             self.pid = 0
+        if argv[1:] == ["kill", f"--signal={self.ends_at}", "rstudio-pm.service"]:
+            self.workers = ()
         return CompletedCommand(0, "", "")
 
     def processes(self, _group: str) -> tuple[int, ...]:
-        return ((self.pid,) if self.pid else ()) + self.stray
+        return ((self.pid,) if self.pid else ()) + self.stray + self.workers
 
 
 @pytest.fixture
@@ -222,6 +227,19 @@ def test_a_server_that_does_not_stop_fails_and_stays_blocked(node: Node) -> None
     assert result["problems"][0]["check"] == "node-stopped" and "nothing within 5 s" in result["problems"][0]["found"]
     assert [step["step"] for step in result["timeline"]] == ["block", "stop", "prove"]
     assert node.block.exists()
+
+
+@pytest.mark.parametrize(("ends_at", "kills"), [("SIGTERM", 1), ("SIGKILL", 2)])
+def test_processes_that_the_units_stop_leaves_are_ended(node: Node, ends_at: str, kills: int) -> None:
+    node.workers, node.ends_at = (671, 672), ends_at
+    assert run()["stopped"]
+    assert [event for event, _blocked in node.events] == ["daemon-reload", "stop", *["kill"] * kills]
+
+
+def test_nothing_is_killed_that_was_not_stopped(node: Node) -> None:
+    node.workers, node.stops = (671,), False
+    run(stop_timeout=5)
+    assert "kill" not in [event for event, _blocked in node.events]
 
 
 def test_a_process_that_is_not_the_units_is_seen(node: Node) -> None:
