@@ -64,7 +64,7 @@ def open_unfollowed(path: str, flags: int, *, own: bool = True) -> int:
     users = {0, os.geteuid()} if own else {0}
     rest = [part for part in os.path.abspath(path).split("/") if part]
     walked, links, trusted = "/", 0, True
-    descriptor = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    descriptor = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
     try:
         while rest:
             trusted = trusted and _is_apart(os.fstat(descriptor), users)
@@ -75,10 +75,10 @@ def open_unfollowed(path: str, flags: int, *, own: bool = True) -> int:
                     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
                 aim = os.path.normpath(os.path.join(walked, os.readlink(name, dir_fd=descriptor), *rest))
                 rest, walked = [part for part in aim.split("/") if part], "/"
-                inner = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                inner = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
             else:
                 more = os.O_PATH | os.O_DIRECTORY if rest else flags
-                inner = os.open(name, more | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=descriptor)
+                inner = os.open(name, more | os.O_NOFOLLOW, dir_fd=descriptor)
                 walked = os.path.join(walked, name)
             os.close(descriptor)
             descriptor = inner
@@ -156,7 +156,7 @@ def sum_as(account: Account | None, path: str, timeout: float) -> str:
 def take_over(account: Account | None, path: str, target: str, timeout: float) -> str:
     """Copy a file, read as read_as reads it, to a new file in a folder of root's; returns the SHA-256 of the copy."""
     digest = hashlib.sha256()
-    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with open(descriptor, "wb") as file:
 
         def take(block: bytes) -> None:

@@ -124,6 +124,4 @@ class Candidate:
 
     def check(self, runner: Runner, path: str) -> CompletedCommand:
         """Let the product check a configuration, as the account that will read it."""
-        return runner(
-            ["runuser", "-u", self._account, "--", CLI, "check-config", "--config", path], timeout=_CHECK_TIMEOUT
-        )
+        return runner(as_account([CLI, "check-config", "--config", path], self._account), timeout=_CHECK_TIMEOUT)

@@ -10,6 +10,7 @@ No link is followed that another user could have made, such as the service's acc
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 from contextlib import suppress
 
@@ -32,6 +33,18 @@ def read_text(path: str) -> str | None:
         return file.read()
 
 
+def sum_of(path: str) -> str:
+    """Return the SHA-256 of a local file, "" where there is none to read."""
+    digest = hashlib.sha256()
+    try:
+        with open(open_unfollowed(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError:
+        return ""
+    return digest.hexdigest()
+
+
 def _planted(path: str) -> Problem:
     return Problem(
         "planted-link",
@@ -43,24 +56,29 @@ def _planted(path: str) -> Problem:
 
 def write_file(path: str, text: str, mode: int, uid: int = 0, gid: int = 0) -> None:
     """Put text at path in one step, so that a reader or a power cut finds the old or the new content."""
-    folder_path, name = os.path.split(path)
-    temporary = f"{name}.rspm-ha-new"
-    folder = open_unfollowed(folder_path or ".", os.O_RDONLY | os.O_DIRECTORY)
+    above, name = os.path.split(path)
+    folder = open_unfollowed(above or ".", os.O_RDONLY | os.O_DIRECTORY)
     try:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary, dir_fd=folder)  # left by a run that was cut off
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(temporary, flags, 0o600, dir_fd=folder)
-        with open(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fchown(descriptor, uid, gid)
-            os.fchmod(descriptor, mode)
-            os.fsync(descriptor)
-        os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-        os.fsync(folder)
+        write_in(folder, name, text, mode, uid, gid)
     finally:
         os.close(folder)
+
+
+def write_in(folder: int, name: str, text: str, mode: int, uid: int, gid: int) -> None:
+    """Put text into a file of an open folder, likewise."""
+    temporary = f"{name}.rspm-ha-new"
+    with suppress(FileNotFoundError):
+        os.unlink(temporary, dir_fd=folder)  # left by a run that was cut off
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    descriptor = os.open(temporary, flags, 0o600, dir_fd=folder)
+    with open(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        file.write(text)
+        file.flush()
+        os.fchown(descriptor, uid, gid)
+        os.fchmod(descriptor, mode)
+        os.fsync(descriptor)
+    os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+    os.fsync(folder)
 
 
 def make_folder(path: str, mode: int = 0o755) -> None:
@@ -75,7 +93,7 @@ def make_folder(path: str, mode: int = 0o755) -> None:
         # never wider than it will be
         os.mkdir(name, mode & 0o700, dir_fd=parent)
         # not by its name: where others may write, another could be in its place by now
-        descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
     finally:
         os.close(parent)
     try:

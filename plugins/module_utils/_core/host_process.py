@@ -14,14 +14,18 @@ from ansible_collections.rspm.ha.plugins.module_utils._core.process import is_se
 
 
 def lives(pid: int) -> bool:
-    """Whether there is a process of this number, also one that others may not look at (/proc with hidepid)."""
+    """Whether there is a process of this number, whatever /proc shows of it.
+
+    With hidepid it hides those of other users, and those of this one that have other rights, as sudo gives them.
+    """
     try:
+        # 0 and less are groups of processes
         os.kill(pid, 0)
     except PermissionError:
-        return True
+        return pid > 0
     except OSError:
         return False
-    return True
+    return pid > 0
 
 
 def load_links(folder: str) -> list[str]:

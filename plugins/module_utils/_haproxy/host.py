@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import socket
-import tempfile
 import time
 
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_files import read_text, write_file
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, Problem
 from ansible_collections.rspm.ha.plugins.module_utils._haproxy import rules as haproxy
 
@@ -64,14 +64,7 @@ class Runtime:
 
 def write_if_different(path: str, text: str) -> bool:
     """Replace the file in one step unless it has this text; tell whether it was replaced."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            if file.read() == text:
-                return False
-    except FileNotFoundError:
-        pass
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(path)}.", dir=os.path.dirname(path))
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.replace(temporary, path)
+    if read_text(path) == text:
+        return False
+    write_file(path, text, 0o600, os.geteuid(), os.getegid())
     return True

@@ -19,10 +19,12 @@ from typing import Any
 from ansible_collections.rspm.ha.plugins.module_utils._clock.host import query_ntp
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import Runner
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_files import read_text
-from ansible_collections.rspm.ha.plugins.module_utils._core.host_process import load_links, load_processes
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_process import load_processes
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_sockets import load_name, load_owners, load_sockets
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_space import free_bytes
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, Problem
 from ansible_collections.rspm.ha.plugins.module_utils._host_check import rules
-from ansible_collections.rspm.ha.plugins.module_utils._package.host import free_bytes, load_host
+from ansible_collections.rspm.ha.plugins.module_utils._package.host import load_host
 from ansible_collections.rspm.ha.plugins.module_utils._package.rules import DEBIAN
 
 PORT: dict[str, dict[str, Any]] = {
@@ -135,7 +137,7 @@ def is_known(name: str) -> bool:
 
 def load_holder(pid: int) -> rules.Holder:
     """Return a process by its number; 0 is the kernel."""
-    return rules.Holder(pid, (read_text(f"/proc/{pid}/comm") or "").strip() if pid else "")
+    return rules.Holder(pid, load_name(pid) if pid else "")
 
 
 def load_lock_holders(family: str) -> dict[str, rules.Holder]:
@@ -215,24 +217,11 @@ def load_system_python() -> str:
 def load_port_holders(numbers: set[int]) -> dict[int, list[rules.Holder]]:
     """Return who listens on each of the ports; the kernel where no process has the socket."""
     sockets: dict[int, set[int]] = {}
-    for path in ("/proc/net/tcp", "/proc/net/tcp6"):
-        for number, inodes in rules.parse_listeners(read_text(path) or "").items():
-            if number in numbers:
-                sockets.setdefault(number, set()).update(inodes)
-    if not sockets:
-        return {}
-    owners = load_socket_owners(set().union(*sockets.values()))
+    for found in load_sockets():
+        if found.listens and found.port in numbers:
+            sockets.setdefault(found.port, set()).add(found.inode)
+    owners = load_owners(set().union(*sockets.values()))
     return {
-        number: [load_holder(pid) for pid in sorted({owners.get(inode, 0) for inode in inodes})]
+        number: [load_holder(pid) for pid in sorted({owners.get(inode, [0])[0] for inode in inodes})]
         for number, inodes in sockets.items()
     }
-
-
-def load_socket_owners(inodes: set[int]) -> dict[int, int]:
-    """Return a process that has each socket open, by the socket's inode."""
-    owners: dict[int, int] = {}
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        for link in load_links(f"/proc/{pid}/fd"):
-            if link.startswith("socket:[") and int(link[8:-1]) in inodes:
-                owners.setdefault(int(link[8:-1]), int(pid))
-    return owners

@@ -12,6 +12,7 @@ from typing import Any
 
 from ansible_collections.rspm.ha.plugins.module_utils._config.rules import ClusterSettings, wanted_settings
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import Runner
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_space import free_bytes
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, Problem, unique
 from ansible_collections.rspm.ha.plugins.module_utils._core.version import judge_installed, judge_versions, package_url
 from ansible_collections.rspm.ha.plugins.module_utils._host_check.host import (
@@ -34,7 +35,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._host_check.rules import (
 )
 from ansible_collections.rspm.ha.plugins.module_utils._licence.host import load_licence
 from ansible_collections.rspm.ha.plugins.module_utils._licence.rules import judge_node, no_licence_file, wanted_licence
-from ansible_collections.rspm.ha.plugins.module_utils._package.host import PackageTool, free_bytes, load_host
+from ansible_collections.rspm.ha.plugins.module_utils._package.host import PackageTool, load_host
 from ansible_collections.rspm.ha.plugins.module_utils._package.rules import plan_install
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import has_driver
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.host_login import try_logins, try_server

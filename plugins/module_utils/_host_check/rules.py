@@ -62,7 +62,6 @@ PID_FILES = {
 }
 # What Ansible's own modules need of Python beside its standard library, and the distribution packages for its Python.
 LIBRARIES = {DATABASE: ("psycopg2",), LOAD_BALANCER: ("selinux",)}
-_LISTENING = "0A"
 
 
 @dataclass(frozen=True)
@@ -307,16 +306,6 @@ def listeners(settings: Mapping[str, Mapping[str, Any]]) -> dict[int, str]:
         if number is not None:
             ports[number] = "rspm_http_port" if name == "HTTP.Listen" else f"{name} of rspm_config"
     return ports
-
-
-def parse_listeners(text: str) -> dict[int, set[int]]:
-    """Return the inodes of the sockets that listen on each port, from /proc/net/tcp or tcp6."""
-    listeners: dict[int, set[int]] = {}
-    for line in text.splitlines()[1:]:
-        fields = line.split()
-        if len(fields) > 9 and fields[3] == _LISTENING:
-            listeners.setdefault(int(fields[1].rpartition(":")[2], 16), set()).add(int(fields[9]))
-    return listeners
 
 
 def judge_ports(ports: Sequence[Port], holders: Mapping[int, Sequence[Holder]], own: Sequence[int]) -> list[Problem]:

@@ -20,6 +20,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._core.host_files import (
     read_text,
     sync_folder,
     write_file,
+    write_in,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._core.product import ACCOUNT
@@ -147,17 +148,6 @@ def _read_ours() -> str | None:
 
 def _write_ours(text: str) -> None:
     """Put the licence file in place in one step."""
-    new = f"{FILE_NAME}.rspm-ha-new"
     with _folder(make=True) as folder:
-        with suppress(FileNotFoundError):
-            os.unlink(new, dir_fd=folder)  # left by a run that was cut off
-        file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=folder)
-        with open(file, "w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
-            stream.write(text)
-            stream.flush()
-            owner = os.fstat(folder)
-            os.fchown(file, owner.st_uid, owner.st_gid)
-            os.fchmod(file, 0o600)
-            os.fsync(file)
-        os.rename(new, FILE_NAME, src_dir_fd=folder, dst_dir_fd=folder)
-        os.fsync(folder)
+        owner = os.fstat(folder)
+        write_in(folder, FILE_NAME, text, 0o600, owner.st_uid, owner.st_gid)

@@ -20,15 +20,15 @@ import json
 import os
 import pwd
 import re
-import select
-import signal
 import socket
 import time
 import uuid
 from dataclasses import dataclass, replace
 from typing import Any, Callable
 
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_child import in_child
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_files import sync_folder
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_process import lives
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, Problem
 from ansible_collections.rspm.ha.plugins.module_utils._lock.lease import (
     ENDED,
@@ -105,27 +105,9 @@ class LockFolder:
 
         Raises DomainError for what the system refuses, and for a storage that doesn't answer in time.
         """
-        reader, writer = os.pipe()
-        child = os.fork()
-        if child == 0:
-            try:
-                try:
-                    answer: dict[str, Any] = {"result": _with_ids(self.uid, self.gid, work)}
-                except OSError as error:
-                    answer = {"errno": error.errno, "text": str(error)}
-                os.write(writer, json.dumps(answer).encode())
-            finally:
-                os._exit(0)
-        os.close(writer)
-        ready = select.select([reader], [], [], self.timeout)[0]
-        text = os.read(reader, 65536) if ready else b""
-        os.close(reader)
-        if not ready:
-            os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0 if ready else os.WNOHANG)
-        if not text:
+        said = in_child(work, self.uid, self.gid, self.timeout, umask=0o027)
+        if said is None:
             raise self._failed(f"did not answer within {self.timeout:g} s", "Bring the storage back")
-        said: dict[str, Any] = json.loads(text)
         if "result" in said:
             return said["result"]
         fixes = {
@@ -146,15 +128,6 @@ class LockFolder:
                 fix=f"{fix}, and run the same command again",
             )
         )
-
-
-def _with_ids(uid: int, gid: int, work: Callable[[], Any]) -> Any:
-    if (os.geteuid(), os.getegid()) != (uid, gid):
-        os.setgroups([])
-        os.setgid(gid)
-        os.setuid(uid)
-    os.umask(0o027)
-    return work()
 
 
 def _read(folder: str) -> tuple[int, str, bool, str, float]:
@@ -303,17 +276,8 @@ def start_time(pid: int) -> int | None:
 
 
 def is_hidden(pid: int) -> bool:
-    """Whether a process is another user's and not to be looked at, as with /proc mounted with hidepid."""
-    if _stat(pid):
-        return False
-    try:
-        os.kill(pid, 0)
-    except PermissionError:
-        return True
-    except OSError:
-        return False
-    # it began meanwhile, or there is no such number
-    return bool(_stat(pid)) and pid > 0
+    """Whether a process lives that /proc does not show, as those of other users with hidepid."""
+    return not _stat(pid) and lives(pid)
 
 
 def _parent(pid: int) -> int:

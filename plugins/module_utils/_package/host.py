@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import time
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 
 from ansible_collections.rspm.ha.plugins.module_utils._account_files.host import find_account, swappable
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import CompletedCommand, Runner, command_failed
-from ansible_collections.rspm.ha.plugins.module_utils._core.host_files import read_text
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_files import read_text, sum_of
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, Problem, raise_any
 from ansible_collections.rspm.ha.plugins.module_utils._core.product import ACCOUNT
 from ansible_collections.rspm.ha.plugins.module_utils._package import commands as tools
@@ -32,15 +31,6 @@ def load_host() -> package.Host:
     return package.parse_host(read_text("/etc/os-release") or "", os.uname().machine)
 
 
-def sha256_of(path: str) -> str:
-    """Return the hash of a file."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        for chunk in iter(lambda: file.read(1 << 20), b""):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
 def require_apart(path: str) -> None:
     """Raise DomainError where the service's account could swap what is installed as root."""
     place = swappable(path, find_account(ACCOUNT))
@@ -51,21 +41,13 @@ def require_apart(path: str) -> None:
 def read_ahead(path: str) -> None:
     """Have the kernel read a file into memory meanwhile; one that is not there is found missing by whoever needs it."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY)
     except OSError:
         return
     try:
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
     finally:
         os.close(descriptor)
-
-
-def free_bytes(path: str) -> int:
-    """Return what can still be written below path, or below its nearest existing parent; for local disks only."""
-    while not os.path.exists(path):
-        path = os.path.dirname(path)
-    found = os.statvfs(path)
-    return found.f_bavail * found.f_frsize
 
 
 @dataclass(frozen=True)
@@ -94,7 +76,7 @@ class PackageTool:
         shown = self.runner(tools.file_argv(self.family, path), timeout=120)
         text = shown.stdout if shown.rc == 0 else ""
         parse = tools.parse_deb_file if self.family == package.DEBIAN else tools.parse_rpm_file
-        return parse(text, path, os.path.getsize(path), sha256_of(path))
+        return parse(text, path, os.path.getsize(path), sum_of(path))
 
     def simulate(self, path: str) -> package.DryRun:
         """Return what installing the file would do."""

@@ -13,9 +13,10 @@ from ansible.module_utils.urls import ConnectionError as AnsibleConnectionError
 from ansible.module_utils.urls import open_url
 
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_files import make_folder
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_space import free_bytes
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, raise_any
 from ansible_collections.rspm.ha.plugins.module_utils._package import rules as package
-from ansible_collections.rspm.ha.plugins.module_utils._package.host import free_bytes, require_apart
+from ansible_collections.rspm.ha.plugins.module_utils._package.host import require_apart
 
 # URLError and time-outs are OSErrors
 _FETCH_ERRORS = (OSError, HTTPException, AnsibleConnectionError, ValueError)
@@ -30,7 +31,7 @@ def prepare_folder(path: str) -> None:
 
 def place(path: str, target: str) -> None:
     """Move a verified file into the staging folder in one step."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:
         os.fchmod(descriptor, 0o644)
         os.fchown(descriptor, 0, 0)

@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_space import free_bytes
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, Problem, raise_any
 from ansible_collections.rspm.ha.plugins.module_utils._core.version import package_url, parse_version, same_version
 from ansible_collections.rspm.ha.plugins.module_utils._package import rules as package
 from ansible_collections.rspm.ha.plugins.module_utils._package.host import (
     PackageTool,
-    free_bytes,
     remove,
     require_apart,
 )

@@ -6,16 +6,23 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_sockets import load_name, load_owners, load_sockets
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, Problem, raise_any
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import Connection, require_session
-from ansible_collections.rspm.ha.plugins.module_utils._postgres.host_node_sessions import load_open_ports, local_end
-from ansible_collections.rspm.ha.plugins.module_utils._postgres.node_sessions import End, judge_left, left_by_the_dead
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.node_sessions import (
+    End,
+    judge_left,
+    left_by_the_dead,
+    plain_address,
+)
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.options import Database
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.rules import ConnectFailed, Rows, ServerRefused
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.sessions import (
@@ -122,3 +129,20 @@ def load_left_sessions(database: Database, timeout: float) -> list[Problem]:
     }
     with closing(open_watch(watched)) as watch:
         return judge_sessions(watch.wait(timeout), watch.where)
+
+
+def local_end(descriptor: int) -> End:
+    """Return the end of a connection on this node."""
+    with socket.socket(fileno=os.dup(descriptor)) as connection:
+        if connection.family not in (socket.AF_INET, socket.AF_INET6):
+            return End("", 0)
+        address, port = connection.getsockname()[:2]
+    return End(plain_address(address), port)
+
+
+def load_open_ports() -> dict[int, str]:
+    """Return the TCP ports that processes of this node have open, each with the process for a person."""
+    inodes = {found.port: found.inode for found in load_sockets() if found.inode}
+    owners = load_owners(set(inodes.values()))
+    names = {inode: f"{load_name(pids[0]) or 'a process'} (pid {pids[0]})" for inode, pids in owners.items()}
+    return {port: names.get(inode, "a process") for port, inode in inodes.items()}

@@ -85,16 +85,3 @@ def judge_left(
             "End that program, which uses the service's database account, then run this again",
         )
     ]
-
-
-def open_ports_of(text: str) -> dict[int, int]:
-    """Return the local ports of /proc/net/tcp or tcp6 that a process has open, with the inodes of their sockets.
-
-    A socket without inode has no process any more: the kernel is closing it.
-    """
-    ports = {}
-    for line in text.splitlines()[1:]:
-        words = line.split()
-        if len(words) > 9 and words[9] != "0":
-            ports[int(words[1].rpartition(":")[2], 16)] = int(words[9])
-    return ports

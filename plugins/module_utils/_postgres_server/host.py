@@ -15,8 +15,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ansible_collections.rspm.ha.plugins.module_utils._address.host import resolve
-from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import DEFAULT_LIMIT, CompletedCommand, Runner
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import CompletedCommand, Runner
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_files import write_file
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_user import as_account
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, Problem
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.rules import APPLICATION, literal
 from ansible_collections.rspm.ha.plugins.module_utils._postgres_server.client_rules import (
@@ -40,15 +41,8 @@ def superuser_runner(run: Runner) -> Runner:
     if os.geteuid() != 0:
         return run
 
-    def as_superuser(
-        argv: list[str],
-        *,
-        check: bool = False,
-        timeout: float = DEFAULT_LIMIT,
-        input: str | None = None,
-        env: dict[str, str] | None = None,
-    ) -> CompletedCommand:
-        return run(["runuser", "-u", ACCOUNT, "--", *argv], check=check, timeout=timeout, input=input, env=env)
+    def as_superuser(argv: list[str], **options: Any) -> CompletedCommand:
+        return run(as_account(argv, ACCOUNT), **options)
 
     return as_superuser
 

@@ -24,13 +24,13 @@ from ansible_collections.rspm.ha.plugins.module_utils._config.host import Candid
 from ansible_collections.rspm.ha.plugins.module_utils._config.rules import KEY_PATH
 from ansible_collections.rspm.ha.plugins.module_utils._config.unit import CONFIG_PATH, account_missing, parse_sums
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import Runner
-from ansible_collections.rspm.ha.plugins.module_utils._core.host_files import make_folder, read_text, write_file
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_files import make_folder, read_text, sum_of, write_file
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_user import as_account
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, raise_any
 from ansible_collections.rspm.ha.plugins.module_utils._core.product import ACCOUNT
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy.host_tools import load_tools
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy.rules import Tools
-from ansible_collections.rspm.ha.plugins.module_utils._package.host import load_host, remove, sha256_of
+from ansible_collections.rspm.ha.plugins.module_utils._package.host import load_host, remove
 from ansible_collections.rspm.ha.plugins.module_utils._package.host_fetch import place, prepare_folder
 from ansible_collections.rspm.ha.plugins.module_utils._package.rules import STAGING_FOLDER, staged_name
 from ansible_collections.rspm.ha.plugins.module_utils._postgres import client_tools
@@ -155,7 +155,7 @@ class Store:
             return "", False
         host = load_host()
         target = f"{STAGING_FOLDER}/{now.package}"
-        own = sha256_of(target) if os.path.isfile(target) else ""
+        own = sum_of(target)
         known = self._known().get(now.package, "")
         raise_any(
             point.judge_package(now, staged_name(host.family, now.from_version, host.machine), own or known, target)
@@ -177,7 +177,7 @@ class Store:
         What is written beside the restore point is the service's account's, and root installs the package.
         """
         own = f"{STAGING_FOLDER}/{package}"
-        return (sha256_of(own) if package and os.path.isfile(own) else "") or self._known().get(package, "")
+        return (sum_of(own) if package else "") or self._known().get(package, "")
 
     def keep_sum(self, package: str, sha256: str, *, check_mode: bool) -> bool:
         """Keep the sum of the saved package where only root may write; returns whether it was not kept yet."""
@@ -234,7 +234,7 @@ class Store:
         files = self._sums(folder, names)
         if package:
             # root's own sum of it, which that of the copy has to be
-            saved = {package: sha256_of(f"{STAGING_FOLDER}/{package}")}
+            saved = {package: sum_of(f"{STAGING_FOLDER}/{package}")}
             raise_any(point.judge_files(saved, files, folder))
         return replace(
             new,

@@ -6,14 +6,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import os
 import socket
 import ssl
 import time
 
-from ansible_collections.rspm.ha.plugins.module_utils._account_files.host import open_unfollowed
 from ansible_collections.rspm.ha.plugins.module_utils._config.gcfg import Document, hide, last, parse, secrets_of
 from ansible_collections.rspm.ha.plugins.module_utils._config.rules import KEY_PATH
 from ansible_collections.rspm.ha.plugins.module_utils._config.unit import (
@@ -29,6 +27,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import 
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_files import (
     make_folder,
     read_text,
+    sum_of,
     sync_folder,
     write_file,
 )
@@ -123,15 +122,6 @@ def load_document() -> Document:
         return {}
 
 
-def _sha256_of(path: str) -> str | None:
-    """Return the hash of a local file, None where there is none."""
-    try:
-        with open(open_unfollowed(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-            return hashlib.sha256(file.read()).hexdigest()
-    except OSError:
-        return None
-
-
 def load_config(runner: Runner, document: Document) -> ConfigState:
     """Return the configuration on disk and what the process was started with. document: of load_document."""
     data_dir = last(document, "Server", "DataDir", "/var/lib/rstudio-pm")
@@ -147,7 +137,7 @@ def load_config(runner: Runner, document: Document) -> ConfigState:
             and not name.startswith(".")
             and f"{DROPIN_FOLDER}/{name}" not in (BLOCK_PATH, PATIENCE_PATH)
         ]
-    files = {path: digest for path in paths for digest in [_sha256_of(path)] if digest}
+    files = {path: digest for path in paths for digest in [sum_of(path)] if digest}
     # on shared storage, where a plain read could hang for as long as the server is away
     key = runner(as_account(["sha256sum", key_path]), timeout=_STORAGE_TIMEOUT)
     text = read_text(CONFIG_PATH)

@@ -12,10 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
-import select
-import signal
 import socket
 import stat
 import tempfile
@@ -24,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Callable
 
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_child import in_child
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import Runner
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_files import (
     give_folder,
@@ -60,7 +58,7 @@ def read_mounts(path: str = "", timeout: float = 30) -> list[MountEntry]:
     entry = mount_of(entries, path) if path else None
     if entry is None or entry.fstype != "autofs":
         return entries
-    _in_child(lambda: {"names": len(os.listdir(path))}, os.geteuid(), os.getegid(), timeout)
+    in_child(lambda: {"names": len(os.listdir(path))}, os.geteuid(), os.getegid(), timeout)
     return read_mounts()
 
 
@@ -89,33 +87,6 @@ def read_delegations() -> bool:
 def list_names(path: str) -> list[str]:
     """Return the entries of a local folder, none when it does not exist."""
     return os.listdir(path) if os.path.isdir(path) else []
-
-
-def _in_child(work: Callable[[], dict[str, Any]], uid: int, gid: int, timeout: float) -> dict[str, Any] | None:
-    """Run work with other ids in a child process; None when it did not end within timeout seconds."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            if os.geteuid() != uid or os.getegid() != gid:
-                os.setgroups([])
-                os.setgid(gid)
-                os.setuid(uid)
-            os.umask(0o022)
-            os.write(writer, json.dumps(work()).encode())
-        except OSError as error:
-            os.write(writer, json.dumps({"errno": error.errno}).encode())
-        finally:
-            os._exit(0)
-    os.close(writer)
-    ready = select.select([reader], [], [], timeout)[0]
-    answer = os.read(reader, 65536) if ready else b""
-    os.close(reader)
-    if not ready:
-        os.kill(child, signal.SIGKILL)
-    # one that even SIGKILL does not end right now is left to init
-    os.waitpid(child, 0 if ready else os.WNOHANG)
-    return json.loads(answer) if answer else None
 
 
 class _Steps:
@@ -173,7 +144,7 @@ def _access_result(answer: dict[str, Any] | None, root: str) -> AccessResult:
         return AccessResult("wait", "", root)
     if "errno" in answer:
         return AccessResult("enter", errno.errorcode.get(answer["errno"], str(answer["errno"])), root)
-    return AccessResult(**answer)
+    return AccessResult(**answer["result"])
 
 
 def try_access(
@@ -207,12 +178,12 @@ def try_access(
 
         return steps.run(act)
 
-    result = _access_result(_in_child(work, request.uid, request.gid, timeout), root)
+    result = _access_result(in_child(work, request.uid, request.gid, timeout), root)
     if result.error == "ESTALE":
         # a folder below the mount that the server has made anew is looked up again now
-        result = _access_result(_in_child(work, request.uid, request.gid, timeout), root)
+        result = _access_result(in_child(work, request.uid, request.gid, timeout), root)
     if write and result.is_left_to_root:
-        root_may = _access_result(_in_child(give_away, os.geteuid(), os.getegid(), timeout), root).step == "done"
+        root_may = _access_result(in_child(give_away, os.geteuid(), os.getegid(), timeout), root).step == "done"
         return replace(result, root_may=root_may)
     return result
 
@@ -314,9 +285,9 @@ def make_place(request: StorageRequest, place: Place, entry: MountEntry, timeout
 
         return steps.run(act)
 
-    result = _access_result(_in_child(work, request.uid, request.gid, timeout), root)
+    result = _access_result(in_child(work, request.uid, request.gid, timeout), root)
     if result.is_left_to_root:
-        result = _access_result(_in_child(work, os.geteuid(), os.getegid(), timeout), root)
+        result = _access_result(in_child(work, os.geteuid(), os.getegid(), timeout), root)
     return result
 
 

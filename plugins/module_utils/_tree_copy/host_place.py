@@ -10,6 +10,7 @@ import os
 from contextlib import suppress
 
 from ansible_collections.rspm.ha.plugins.module_utils._account_files.host import Account, open_unfollowed, swappable
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_space import free_space
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.plan import Room, TargetFacts, former_state_folder
 from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.rules import (
@@ -28,18 +29,7 @@ def require_apart(host: str, folder: str, account: Account | None) -> None:
 
 def load_room(path: str) -> Room:
     """Return what is left where the path is, or would be made."""
-    while True:
-        try:
-            descriptor = open_unfollowed(path, os.O_PATH)
-            break
-        except OSError:
-            # not there, or a link in the way, which is refused elsewhere
-            path = os.path.dirname(path)
-    try:
-        found = os.fstatvfs(descriptor)
-    finally:
-        os.close(descriptor)
-    return Room(found.f_bavail * found.f_frsize, found.f_favail if found.f_files else None)
+    return Room(*free_space(path))
 
 
 def load_target(path: str, copy_of: str) -> TargetFacts:
@@ -70,7 +60,7 @@ def _make_folder(above: str, name: str) -> int:
     try:
         with suppress(FileExistsError):
             os.mkdir(name, 0o700, dir_fd=parent)
-        return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
     finally:
         os.close(parent)
 

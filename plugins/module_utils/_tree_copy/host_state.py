@@ -120,7 +120,7 @@ class State:
         """
         make_folder(self.folder, 0o700)
         # rsync, which runs as the account, keeps it open: only to read
-        descriptor = os.open(f"{self.folder}/lock", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(f"{self.folder}/lock", os.O_RDONLY | os.O_CREAT, 0o600)
         begun, asked = time.monotonic(), self._last_asked()
         while True:
             try:

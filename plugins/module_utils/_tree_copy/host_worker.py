@@ -160,7 +160,7 @@ def _digest(path: bytes) -> list[Any]:
     """
     try:
         # opening asks the file server anew, so that neither content nor identity is an old one
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
             block, length = os.read(descriptor, _FIRST_READ), _FIRST_READ
             # with the data at once: update takes a lock, which costs more than the sum of a small file

@@ -182,5 +182,8 @@ def test_a_process_that_is_hidden_is_not_taken_for_gone(monkeypatch: pytest.Monk
     def kill(_pid: int, _number: int) -> None:
         raise PermissionError
 
+    # one that has other rights may be signalled, and is hidden all the same
+    assert lock_host.is_hidden(os.getpid())
+    assert not lock_host.is_hidden(2**22 + 1) and not lock_host.is_hidden(0)
     monkeypatch.setattr(os, "kill", kill)
-    assert lock_host.is_hidden(7)
+    assert lock_host.is_hidden(7) and not lock_host.is_hidden(0)

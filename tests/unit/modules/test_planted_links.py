@@ -28,7 +28,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._account_files.host import
 from ansible_collections.rspm.ha.plugins.module_utils._config.host import Candidate, load_file, save
 from ansible_collections.rspm.ha.plugins.module_utils._core import host_user
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import CompletedCommand
-from ansible_collections.rspm.ha.plugins.module_utils._core.host_files import make_folder, read_text, write_file
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_files import make_folder, read_text, sum_of, write_file
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy import host_tools
 from ansible_collections.rspm.ha.plugins.module_utils._licence import host as licence
@@ -151,11 +151,11 @@ def test_server_config(world: World, monkeypatch: pytest.MonkeyPatch, name: str)
         lambda: existing_server.keep_copy(path, True),
         service_host.load_document,
         lambda: service_host.load_config(runner, {}),
-        lambda: service_host._sha256_of(path),
+        lambda: sum_of(path),
     )
     for work in works:
         assert SECRET not in (text := said(work)) and str(hash(SECRET)) not in text
-    assert service_host._sha256_of(path) is None
+    assert sum_of(path) == ""
     save(path, "ours", 0o600, (world.account.uid, world.account.gid))
     assert Path(path).read_text() == "ours" and os.stat(path).st_uid == world.account.uid
 
@@ -270,7 +270,7 @@ def test_cluster_lock(world: World) -> None:
 
 
 def test_restore_point_metadata(world: World) -> None:
-    store = restore_point_host.RecordStore(runner, f"{world.theirs}/point")
+    store = restore_point_host.Store(runner, f"{world.theirs}/point")
     world.link("point/restore-point.json", "point/.restore-point.json.new", "point/f/main.dump")
     made = point.Metadata(RestoreState.COMPLETE, "r1", "2026.04.0", "2026.08.0", "", "f", files={"main.dump": "0" * 64})
     for work in (store.read, lambda: store.write(made), lambda: store.verify(made)):

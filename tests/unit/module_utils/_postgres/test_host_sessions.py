@@ -19,8 +19,7 @@ import pytest
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._postgres import host_sessions
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import Connection, connect
-from ansible_collections.rspm.ha.plugins.module_utils._postgres.host_node_sessions import local_end
-from ansible_collections.rspm.ha.plugins.module_utils._postgres.host_sessions import SessionWatch, open_watch
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.host_sessions import SessionWatch, local_end, open_watch
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.node_sessions import End
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.rules import ConnectFailed, Credentials, ServerRefused
 from tests.unit.module_utils._postgres.test_host import BINARIES, PASSWORD, Server, server

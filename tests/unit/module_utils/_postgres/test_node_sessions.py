@@ -12,13 +12,12 @@ import socket
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.rspm.ha.plugins.module_utils._postgres.host_node_sessions import load_open_ports, local_end
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.host_sessions import load_open_ports, local_end
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.node_sessions import (
     End,
     is_direct,
     judge_left,
     left_by_the_dead,
-    open_ports_of,
     plain_address,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.sessions import Session
@@ -69,13 +68,6 @@ def test_addresses_are_written_as_the_server_writes_them() -> None:
     assert plain_address("::ffff:192.0.2.1") == "192.0.2.1"
     assert plain_address("fe80::1%eth0") == "fe80::1"
     assert plain_address("2001:DB8::0") == "2001:db8::"
-
-
-def test_a_socket_without_process_is_not_open() -> None:
-    head = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
-    line = "   0: 0100007F:{:04X} 0100007F:1538 {} 00000000:00000000 00:00000000 00000000     0        0 {} 1 0 20\n"
-    assert open_ports_of(head + line.format(40000, "01", 77) + line.format(40001, "04", 0)) == {40000: 77}
-    assert open_ports_of("") == {}
 
 
 def test_the_ends_and_holders_of_real_sockets() -> None:

@@ -98,7 +98,9 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     monkeypatch.setattr(config_host, "_group", lambda _gid: "rstudio-pm")
     monkeypatch.setattr(host_apply.WantedFile, "rights", lambda self: f"rstudio-pm:rstudio-pm {self.mode:04o}")
     monkeypatch.setattr(config_host.tempfile, "mkdtemp", lambda **_: _made(tmp_path / "candidate"))
-    monkeypatch.setattr(config_host, "as_account", lambda argv: argv)
+    monkeypatch.setattr(
+        config_host, "as_account", lambda argv, who="": ["runuser", "-u", who, "--", *argv] if who else argv
+    )
     monkeypatch.setattr(service_host, "as_account", lambda argv: argv)
     monkeypatch.setattr(config_host, "account_ids", lambda _name: me)
     return Host()
