@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
-from ansible_collections.rspm.ha.plugins.module_utils._database_copy.content import Mismatch
+from ansible_collections.rspm.ha.plugins.module_utils._database_copy.content import Difference
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy.rules import Tools
 from ansible_collections.rspm.ha.plugins.module_utils._restore_point import restore_rules as rules
 from ansible_collections.rspm.ha.plugins.module_utils._restore_point.restore_rules import Place
@@ -149,7 +149,7 @@ def test_what_is_as_it_was_is_no_problem() -> None:
     assert rules.judge_counts(PLACE, {"t": 1}, {"t": 1, "u": 2}) == []
     (problem,) = rules.judge_counts(PLACE, {"t": 1, "u": 3}, {"t": 1})
     assert "u: 3 rows saved, None restored" in problem.found
-    many = [Mismatch(f"table {number}", "there", "") for number in range(9)]
+    many = [Difference(f"table {number}", "there", "") for number in range(9)]
     (problem,) = rules.judge_rehearsal(PLACE, many)
     assert "table 4" in problem.found and "and 4 more" in problem.found and "table 5" not in problem.found
 
