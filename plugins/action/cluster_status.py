@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.compare import judge_cluster
+from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.compare import judge_clocks, judge_cluster
 from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.failure import failure_reason
 from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.read import Variables
 from ansible_collections.rspm.ha.plugins.plugin_utils._migration.left import Settings
@@ -38,7 +38,7 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible has no types
         nodes = {node: look.get("node", {}) for node, look in looks.items()}
         result["changed"] = False
         if given["alike"]:
-            problems = judge_cluster(nodes)
+            problems = judge_cluster(nodes) + judge_clocks(nodes, float(known.own("rspm_clock_limit", 0.5)))
             result["problems"] = [problem.to_dict() for problem in problems]
             if problems:
                 result.update(failed=True, msg="\n".join(map(str, problems)))

@@ -15,7 +15,8 @@ description:
   - Writes chrony's configuration where one is given, has the service enabled and running with the time sources that
     were asked for, disables other daemons that steer the clock, and waits until the clock is right.
   - Does not take chronyd's word for it, since a chronyd that was at work while the clock was set believes for minutes
-    that all is well. The time is asked of chronyd's sources during the call, and a clock that is off is stepped.
+    that all is well. C(chronyd -Q) measures the clock against its sources during the call, and a clock that is off is
+      stepped.
 options:
   node:
     description: Name of this host, for messages.
@@ -122,6 +123,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.rspm.ha.plugins.module_utils._clock import host as clock_host
 from ansible_collections.rspm.ha.plugins.module_utils._clock.rules import (
     ClockState,
+    chrony_missing,
     decide_clock,
     judge_clock,
     sources_differ,
@@ -130,7 +132,6 @@ from ansible_collections.rspm.ha.plugins.module_utils._clock.rules import (
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import Runner, module_runner
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, raise_any
 
-QUESTION_SECONDS = 1.0
 # chronyd's first measurements (iburst) take about 7 s
 SETTLE_SECONDS = 12
 
@@ -152,6 +153,11 @@ class Clock:
     def configure(self) -> None:
         """Bring the configuration and the services into the wanted state."""
         service, wanted = self.params["service"], self.params["config"]
+        units = clock_host.read_units(self.run, service)
+        unit_state = units.get(f"{service}.service")
+        # a check finds none on a new machine, where it is to be installed before
+        if (unit_state is None or unit_state.load == "not-found") and not self.module.check_mode:
+            raise DomainError(chrony_missing(self.params["node"], service))
         restart = False
         if wanted:
             path = self.params["config_path"]
@@ -160,10 +166,8 @@ class Clock:
                 restart = True
                 self.diff = {"before": before, "after": wanted, "before_header": path, "after_header": path}
                 self.act("configure", self.write_config, path, wanted)
-        units = clock_host.read_units(self.run, service)
         for unit in units_in_the_way(units):
             self.act(f"disable {unit}", clock_host.disable_unit, self.run, unit)
-        unit_state = units.get(f"{service}.service")
         if unit_state is None or unit_state.enablement not in ("enabled", "enabled-runtime", "alias"):
             self.act("enable", clock_host.enable_service, self.run, service)
         if unit_state is None or unit_state.active != "active":
@@ -188,7 +192,7 @@ class Clock:
         restart_from = started + SETTLE_SECONDS if {"start", "restart"} & set(self.actions) else started
         asked = False
         while True:
-            state = clock_host.read_clock(self.run, QUESTION_SECONDS)
+            state = clock_host.read_clock(self.run)
             decision = decide_clock(state, limit)
             now = time.monotonic()
             if decision == "nothing" or self.module.check_mode or now - started > self.params["timeout"]:

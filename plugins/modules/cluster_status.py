@@ -17,6 +17,7 @@ options:
   alike:
     description:
       - Only compare version, configuration, encryption key and data directory of all nodes, and fail where they differ.
+        The same goes for clocks that are further apart than C(rspm_clock_limit).
     type: bool
     default: false
 attributes:

@@ -286,7 +286,7 @@ PLANTED: list[tuple[Rule, str, str | None, str, str | None]] = [
     (word_rules.names_begin_with_a_verb, MODULE, "Make the thing", "Thing", "thing.py: 'Thing' does not"),
     (word_rules.one_thing_has_one_word, DECIDE, "", "def unmask_node(): ...\n", "unmask_node: write block"),
     (word_rules.one_thing_has_one_word, DECIDE, "", "seen = 1\n", "seen: write observed"),
-    (word_rules.one_thing_has_one_word, DECIDE, "", "umask = masked = home_exists = 1\n", None),
+    (word_rules.one_thing_has_one_word, DECIDE, "", "umask = masked = create_home = 1\n", None),
     (word_rules.one_thing_has_one_word, DECIDE, "", "# the workshop of this run\n", "workshop: not one of our words"),
     (word_rules.one_thing_has_one_word, ROLE, "Make the thing", "Make the thing half-done", "half-done: not one of"),
     (word_rules.one_thing_has_one_word, VARS, "", "thing_home: here\n", "thing_home: write controller"),

@@ -66,7 +66,7 @@ NOT_IN_NAMES = {
     **dict.fromkeys(("pins", "pinned", "lane", "lanes", "workshop"), "the plain noun"),
 }
 # The folder of an account.
-HOMES = {"home", "HOME", "home_exists"}
+HOMES = {"home", "HOME", "create_home"}
 # Not in a comment, docstring or message either. `masked` alone is systemd's own mask.
 NOT_IN_TEXT = re.compile(
     r"\b(?:can_start|half[- ]done|heard of|hopeless|lanes?|pinned|revived?|secured|speaker|stopped and masked|unmet"

@@ -6,56 +6,25 @@
 
 from __future__ import annotations
 
-import socket
 import time
 
 from ansible_collections.rspm.ha.plugins.module_utils._clock.rules import (
     OTHER_DAEMONS,
     ClockState,
     UnitState,
+    measure_argv,
+    parse_measured,
     parse_sources,
     parse_tracking,
     parse_units,
-    sntp_offset,
-    sntp_request,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import Runner
 
 _BURST_SECONDS = 6
-# How often a server is asked when its answers take longer than this
-_QUESTIONS = 4
-_FAST_SECONDS = 0.05
 
 
-def query_ntp(server: str, timeout: float) -> float | None:
-    """Return the offset of the local clock in seconds by questions to server, None without a good answer.
-
-    An answer may be wrong by half of the time that it took (RFC 4330): one that took long is not the last.
-    """
-    answers: list[tuple[float, float]] = []
-    try:
-        family, kind, protocol, _name, address = socket.getaddrinfo(server, 123, type=socket.SOCK_DGRAM)[0]
-        with socket.socket(family, kind, protocol) as link:
-            link.settimeout(timeout)
-            link.connect(address)
-            for _number in range(_QUESTIONS):
-                sent = time.time()
-                link.send(sntp_request(sent))
-                reply = link.recv(512)
-                received = time.time()
-                offset = sntp_offset(reply, sent, received)
-                if offset is None:
-                    break
-                answers.append((received - sent, offset))
-                if received - sent < _FAST_SECONDS:
-                    break
-    except OSError:
-        pass  # what was answered before counts
-    return min(answers)[1] if answers else None
-
-
-def read_clock(run: Runner, timeout: float) -> ClockState:
-    """Return what chronyd says, and the offset measured now; timeout in seconds for each question."""
+def read_clock(run: Runner) -> ClockState:
+    """Return what chronyd says, and the offset measured now."""
     tracking = parse_tracking(run(["chronyc", "-n", "-c", "tracking"]).stdout)
     sources = parse_sources(run(["chronyc", "-n", "-c", "sources"]).stdout)
     if tracking is None:
@@ -65,7 +34,8 @@ def read_clock(run: Runner, timeout: float) -> ClockState:
         (one for one in sources if one.mode == "^" and one.state != "x"), key=lambda one: one.state != "*"
     )[:4]
     for source in servers:
-        offset = query_ntp(source.name, timeout)
+        done = run(measure_argv(source.name), timeout=30)
+        offset = parse_measured(done.stdout + done.stderr)
         if offset is not None:
             return ClockState(tracking, sources, offset, source.name)
     if tracking.synchronised:

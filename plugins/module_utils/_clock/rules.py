@@ -2,16 +2,16 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How far a clock is off, whether chrony synchronises it, and whether the nodes agree.
+"""How far a clock is off, and whether chrony synchronises it.
 
-The HA guide wants the clocks of all nodes synchronised. Formats: chronyc(1) with -c; SNTP: RFC 4330. Every offset here
+The HA guide wants the clocks of all nodes synchronised. Formats: chronyc(1) with -c, chronyd(8) with -Q. Every offset
 is in seconds and says what has to be added to the local clock to get the server's: positive for one that is behind.
 """
 
 from __future__ import annotations
 
 import csv
-import struct
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -25,8 +25,6 @@ OTHER_DAEMONS = (
     "ntpsec.service",
     "openntpd.service",
 )
-# From 1900, where NTP begins, to 1970; seconds
-_NTP_EPOCH = 2208988800
 # What passes between the controller's look at its clock and the module's
 _ROUGH_SECONDS = 3
 _LOCAL_REFERENCE = "7F7F0101"
@@ -118,6 +116,20 @@ def parse_sources(text: str) -> tuple[Source, ...]:
     )
 
 
+def measure_argv(server: str) -> list[str]:
+    """Return the command that measures the offset against one server; it works beside a running chronyd.
+
+    One good answer is enough. A measurement may be wrong by half of the time that it took: a slow one is taken anew.
+    """
+    return ["chronyd", "-Q", "-t", "4", f"server {server} iburst maxsamples 1 maxdelay 0.5"]
+
+
+def parse_measured(text: str) -> float | None:
+    """Return the offset that measure_argv printed, None when no good answer came."""
+    found = re.search(r"System clock wrong by (-?[0-9.]+) seconds", text)
+    return float(found.group(1)) if found else None
+
+
 def parse_units(text: str) -> dict[str, UnitState]:
     """Return what systemctl show --property=Id,LoadState,ActiveState,UnitFileState printed, by unit name."""
     units = {}
@@ -146,35 +158,6 @@ def sources_differ(servers: Sequence[str], names: Sequence[str]) -> bool:
     return bool(servers) and {name.lower() for name in servers} != {name.lower() for name in names}
 
 
-def sntp_request(sent: float) -> bytes:
-    """Return an SNTP client's packet (version 4). sent: local time in seconds since 1970, mirrored by the server."""
-    return struct.pack("!B39xQ", 0x23, _to_ntp(sent))
-
-
-def _to_ntp(seconds: float) -> int:
-    return int((seconds + _NTP_EPOCH) * 2**32) & (2**64 - 1)
-
-
-def _from_ntp(stamp: int, near: float) -> float:
-    # 32 bits of seconds begin anew in 2036; the era nearest to the local clock is meant
-    seconds = stamp / 2**32 - _NTP_EPOCH
-    return seconds + round((near - seconds) / 2**32) * 2**32
-
-
-def sntp_offset(reply: bytes, sent: float, received: float) -> float | None:
-    """Return the offset that a server's reply means, None when it is no answer to that request or not to be trusted.
-
-    sent, received: local time in seconds since 1970.
-    """
-    if len(reply) < 48:
-        return None
-    flags, stratum = reply[0], reply[1]
-    originate, arrived, left = struct.unpack("!QQQ", reply[24:48])
-    if flags & 7 != 4 or flags >> 6 == 3 or not 0 < stratum < 16 or originate != _to_ntp(sent):
-        return None
-    return ((_from_ntp(arrived, sent) - sent) + (_from_ntp(left, received) - received)) / 2
-
-
 def decide_clock(state: ClockState, limit: float) -> str:
     """Return what the clock needs: "nothing", "wait", "step" (chronyd knows the error), "restart" (it does not).
 
@@ -189,6 +172,16 @@ def decide_clock(state: ClockState, limit: float) -> str:
     if state.offset is None:
         return "wait"
     return "restart" if abs(state.offset) > limit else "nothing"
+
+
+def chrony_missing(node: str, service: str) -> Problem:
+    """Return the problem of a host without chrony."""
+    return Problem(
+        check="clock",
+        found=f"chrony is not installed on {node}: systemd knows no {service}.service",
+        why=_WHY,
+        fix="Install the package chrony there, or run the playbook rspm.ha.site, which does",
+    )
 
 
 def judge_clock(
@@ -218,23 +211,3 @@ def judge_clock(
         because = f"chronyd did not bring it within {limit:g} s in {waited:.0f} s"
         fix = "See what it makes of its sources, and whether it may set the clock: chronyc sources -v; chronyc tracking"
     return [Problem(check="clock", found=f"The clock of {node} {off} and {because}", why=_WHY, fix=fix)]
-
-
-def compare_clocks(offsets: Mapping[str, float], limit: float) -> list[Problem]:
-    """Return a Problem when two hosts differ by more than limit seconds; offsets by host, each against true time."""
-    if not offsets:
-        return []
-    slow, fast = max(offsets, key=lambda host: offsets[host]), min(offsets, key=lambda host: offsets[host])
-    spread = offsets[slow] - offsets[fast]
-    if spread <= limit:
-        return []
-    listed = ", ".join(f"{host} {offset:+.3f} s" for host, offset in sorted(offsets.items()))
-    return [
-        Problem(
-            check="clocks-agree",
-            found=f"The clocks of {fast} and {slow} differ by {spread:.3f} s, more than {limit:g} s; "
-            f"to be added to each: {listed}",
-            why=_WHY,
-            fix="Give all nodes the same rspm_ntp_servers and run the playbook again",
-        )
-    ]

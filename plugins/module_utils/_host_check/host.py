@@ -16,7 +16,6 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ansible_collections.rspm.ha.plugins.module_utils._clock.host import query_ntp
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import Runner
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_files import read_text
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_process import load_processes
@@ -108,8 +107,20 @@ def load_unresolved(given: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
 
 def load_answering(servers: Sequence[str]) -> list[str]:
     """Return the time servers that answer."""
-    answers = in_parallel(lambda server: query_ntp(server, _NTP_TIMEOUT), servers)
-    return [server for server, offset in answers if offset is not None]
+    return [server for server, serves in in_parallel(serves_time, servers) if serves]
+
+
+def serves_time(server: str) -> bool:
+    """Tell whether a time server answers. It is asked without chrony, which a new machine does not have yet."""
+    try:
+        family, kind, protocol, _name, address = socket.getaddrinfo(server, 123, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind, protocol) as link:
+            link.settimeout(_NTP_TIMEOUT)
+            link.connect(address)
+            link.send(rules.NTP_QUESTION)
+            return rules.knows_time(link.recv(512))
+    except OSError:
+        return False
 
 
 def load_taken_ports(ports: Sequence[rules.Port]) -> list[Problem]:

@@ -14,6 +14,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._config.rules import Clust
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import Runner
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_space import free_bytes
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, Problem, unique
+from ansible_collections.rspm.ha.plugins.module_utils._core.product import ACCOUNT
 from ansible_collections.rspm.ha.plugins.module_utils._core.version import judge_installed, judge_versions, package_url
 from ansible_collections.rspm.ha.plugins.module_utils._host_check.host import (
     load_account,
@@ -60,7 +61,6 @@ from ansible_collections.rspm.ha.plugins.module_utils._storage.rules import (
     storage_request,
 )
 
-HOME = "/var/lib/rstudio-pm"
 # One of these is there once the NFS client is installed.
 NFS_CLIENT = ("/sbin/mount.nfs", "/usr/sbin/mount.nfs")
 # An NFS server that was just started keeps its clients waiting.
@@ -152,7 +152,7 @@ class NodeCheck:
 
     def account(self) -> list[Problem]:
         """Return why the service account can't have its ids."""
-        request = AccountRequest("rstudio-pm", self.params["uid"], self.params["gid"], HOME, "/usr/sbin/nologin")
+        request = AccountRequest(ACCOUNT, self.params["uid"], self.params["gid"])
         return judge_account(request, read_account(request))
 
     def storage(self) -> list[Problem]:

@@ -37,6 +37,8 @@ PACKAGES: dict[str, dict[str, tuple[str, ...]]] = {
     NFS_SERVER: {DEBIAN: ("nfs-kernel-server",), REDHAT: ("nfs-utils",), SUSE: ("nfs-kernel-server",)},
     LOAD_BALANCER: {DEBIAN: ("haproxy",), REDHAT: ("haproxy",), SUSE: ("haproxy",)},
 }
+# A client's packet of version 4 (RFC 4330)
+NTP_QUESTION = b"\x23" + bytes(47)
 # Whose processes may hold a part's ports. The NFS server is the kernel, which has no process.
 OWN_PROCESSES = {DATABASE: "postgres", LOAD_BALANCER: "haproxy"}
 # Locks that are taken with fcntl(2): /proc/locks tells who holds them.
@@ -271,6 +273,14 @@ def judge_names(unresolved: Mapping[str, Sequence[str]]) -> list[Problem]:
         )
         for name, variables in unresolved.items()
     ]
+
+
+def knows_time(reply: bytes) -> bool:
+    """Tell whether an NTP server's reply is one of a server that knows the time."""
+    if len(reply) < 48:
+        return False
+    leap, mode, stratum = reply[0] >> 6, reply[0] & 7, reply[1]
+    return mode == 4 and leap != 3 and 0 < stratum < 16
 
 
 def judge_time_servers(servers: Sequence[str], answered: Sequence[str]) -> list[Problem]:

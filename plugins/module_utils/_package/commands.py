@@ -152,7 +152,10 @@ def locks_argv(family: str) -> list[str]:
 
 
 def hold_argvs(family: str) -> list[list[str]]:
-    """Return the commands that hold the installed version, whatever was held before."""
+    """Return the commands that hold the installed version, whatever was held before.
+
+    Not by tasks with Ansible's own modules: node_upgrade and server_package install and hold in one call.
+    """
     if family == DEBIAN:
         return [["apt-mark", "hold", NAME]]
     if family == REDHAT:

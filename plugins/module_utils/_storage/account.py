@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ansible_collections.rspm.ha.plugins.module_utils._core.problem import Problem, raise_any
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import Problem
 
 _WHY = "Over NFS the numeric ids count, so the service account needs the same ones on every node"
 
@@ -20,8 +20,6 @@ class AccountRequest:
     name: str
     uid: int
     gid: int
-    home: str
-    shell: str
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,7 @@ class AccountState:
     """What the host's databases of users and groups say.
 
     uid, gid: of the user of the wanted name, -1 when there is none. group_gid: of the group of the wanted name, or -1.
-    uid_name, gid_name: who has the wanted ids, empty when nobody has. home_exists: whether the home folder is there.
+    uid_name, gid_name: who has the wanted ids, empty when nobody has.
     """
 
     uid: int
@@ -37,7 +35,6 @@ class AccountState:
     group_gid: int
     uid_name: str
     gid_name: str
-    home_exists: bool
 
 
 def judge_account(wanted: AccountRequest, state: AccountState) -> list[Problem]:
@@ -84,22 +81,3 @@ def judge_account(wanted: AccountRequest, state: AccountState) -> list[Problem]:
 
 
 _DATABASE = {"group": "group", "user": "passwd"}
-
-
-def plan_account(wanted: AccountRequest, state: AccountState) -> list[list[str]]:
-    """Return the commands that make what is missing, or raise DomainError.
-
-    Home and shell of an account that is there are left alone: the package may have made it.
-    """
-    raise_any(judge_account(wanted, state))
-    commands = []
-    if state.group_gid == -1:
-        commands.append(["groupadd", "--system", "--gid", str(wanted.gid), wanted.name])
-    if state.uid == -1:
-        ids = ["--uid", str(wanted.uid), "--gid", str(wanted.gid)]
-        place = ["--no-create-home", "--home-dir", wanted.home, "--shell", wanted.shell]
-        commands.append(["useradd", "--system", *ids, *place, wanted.name])
-    if not state.home_exists:
-        owner = f"--owner={wanted.uid}"
-        commands.append(["install", "--directory", "--mode=0701", owner, f"--group={wanted.gid}", wanted.home])
-    return commands

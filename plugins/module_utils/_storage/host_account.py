@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import grp
-import os
 import pwd
 from collections.abc import Callable
 from typing import TypeVar
@@ -30,7 +29,6 @@ def read_account(wanted: AccountRequest) -> AccountState:
         group_gid=group.gr_gid if group else -1,
         uid_name=uid_holder.pw_name if uid_holder else "",
         gid_name=gid_holder.gr_name if gid_holder else "",
-        home_exists=os.path.isdir(wanted.home),
     )
 
 

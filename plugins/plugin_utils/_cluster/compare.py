@@ -67,3 +67,24 @@ def judge_cluster(nodes: Mapping[str, Mapping[str, Any]]) -> list[Problem]:
             found = "; ".join(f"{text} on {', '.join(names)}" for text, names in having.items())
             problems.append(Problem(check, f"The nodes have different {subject}: {found}", why, fix))
     return problems
+
+
+def judge_clocks(nodes: Mapping[str, Mapping[str, Any]], limit: float) -> list[Problem]:
+    """Return a problem where the clocks of two nodes differ by more than limit seconds. nodes: as of judge_cluster."""
+    offsets = {name: node["clock"]["offset"] for name, node in nodes.items() if node["clock"]}
+    if not offsets:
+        return []
+    one, other = min(offsets, key=lambda name: offsets[name]), max(offsets, key=lambda name: offsets[name])
+    spread = offsets[other] - offsets[one]
+    if spread <= limit:
+        return []
+    listed = ", ".join(f"{name} {offset:+.3f} s" for name, offset in sorted(offsets.items()))
+    return [
+        Problem(
+            check="clocks-agree",
+            found=f"The clocks of {one} and {other} differ by {spread:.3f} s, more than {limit:g} s; "
+            f"chronyd still corrects: {listed}",
+            why="Nodes whose clocks differ disagree on what is new, on sessions and on certificates",
+            fix="Give all nodes the same rspm_ntp_servers and run rspm.ha.site again",
+        )
+    ]

@@ -60,3 +60,6 @@ def test_nodes_that_differ_end_a_run(tmp_path: Path) -> None:
     assert run(tmp_path, tasks, node1={}, node2={}).returncode == 0
     done = run(tmp_path, tasks, node1={}, node2=OTHER)
     assert done.returncode == 2 and "[one-version] The nodes have different versions" in done.stdout
+    ahead = {**REGISTERED["status_node"]["node"], "clock": {"offset": 0.8}}
+    done = run(tmp_path, tasks, node1={}, node2={"status_node": {"node": ahead}})
+    assert done.returncode == 2 and "[clocks-agree] The clocks of node1 and node2 differ" in done.stdout

@@ -10,6 +10,7 @@ import fcntl
 import importlib.util
 import os
 import socket
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,39 @@ def test_a_name_is_told_with_all_variables_that_hold_it(monkeypatch: pytest.Monk
 def test_one_time_server_that_answers_is_enough() -> None:
     assert rules.judge_time_servers(["a", "b"], ["b"]) == []
     assert rules.judge_time_servers(["a", "b"], [])[0].found == "No server of rspm_ntp_servers answers: a, b"
+
+
+@pytest.mark.parametrize(
+    ("head", "knows"),
+    # leap indicator, version and mode; stratum
+    [((0x24, 3), True), ((0xE4, 3), False), ((0x24, 0), False), ((0x24, 16), False), ((0x23, 3), False), ((), False)],
+)
+def test_a_server_that_does_not_know_the_time_is_none(
+    head: tuple[int, ...], knows: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        where = (socket.AF_INET, socket.SOCK_DGRAM, 0, "", server.getsockname())
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: [where])
+
+        def serve() -> None:
+            question, client = server.recvfrom(512)
+            assert len(question) == 48
+            server.sendto(bytes([*head, *bytes(46)]), client)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        assert host_check.serves_time("ntp.example") is knows
+        thread.join()
+
+
+def test_a_server_that_does_not_answer_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_check, "_NTP_TIMEOUT", 0.05)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        where = (socket.AF_INET, socket.SOCK_DGRAM, 0, "", server.getsockname())
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: [where])
+        assert not host_check.serves_time("ntp.example")
 
 
 def test_without_root_the_account_is_named() -> None:

@@ -90,7 +90,7 @@ class World:
         self.state = PackageState("", "absent", False)
         self.free = 10 * 1024 * rules.MIB
         self.unknown: tuple[str, ...] = ()
-        self.time: float | None = 0.001
+        self.time = True
         self.holders: dict[int, list[rules.Holder]] = {}
         self.own: tuple[int, ...] = ()
         self.nfs = ""
@@ -147,7 +147,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(host_node, "load_host", lambda: Host("debian", "12", "x86_64"))
     monkeypatch.setattr(host_node, "free_bytes", lambda _path: made.free)
     monkeypatch.setattr(host_check, "is_known", lambda name: name not in made.unknown)
-    monkeypatch.setattr(host_check, "query_ntp", lambda _server, _timeout: made.time)
+    monkeypatch.setattr(host_check, "serves_time", lambda _server: made.time)
     monkeypatch.setattr(host_check, "load_port_holders", lambda _numbers: made.holders)
     monkeypatch.setattr(host_check, "load_processes", lambda _group: made.own)
     monkeypatch.setattr(host_node, "judge_account", lambda _request, _found: [])
@@ -184,7 +184,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         ({"unknown": ("nfs.example.org",), "nfs": "no"}, {}, ["name-resolution"]),
         ({"unknown": ("packages.example.org",)}, {}, ["name-resolution"]),
         ({"unknown": ("packages.example.org",), "state": PackageState("2026.08.0", "installed", True)}, {}, []),
-        ({"time": None}, {}, ["time-server"]),
+        ({"time": False}, {}, ["time-server"]),
         ({"holders": {4242: [rules.Holder(7, "nginx")]}}, {}, ["port-taken"]),
         ({"holders": {4242: [rules.Holder(7, "rstudio-pm")]}, "own": (7,)}, {}, []),
         ({"holders": {2112: [rules.Holder(7, "node_exporter")]}}, {}, []),
@@ -254,7 +254,7 @@ def test_a_login_that_can_not_be_tried_yet_is_said_to_be_left(
 
 
 def test_all_that_is_wrong_is_told_at_once(world: World) -> None:
-    changes = {"time": None, "nfs": "no", "login": {"failure": REFUSED}, "holders": {4242: [rules.Holder(7, "nginx")]}}
+    changes = {"time": False, "nfs": "no", "login": {"failure": REFUSED}, "holders": {4242: [rules.Holder(7, "nginx")]}}
     assert [problem.check for problem in problems_of(world, changes, {})] == [
         "time-server",
         "port-taken",
