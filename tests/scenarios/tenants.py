@@ -9,10 +9,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
-import psycopg
+import psycopg2
 from rspm_lab.lab import Lab
 
 from tests.scenarios.support import address, get, short
@@ -147,39 +147,54 @@ def site(lab: Lab) -> str:
     return f"{address(lab, 'lb')}:{PORT}"
 
 
+def ask(session: psycopg2.extensions.connection, statement: str) -> list[tuple[Any, ...]]:
+    """Return the rows of a statement."""
+    with session.cursor() as cursor:
+        cursor.execute(statement)
+        return cursor.fetchall()
+
+
 class Clients:
     """Their clients: each asks several times a second, and remembers what was not as ever. Theirs are sessions too."""
 
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
         self._stop = threading.Event()
-        self._sessions: dict[str, psycopg.Connection[Any]] = {}
+        self._sessions: dict[str, psycopg2.extensions.connection] = {}
         self.answered = 0
         self.noticed: list[str] = []
         asks = [lambda path=path: self._fetch(path) for path in PATHS] + [self._log_in, self._monitor]
         self._threads = [threading.Thread(target=self._go_on, args=(ask,), daemon=True) for ask in asks]
 
-    def _connect(self, user: str, database: str) -> psycopg.Connection[Any]:
-        where = {"host": address(self._lab, "infra"), "connect_timeout": 5, "application_name": f"their {user}"}
-        return psycopg.connect(user=user, password=PASSWORD, dbname=database, autocommit=True, **where)  # type: ignore[arg-type]
+    def _connect(self, user: str, database: str) -> psycopg2.extensions.connection:
+        session = psycopg2.connect(
+            host=address(self._lab, "infra"),
+            user=user,
+            password=PASSWORD,
+            dbname=database,
+            connect_timeout=5,
+            application_name=f"their {user}",
+        )
+        session.autocommit = True
+        return session
 
     def _fetch(self, path: str) -> None:
         code, body = get(site(self._lab), path)
         assert code == 200 and body, f"{path}: {code}"
 
     def _log_in(self) -> None:
-        with self._connect("payroll", "payroll") as session:
-            found = session.execute("SELECT count(*) FROM wages").fetchone()
-        assert found == (500,), found
+        with closing(self._connect("payroll", "payroll")) as session:
+            found = ask(session, "SELECT count(*) FROM wages")
+        assert found == [(500,)], found
 
     def _monitor(self) -> None:
         """Ask in a session of its own in every database, which is never given up."""
         home = self._session("postgres")
-        known = {name for (name,) in home.execute("SELECT datname FROM pg_database")}
+        known = {name for (name,) in ask(home, "SELECT datname FROM pg_database")}
         for name in ("postgres", *(name for name in OURS if name in known)):
-            self._session(name).execute("SELECT count(*) FROM pg_stat_activity, pg_stat_user_tables")
+            ask(self._session(name), "SELECT count(*) FROM pg_stat_activity, pg_stat_user_tables")
 
-    def _session(self, database: str) -> psycopg.Connection[Any]:
+    def _session(self, database: str) -> psycopg2.extensions.connection:
         if database not in self._sessions:
             self._sessions[database] = self._connect("exporter", database)
         return self._sessions[database]
@@ -190,7 +205,7 @@ class Clients:
             try:
                 ask()
                 self.answered += 1
-            except (AssertionError, psycopg.Error) as error:
+            except (AssertionError, psycopg2.Error) as error:
                 self.noticed.append(f"{time.strftime('%H:%M:%S', time.gmtime(begun))} {short(str(error)).strip()}")
                 self._sessions = {name: each for name, each in self._sessions.items() if not each.closed}
             self._stop.wait(0.3)
@@ -205,7 +220,7 @@ class Clients:
         for thread in self._threads:
             thread.join(20)
         for session in self._sessions.values():
-            with suppress(psycopg.Error):
+            with suppress(psycopg2.Error):
                 session.close()
 
 
