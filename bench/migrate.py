@@ -1,28 +1,61 @@
 """What a migration to one node costs: time without service, and in all, against the same typed by hand.
 
-By hand is what a person types from the guide's five lines: stop all, cp -a, pg_dump | psql, change the configuration,
-start. Either way service is what a client gets at the load balancer. Both begin with the same disks, with PostgreSQL on
-the node made ready beforehand for the hand's way, in one run.
+ours             the playbook, from clusters of several shapes
+remainder        a warm rsync was typed before; then stop, rsync, pg_dump | pg_restore, change the configuration, start
+guide            the guide's five lines: stop all, cp -a, pg_dump | psql, change the configuration, start
+careful copy     no more than a copy that is read back: caches dropped, cp -a, caches dropped, cmp
+
+In each, service is what a client gets at the load balancer. All of one shape begin with the same disks, by hand with
+PostgreSQL on the node made ready beforehand.
 """
 
 from __future__ import annotations
 
-import json
+import shlex
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from bench import workbench
+from bench.catalogue import (
+    CAREFUL_COPY,
+    COPY,
+    GUIDE_MANY,
+    MIGRATE_FEW,
+    MIGRATE_LARGE,
+    MIGRATE_MANY,
+    OUTAGE,
+    REMAINDER,
+    SETTINGS,
+    WALL,
+)
+from bench.workbench import Bench
 from tests.scenarios import support
 from tests.scenarios.support import Lab, lab_module
-from tests.scenarios.workplace import REPOSITORY
 
-TARGET = "node1"
-HAND, OURS = "by hand", "rspm.ha"
-# name: number of files, bytes of each
-SHAPES = {"10,000 small files": (10_000, 3000), "100,000 small files": (100_000, 3000), "8 large files": (8, 64 << 20)}
+TARGET, OTHERS = "node1", ("node2", "node3")
+DATABASES = "rstudio_pm rstudio_pm_usage"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the cluster has. ours: how the page names its migration."""
+
+    label: str
+    files: int
+    size: int
+    ours: str
+    by_hand: str
+
+
+SHAPES = [
+    Shape("few", 10_000, 3000, MIGRATE_FEW, REMAINDER),
+    Shape("many", 100_000, 3000, MIGRATE_MANY, GUIDE_MANY),
+    Shape("large", 8, 64 << 20, MIGRATE_LARGE, CAREFUL_COPY),
+]
 
 _FILL = """
 import os
@@ -51,19 +84,34 @@ CREATE DATABASE rstudio_pm_usage OWNER rstudio_pm;
 END
 """
 
+_RSYNC = "runuser -u rstudio-pm -- rsync -aH --delete /mnt/rstudio-pm/data/ /var/lib/rstudio-pm/data/"
+_WARM = f"install -d -o rstudio-pm -g rstudio-pm /var/lib/rstudio-pm/data && {_RSYNC} && sync"
+_COPY = "runuser -u rstudio-pm -- cp -a /mnt/rstudio-pm/data /var/lib/rstudio-pm/data"
+_RESTORE = "pg_restore -h %(new)s -U rstudio_pm -d $database --no-owner"
+_PSQL = "psql -q -h %(new)s -U rstudio_pm -d $database > /dev/null"
+
+# copy: a command. dump: the format. load: a command that reads it.
 _BY_HAND = """
-set -e
+set -e -o pipefail
 systemctl stop rstudio-pm
-begun=$(date +%%s.%%N)
-runuser -u rstudio-pm -- cp -a /mnt/rstudio-pm/data /var/lib/rstudio-pm/data
+{copy}
 sync
-echo "copied $begun $(date +%%s.%%N)"
 export PGPASSWORD=$(sed -n 's/^ *Password *= *"\\(.*\\)"/\\1/p' /etc/rstudio-pm/rstudio-pm.gcfg | head -1)
-for database in rstudio_pm rstudio_pm_usage; do
-  pg_dump -h %(old)s -U rstudio_pm $database | psql -q -h %(new)s -U rstudio_pm -d $database > /dev/null
+for database in {databases}; do
+  pg_dump {dump} -h %(old)s -U rstudio_pm $database | {load}
 done
 sed -i 's|/mnt/rstudio-pm/data|/var/lib/rstudio-pm/data|; s|@%(old)s:|@%(new)s:|' /etc/rstudio-pm/rstudio-pm.gcfg
 systemctl start rstudio-pm
+"""
+
+_CAREFUL = f"""
+set -e -o pipefail
+echo 3 > /proc/sys/vm/drop_caches
+{_COPY}
+sync
+echo 3 > /proc/sys/vm/drop_caches
+runuser -u rstudio-pm -- find /mnt/rstudio-pm/data -type f -printf '%P\\0' \\
+  | runuser -u rstudio-pm -- xargs -0 -I FILE cmp /mnt/rstudio-pm/data/FILE /var/lib/rstudio-pm/data/FILE
 """
 
 
@@ -72,100 +120,98 @@ def serves(lab: Lab, machine: str) -> bool:
     return support.get(f"{support.address(lab, machine)}:4242")[0] == 200
 
 
-def by_hand(lab: Lab) -> dict[str, float]:
-    """Return what the hand's way costs (seconds)."""
-    lab.ssh(TARGET, _MAKE_READY)
+def typed(lab: Lab, command: str) -> dict[str, float]:
+    """Stop the nodes, and type the rest on the target (seconds)."""
     begun = time.monotonic()
-    for node in ("node2", "node3"):
+    for node in OTHERS:
         lab.ssh(node, "systemctl stop rstudio-pm")
     without = time.monotonic()
     # a PostgreSQL that was just installed listens on no other
     addresses = {"old": support.address(lab, "infra"), "new": "127.0.0.1"}
-    said = lab.ssh(TARGET, _BY_HAND % addresses, timeout=7200)
+    lab.ssh(TARGET, f"bash -c {shlex.quote(command % addresses)}", timeout=7200)
     support.wait_for("the node", lambda: support.get(support.address(lab, "lb"))[0] == 200, 120)
     end = time.monotonic()
-    words = next(line for line in said.splitlines() if line.startswith("copied")).split()
-    return {"outage": end - without, "total": end - begun, "copy": float(words[2]) - float(words[1])}
+    return {OUTAGE: end - without, WALL: end - begun}
 
 
-def with_us() -> dict[str, float]:
-    """Return what the playbook costs (seconds), as a client at the load balancer saw it.
+def by_hand(lab: Lab, way: str) -> dict[str, float]:
+    """Return what the hand's way costs (seconds)."""
+    if way == CAREFUL_COPY:
+        for node in (TARGET, *OTHERS):
+            lab.ssh(node, "systemctl stop rstudio-pm")
+        begun = time.monotonic()
+        lab.ssh(TARGET, f"bash -c {shlex.quote(_CAREFUL)}", timeout=7200)
+        return {COPY: time.monotonic() - begun}
+    lab.ssh(TARGET, _MAKE_READY)
+    if way == GUIDE_MANY:
+        return typed(lab, _BY_HAND.format(copy=_COPY, dump="", load=_PSQL, databases=DATABASES))
+    lab.ssh(TARGET, _WARM, timeout=7200)
+    return typed(lab, _BY_HAND.format(copy=_RSYNC, dump="-Fc", load=_RESTORE, databases=DATABASES))
 
-    copy: of the warm passes on the machine, looking at both trees and verifying included, which by hand has neither.
+
+def with_us() -> tuple[dict[str, float], dict[str, float]]:
+    """Return what the playbook costs (seconds), as a client at the load balancer saw it, and how long its phases took.
+
+    copy: of the warm passes on the machine, looking at both trees and verifying included.
     """
     folder = support.person().new_folder("bench-")
     begun = time.monotonic()
-    run = support.run_playbook(
+    workbench.play(
         "migrate_to_single_node",
-        timeout=7200,
         rspm_migration_target=support.full(TARGET),
         rspm_migration_data="move",
         rspm_migration_database="move",
         rspm_migration_inventory=f"{folder}/inventory",
         rspm_report_file=f"{folder}/report.json",
     )
-    total = time.monotonic() - begun
-    if run.code != 0:
-        sys.exit(run.output)
+    wall = time.monotonic() - begun
     report = support.read_json(folder / "report.json")
     phases = {phase["name"]: phase for phase in report["phases"]}
-    for name in ("warm", "data"):
-        steps = phases[name]["nodes"][TARGET]["steps"]
-        print(f"{name}: " + ", ".join(f"{step['step']} {step['seconds']:.1f} s" for step in steps), flush=True)
-    print("phases: " + ", ".join(f"{name} {phase['seconds']:.1f} s" for name, phase in phases.items()), flush=True)
     copy = sum(step["seconds"] for step in phases["warm"]["nodes"][TARGET]["steps"])
-    return {"outage": report["outage"]["total_seconds"], "total": total, "copy": copy}
+    seconds = {name: phase["seconds"] for name, phase in phases.items()}
+    return {OUTAGE: report["outage"]["total_seconds"], WALL: wall, COPY: copy}, seconds
 
 
-def verdicts(rows: list[dict[str, Any]]) -> list[tuple[str, float, bool]]:
-    """Return what is wanted of the shapes that were measured, the ratio that was seen, and whether it is right."""
-    seen = {(row["shape"], row["way"]): row for row in rows}
-    few, many = list(SHAPES)[:2]
-    judged = []
-    if {few, many} <= {shape for shape, _way in seen}:
-        ratio = seen[many, OURS]["outage"] / seen[few, OURS]["outage"]
-        judged.append((f"outage with {many} at most 1.5 of that with {few}", ratio, ratio <= 1.5))
-    if (many, OURS) in seen:
-        ratio = seen[many, OURS]["outage"] / seen[many, HAND]["outage"]
-        judged.append((f"outage with {many} at most a fifth of that by hand", ratio, ratio <= 0.2))
-    for shape in dict.fromkeys(shape for shape, _way in seen):
-        ratio = seen[shape, OURS]["mb_s"] / seen[shape, HAND]["mb_s"]
-        judged.append((f"{shape} copied at least as fast as by cp -a", ratio, ratio >= 1))
-    return judged
+def measure(bench: Bench, shape: Shape, setting: str, number: int) -> None:
+    """Go one way from a cluster of a shape; setting: "" for by hand."""
+    lab_module.restore(bench.lab, shape.label)
+    support.wait_for("the cluster", lambda: all(serves(bench.lab, node) for node in support.NODES), 180)
+    bench.ready(setting)
+    if setting:
+        figures, phases = with_us()
+        bench.add(shape.ours, setting, number, figures, phases=phases)
+    else:
+        bench.add(shape.by_hand, setting, number, by_hand(bench.lab, shape.by_hand))
+
+
+def prepare(bench: Bench, shapes: list[Shape]) -> None:
+    """Make a cluster, and keep a snapshot of it with the files of each shape."""
+    workbench.give_time()
+    workbench.play("site")
+    lab_module.snapshot(bench.lab, "empty")
+    for shape in shapes:
+        lab_module.restore(bench.lab, "empty")
+        support.run(
+            bench.lab.ssh_argv("infra", "python3", "-"), text_in=_FILL % (shape.files, shape.size), timeout=1800
+        )
+        lab_module.snapshot(bench.lab, shape.label)
 
 
 def main() -> int:
-    """Print a table for a person, the same as JSON lines, and what is wanted; 1 where something was missed."""
-    shapes = sys.argv[1:] or list(SHAPES)
-    for playbook in (str(REPOSITORY / "tests/lab/ntp.yml"), "site"):
-        prepared = support.run_playbook(playbook, timeout=1800)
-        if prepared.code != 0:
-            sys.exit(prepared.output)
-    lab = support.current_lab()
-    lab_module.snapshot(lab, "bench-empty")
-    rows: list[dict[str, Any]] = []
-    for shape in shapes:
-        number, size = SHAPES[shape]
-        lab_module.restore(lab, "bench-empty")
-        support.run(lab.ssh_argv("infra", "python3", "-"), text_in=_FILL % (number, size), timeout=1800)
-        lab_module.snapshot(lab, "bench-full")
-        for way in (HAND, OURS):
-            lab_module.restore(lab, "bench-full")
-            support.wait_for("the cluster", lambda: all(serves(lab, node) for node in support.NODES), 180)
-            cost = by_hand(lab) if way == HAND else with_us()
-            rate = number * size / cost["copy"] / 1e6
-            rows.append(
-                {"shape": shape, "way": way, **{k: round(v, 1) for k, v in cost.items()}, "mb_s": round(rate, 2)}
-            )
-            print(json.dumps(rows[-1]), flush=True)
-    print(f"{'shape':<22} {'way':<10} {'outage s':>9} {'total s':>9} {'copy s':>9} {'MB/s':>9}")
-    for row in rows:
-        numbers = "".join(f" {row[name]:>9}" for name in ("outage", "total", "copy", "mb_s"))
-        print(f"{row['shape']:<22} {row['way']:<10}{numbers}")
-    judged = verdicts(rows)
-    for wanted, ratio, right in judged:
-        print(f"{'ok    ' if right else 'MISSED'} {wanted}: {ratio:.2f}")
-    return 0 if all(right for _wanted, _ratio, right in judged) else 1
+    """Measure all ways in turn, in each round."""
+    parser = workbench.options(__doc__)
+    parser.add_argument("shapes", nargs="*", default=[shape.label for shape in SHAPES], help="few, many, large")
+    options = parser.parse_args()
+    shapes = [shape for shape in SHAPES if shape.label in options.shapes]
+    bench = Bench("migrate")
+    prepare(bench, shapes)
+    ways = ["", *SETTINGS]
+    for number in range(options.runs):
+        for shape in shapes:
+            # another one first in each round
+            for setting in ways[number % 3 :] + ways[: number % 3]:
+                measure(bench, shape, setting, number)
+    return bench.conclude()
 
 
 if __name__ == "__main__":

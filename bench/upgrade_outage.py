@@ -1,92 +1,122 @@
 """For how long users are without service during an upgrade of the cluster, seen by one client at the load balancer.
 
-In turn, several times in one run, each from the same snapshot and with the same package:
+All ways in turn in each round, each from a snapshot:
 
-ours-3, ours-6  upgrade.yml, three nodes and six
-by-hand         the guide's steps over ssh, one after the other, downloads included
-by-hand-early   the same, with all downloads made before the first node is stopped
-bare            `systemctl stop; dpkg -i; systemctl start` on one node, the file there, the others stopped before
+ours             upgrade.yml with Ansible's defaults and with pipelining: three nodes and six, 300 MiB and 1 MiB
+by hand          the guide's steps over ssh, one after the other, downloads included
+by hand, early   the same, with all downloads made before the first node is stopped
+bare             `systemctl stop; dpkg -i; systemctl start` on one node, the file there, the others stopped before
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import os
 import re
-import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from bench import workbench
+from bench.catalogue import (
+    BARE,
+    BY_HAND,
+    BY_HAND_EARLY,
+    OUTAGE,
+    SETTINGS,
+    UPGRADE_1,
+    UPGRADE_300,
+    UPGRADE_SIX,
+    WALL,
+)
 from bench.upgrade_outage_world import Client, WebServer
+from bench.workbench import Bench
 from tests.scenarios import support
 from tests.scenarios.support import lab_module
-from tests.scenarios.workplace import REPOSITORY
 
 HERE = Path(__file__).resolve().parent
 OLD, NEW = "2025.12.0-14", "2026.04.0"
 THREE = ["node1", "node2", "node3"]
 SIX = [*THREE, "node4", "node5", "node6"]
-SIX_NODES = HERE / "upgrade_outage_six_nodes.yml"
 # A server that runs for long has these in memory, whichever way it is upgraded; a machine that just came up has not.
 WARM = (
     "dpkg -l > /dev/null; apt-mark showhold; dpkg-deb --help > /dev/null; cat /opt/rstudio-pm/lib/payload > /dev/null"
 )
 SERVED_SECONDS = 3.0
+LONGEST, STRETCHES = "longest outage (s)", "outages"
 
 
-def more_nodes() -> list[str]:
-    """Return the option that makes it a cluster of six."""
-    return ["-i", str(support.person().bring(SIX_NODES))]
+@dataclass(frozen=True)
+class Start:
+    """What a way begins with. label: of the snapshot. size: of the packages in MiB, and the folder they are in."""
+
+    label: str
+    size: str
+    nodes: list[str]
 
 
-class Bench:
+STARTS = {
+    UPGRADE_300: Start("three", "300", THREE),
+    UPGRADE_1: Start("small", "1", THREE),
+    UPGRADE_SIX: Start("six", "300", SIX),
+    BARE: Start("three", "300", THREE[:1]),
+    BY_HAND: Start("three", "300", THREE),
+    BY_HAND_EARLY: Start("three", "300", THREE),
+}
+OURS = (UPGRADE_300, UPGRADE_1, UPGRADE_SIX)
+
+
+class Upgrades:
     """The lab's cluster, the packages, and the ways to upgrade it."""
 
-    def __init__(self, folder: Path, web: WebServer) -> None:
-        self.lab = support.current_lab()
-        self.web = web
-        files = {version: folder / f"rstudio-pm_{version}_amd64.deb" for version in (OLD, NEW)}
-        self.digests = {version: hashlib.sha256(file.read_bytes()).hexdigest() for version, file in files.items()}
+    def __init__(self, bench: Bench, folder: Path, web: WebServer) -> None:
+        self.bench, self.lab, self.web = bench, bench.lab, web
+        self.folder = folder
         self.balancer = support.address(self.lab, "lb")
+        self.inventories = {
+            len(nodes): workbench.inventory({support.full(node): {} for node in nodes}) for nodes in (THREE, SIX)
+        }
 
-    def package(self, version: str) -> dict[str, str]:
+    def url(self, version: str, size: str) -> str:
+        """Return where a package is."""
+        return f"{self.web.url}/{size}/{name_of(version)}"
+
+    def package(self, version: str, size: str) -> dict[str, Any]:
         """Return the variables by which the playbooks get a version."""
-        name = f"rstudio-pm_{version}_amd64.deb"
+        digest = hashlib.sha256((self.folder / size / name_of(version)).read_bytes()).hexdigest()
         return {
             "rspm_version": version,
             "rspm_package_source": "url",
-            "rspm_package_url": f"{self.web.url}/{name}",
-            "rspm_package_checksum": f"sha256:{self.digests[version]}",
+            "rspm_package_url": self.url(version, size),
+            "rspm_package_checksum": f"sha256:{digest}",
         }
 
-    def play(self, name: str, *args: str, **variables: Any) -> None:
-        """Run a playbook, which has to succeed."""
-        run = support.run_playbook(name, *args, timeout=1800, **variables)
-        if run.code != 0:
-            sys.exit(run.output)
-
     def prepare(self) -> None:
-        """Make a cluster of three nodes and one of six, and keep a snapshot of each."""
-        self.play(str(REPOSITORY / "tests/lab/ntp.yml"))
+        """Keep a snapshot of each cluster that a way begins with."""
+        workbench.give_time()
         for node in SIX:
-            self.lab.ssh(node, "apt-get update -qq && apt-get install -y -qq curl > /dev/null", timeout=300)
-        for label, args in {"three": [], "six": more_nodes()}.items():
-            self.play("site", *args, **self.package(OLD))
-            lab_module.snapshot(self.lab, label)
+            self.lab.ssh(node, "apt-get update -qq && apt-get install -y -qq curl > /dev/null", timeout=600)
+        lab_module.snapshot(self.lab, "new")
+        for start in (STARTS[way] for way in OURS):
+            lab_module.restore(self.lab, "new")
+            inventory = self.inventories[len(start.nodes)]
+            self.bench.ready()
+            workbench.play("site", inventory=inventory, **self.package(OLD, start.size))
+            lab_module.snapshot(self.lab, start.label)
 
-    def settle(self, label: str, nodes: list[str]) -> None:
+    def settle(self, start: Start) -> None:
         """Put the machines back to a snapshot and wait until every node serves."""
-        lab_module.restore(self.lab, label)
-        support.wait_for("the old cluster", lambda: self.versions(nodes) == {OLD}, 120, pause=1)
-        for node in nodes:
+        lab_module.restore(self.lab, start.label)
+        served = start.nodes if len(start.nodes) > 1 else THREE
+        support.wait_for("the old cluster", lambda: self.versions(served) == {OLD}, 180, pause=1)
+        for node in served:
             self.lab.ssh(node, WARM)
         time.sleep(5)
 
@@ -95,17 +125,16 @@ class Bench:
         answers = [support.get(f"{support.address(self.lab, node)}:4242", "/__api__/status") for node in nodes]
         return {json.loads(body)["version"] if code == 200 else "" for code, body in answers}
 
-    def ours(self, *args: str) -> dict[str, float]:
-        """Upgrade with the collection; return the seconds of the steps on the first node."""
+    def ours(self, start: Start) -> dict[str, float]:
+        """Upgrade with the collection; return how long its phases took (seconds)."""
         report = support.person().new_folder("bench-") / "report.json"
-        self.play("upgrade", *args, **self.package(NEW), rspm_report_file=str(report))
-        told = support.read_json(report)
-        first = next(phase for phase in told["phases"] if phase["name"] == "first")
-        return {step["step"]: step["seconds"] for step in first["nodes"][told["first"]]["steps"]}
+        inventory = self.inventories[len(start.nodes)]
+        workbench.play("upgrade", inventory=inventory, rspm_report_file=str(report), **self.package(NEW, start.size))
+        return {phase["name"]: phase["seconds"] for phase in support.read_json(report)["phases"]}
 
     def by_hand(self, when: str) -> dict[str, float]:
         """Upgrade as the guide says."""
-        argv = [str(HERE / "upgrade_outage_by_hand.sh"), when, self.package(NEW)["rspm_package_url"]]
+        argv = [str(HERE / "upgrade_outage_by_hand.sh"), when, self.url(NEW, STARTS[BY_HAND].size)]
         environment = {**os.environ, "SSH": " ".join(["ssh", *lab_module.ssh_options(self.lab.folder)])}
         addresses = [self.lab.spec(node).address for node in THREE]
         done = subprocess.run([*argv, *addresses], check=True, stdout=subprocess.PIPE, text=True, env=environment)
@@ -115,7 +144,7 @@ class Bench:
         """Leave one node alone, with the file there."""
         for node in THREE[1:]:
             self.lab.ssh(node, "systemctl stop rstudio-pm")
-        self.lab.ssh("node1", f"curl -fsS -o /root/new.deb {self.package(NEW)['rspm_package_url']}", timeout=300)
+        self.lab.ssh("node1", f"curl -fsS -o /root/new.deb {self.url(NEW, STARTS[BARE].size)}", timeout=600)
         time.sleep(5)
 
     def bare(self) -> dict[str, float]:
@@ -124,114 +153,58 @@ class Bench:
         subprocess.run(self.lab.ssh_argv("node1", command), check=True, stdout=subprocess.DEVNULL)
         return {}
 
-    def measured(self, way: str, number: int) -> dict[str, Any]:
-        """Go one way once, and return what the client saw."""
-        upgrade: Callable[[], dict[str, float]]
-        upgrade, label, nodes = {
-            "ours-3": (self.ours, "three", THREE),
-            "ours-6": (lambda: self.ours(*more_nodes()), "six", SIX),
-            "by-hand": (lambda: self.by_hand("fetch-in-turn"), "three", THREE),
-            "by-hand-early": (lambda: self.by_hand("fetch-first"), "three", THREE),
-            "bare": (self.bare, "three", THREE[:1]),
-        }[way]
-        self.settle(label, THREE if way == "bare" else nodes)
-        if way == "bare":
+    def measure(self, way: str, setting: str, number: int) -> None:
+        """Go one way once, and write down what the client saw."""
+        start = STARTS[way]
+        upgrade: Callable[[], dict[str, float]] = {
+            BARE: self.bare,
+            BY_HAND: lambda: self.by_hand("fetch-in-turn"),
+            BY_HAND_EARLY: lambda: self.by_hand("fetch-first"),
+        }.get(way, lambda: self.ours(start))
+        self.settle(start)
+        if way == BARE:
             self.others_stopped()
+        self.bench.ready(setting)
         with Client(self.balancer) as client:
             support.wait_for("service before", lambda: client.served_for(SERVED_SECONDS), 60)
             begun = time.monotonic()
             steps = upgrade()
             wall = time.monotonic() - begun
             support.wait_for("service after", lambda: client.served_for(SERVED_SECONDS), 60)
-        support.wait_for("the new version everywhere", lambda: self.versions(nodes) == {NEW}, 60)
-        outage = client.outage()
-        row = {"way": way, "round": number, "outage_s": outage.total, "longest_s": outage.longest}
-        row |= {"outages": outage.count, "samples": outage.samples, "wall_s": round(wall, 1)}
-        return row | {"load": round(os.getloadavg()[0], 1), "steps": steps}
+        support.wait_for("the new version everywhere", lambda: self.versions(start.nodes) == {NEW}, 60)
+        seen = client.outage()
+        figures = {OUTAGE: seen.total, LONGEST: seen.longest, STRETCHES: seen.count, WALL: wall}
+        self.bench.add(way, setting, number, figures, samples=seen.samples, steps=steps)
 
 
-def verdicts(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return what is wanted, and whether it was seen; all of medians."""
-    seen = {way: statistics.median(row["outage_s"] for row in rows if row["way"] == way) for way in WAYS}
-    wanted = [
-        ("ours-3 at most a third of by-hand", "ours-3", "by-hand", 1 / 3),
-        ("ours-3 at most 1.15 of bare", "ours-3", "bare", 1.15),
-        ("ours-6 at most 1.10 of ours-3", "ours-6", "ours-3", 1.10),
-    ]
-    return [
-        {"wanted": text, "ratio": round(seen[one] / seen[other], 3), "ok": seen[one] <= limit * seen[other]}
-        for text, one, other, limit in wanted
-    ]
+def name_of(version: str) -> str:
+    """Return the file's name of a package."""
+    return f"rstudio-pm_{version}_amd64.deb"
 
 
-def break_even(rows: list[dict[str, Any]], size: int) -> float:
-    """Return the download link, in megabits a second, up to which ours-3 is at most a third of by-hand.
-
-    By hand the outage has the first node's download in it, and nothing else in either way depends on the link. size:
-    of the package in bytes.
-    """
-    ours = statistics.median(row["outage_s"] for row in rows if row["way"] == "ours-3")
-    rest = statistics.median(row["outage_s"] - row["steps"]["download"] for row in rows if row["way"] == "by-hand")
-    return round(size * 8 / 1e6 / max(3 * ours - rest, 0.001), 1)
-
-
-WAYS = ["ours-3", "bare", "by-hand", "ours-6", "by-hand-early"]
-
-
-def show(rows: list[dict[str, Any]], judged: list[dict[str, Any]]) -> None:
-    """Print the table and the verdicts."""
-    print(f"{'outage at the balancer, s':<27} {'median':>7} {'min':>7} {'max':>7}   {'wall s':>7}  runs")
-    for way in WAYS:
-        mine = [row for row in rows if row["way"] == way]
-        outages = [row["outage_s"] for row in mine]
-        figures = statistics.median(outages), min(outages), max(outages)
-        wall = statistics.median(row["wall_s"] for row in mine)
-        print(f"{way:<27} " + " ".join(f"{figure:>7.2f}" for figure in figures) + f"   {wall:>7.1f}  {len(mine)}")
-    for way in WAYS:
-        steps = [row["steps"] for row in rows if row["way"] == way]
-        shown = [f"{name} {statistics.median(step[name] for step in steps):.2f}" for name in steps[0]]
-        if shown:
-            print(f"{way}, on the first node (medians, s): {', '.join(shown)}")
-    for verdict in judged:
-        print(f"{'ok    ' if verdict['ok'] else 'MISSED'} {verdict['wanted']}: {verdict['ratio']}")
-
-
-def link_speed(rows: list[dict[str, Any]], size: int) -> float:
-    """Return the median speed of by-hand's download in megabits a second."""
-    seconds = statistics.median(row["steps"]["download"] for row in rows if row["way"] == "by-hand")
-    return round(size * 8 / 1e6 / seconds, 1)
+def ways() -> list[tuple[str, str]]:
+    """Return every way with its setting, those that are compared beside each other."""
+    hand = [(way, "") for way in (BARE, BY_HAND, BY_HAND_EARLY)]
+    return [*((way, setting) for way in OURS for setting in SETTINGS), *hand]
 
 
 def main() -> int:
-    """Measure, print, and fail where something that is wanted was missed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--packages", type=Path, required=True, metavar="DIR", help="where both packages are")
-    parser.add_argument("--rounds", type=int, default=3)
+    """Measure, and fail where something that is wanted was missed."""
+    parser = workbench.options(__doc__)
+    parser.add_argument("--packages", type=Path, required=True, metavar="DIR", help="where 300/ and 1/ are")
     parser.add_argument("--megabits", type=float, default=0, help="of the download link a second; 0: as fast as can be")
-    parser.add_argument("--json", type=Path, metavar="FILE")
-    parser.add_argument("--prepared", action="store_true", help="the lab has the snapshots of an earlier run")
     options = parser.parse_args()
     gateway = support.current_lab().network.gateway
-    rows = []
+    bench = Bench("upgrade_outage")
     with WebServer(options.packages, gateway, options.megabits) as web:
-        bench = Bench(options.packages, web)
-        if not options.prepared:
-            bench.prepare()
-        for number in range(options.rounds):
+        upgrades = Upgrades(bench, options.packages, web)
+        upgrades.prepare()
+        for number in range(options.runs):
+            turn = 2 * number % len(ways())
             # another one first in each round, so that none has always the machine's best moment
-            for way in WAYS[number % len(WAYS) :] + WAYS[: number % len(WAYS)]:
-                rows.append(bench.measured(way, number))
-                print(json.dumps(rows[-1]), flush=True)
-    judged = verdicts(rows)
-    show(rows, judged)
-    size = (options.packages / f"rstudio-pm_{NEW}_amd64.deb").stat().st_size
-    speed, enough = link_speed(rows, size), break_even(rows, size)
-    print(f"package {size / 1e6:.0f} MB, came at {speed} Mbit/s; a third of by-hand is reached up to {enough} Mbit/s")
-    if options.json:
-        setting = {"limit_megabits": options.megabits, "package_bytes": size}
-        setting |= {"measured_megabits": speed, "third_reached_at_megabits": enough}
-        options.json.write_text(json.dumps({"setting": setting, "verdicts": judged, "runs": rows}, indent=1) + "\n")
-    return 0 if all(verdict["ok"] for verdict in judged) else 1
+            for way, setting in ways()[turn:] + ways()[:turn]:
+                upgrades.measure(way, setting, number)
+    return bench.conclude()
 
 
 if __name__ == "__main__":
