@@ -261,7 +261,9 @@ def this_run() -> ProcessId:
     pid = os.getpid()
     while pid > 1:
         argv = _command_line(pid)
-        if any(_ANSIBLE.fullmatch(os.path.basename(word)) for word in argv[:2]):
+        # as a program, or as python3 -m ansible
+        named = [*argv[:2], *(word for before, word in zip(argv, argv[1:]) if before == "-m")]
+        if any(_ANSIBLE.fullmatch(os.path.basename(word)) for word in named):
             while (parent := _parent(pid)) and _command_line(parent) == argv:
                 pid = parent
             return ProcessId(this_kernel(), pid, start_time(pid) or 0)

@@ -345,13 +345,15 @@ print(this_run(), flush=True)
 """
 
 
-@pytest.fixture
-def playbook(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    script = tmp_path / "ansible-playbook"
+@pytest.fixture(params=["ansible-playbook", "ansible/__main__.py"])
+def playbook(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    script = tmp_path / request.param
+    script.parent.mkdir(exist_ok=True)
+    (script.parent / "__init__.py").touch()
     script.write_text(PLAYBOOK, encoding="utf-8")
-    with subprocess.Popen(
-        [sys.executable, str(script), MODULE.format(path=str(COLLECTIONS))], stdout=subprocess.PIPE, text=True
-    ) as process:
+    typed = [script.name] if script.parent == tmp_path else ["-m", "ansible"]
+    argv = [sys.executable, *typed, MODULE.format(path=str(COLLECTIONS))]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as process:
         yield process
         process.kill()
 
