@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.plugins.action import ActionBase
-
 from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.compare import judge_clocks, judge_cluster
 from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.failure import failure_reason
 from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.read import Variables
+from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.read_action import ControllerAction
 from ansible_collections.rspm.ha.plugins.plugin_utils._migration.left import Settings
 from ansible_collections.rspm.ha.plugins.plugin_utils._migration.read_left import left_behind
 from ansible_collections.rspm.ha.plugins.plugin_utils._status.rules import summarise, table
@@ -20,14 +19,8 @@ from ansible_collections.rspm.ha.plugins.plugin_utils._status.rules import summa
 _ENDS = {"healthy": "ok", "wrong": "failed", "unknown": "unreachable"}
 
 
-class ActionModule(ActionBase):  # type: ignore[misc] # Ansible has no types
+class ActionModule(ControllerAction):
     """The action of the module of the same name."""
-
-    BYPASS_HOST_LOOP = True
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
-    _supports_diff = False
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the status; fails only where the nodes are to be alike and are not."""

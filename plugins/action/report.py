@@ -11,9 +11,8 @@ import os
 import tempfile
 from typing import Any
 
-from ansible.plugins.action import ActionBase
-
 from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.read import Variables
+from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.read_action import ControllerAction
 from ansible_collections.rspm.ha.plugins.plugin_utils._migration import read_run as migration_run
 from ansible_collections.rspm.ha.plugins.plugin_utils._migration import report as migration_report
 from ansible_collections.rspm.ha.plugins.plugin_utils._preflight import rules as preflight
@@ -27,14 +26,8 @@ _PLANNED = "planned"
 _OUTCOMES = (_PLANNED, "nothing to do", "predicted", "done", "stopped")
 
 
-class ActionModule(ActionBase):  # type: ignore[misc] # Ansible has no types
+class ActionModule(ControllerAction):
     """The action of the module of the same name."""
-
-    BYPASS_HOST_LOOP = True
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
-    _supports_diff = False
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the result."""

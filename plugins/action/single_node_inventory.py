@@ -11,23 +11,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible.plugins.action import ActionBase
-
 from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.read import native
+from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.read_action import ControllerAction
 from ansible_collections.rspm.ha.plugins.plugin_utils._migration.inventory import Choices, make_inventory
 from ansible_collections.rspm.ha.plugins.plugin_utils._migration.read import Reader
 
 DEFAULTS = Path(__file__).resolve().parents[2] / "roles" / "rspm" / "defaults" / "main.yml"
 
 
-class ActionModule(ActionBase):  # type: ignore[misc] # Ansible has no types
+class ActionModule(ControllerAction):
     """The action of the module of the same name."""
-
-    BYPASS_HOST_LOOP = True
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
-    _supports_diff = True
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the result."""

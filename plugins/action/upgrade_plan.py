@@ -9,9 +9,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from ansible.plugins.action import ActionBase
-
 from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.read import Variables
+from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.read_action import ControllerAction
 from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.report import left_to_do
 from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.model import Mode, Options
 from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.plan import make_plan
@@ -19,14 +18,8 @@ from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.read import read_
 from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.report import outline
 
 
-class ActionModule(ActionBase):  # type: ignore[misc] # Ansible has no types
+class ActionModule(ControllerAction):
     """The action of the module of the same name."""
-
-    BYPASS_HOST_LOOP = True
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
-    _supports_diff = False
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the plan; fails where something is in its way."""

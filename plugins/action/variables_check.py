@@ -13,8 +13,8 @@ from typing import Any
 
 from ansible import context
 from ansible.errors import AnsibleError, AnsibleUndefinedVariable
-from ansible.plugins.action import ActionBase
 
+from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.read_action import ControllerAction
 from ansible_collections.rspm.ha.plugins.plugin_utils._variables.check import (
     CONNECTION,
     GROUPS,
@@ -33,14 +33,8 @@ from ansible_collections.rspm.ha.plugins.plugin_utils._variables.spec import Opt
 ROLE = Path(__file__).resolve().parents[2] / "roles" / "rspm"
 
 
-class ActionModule(ActionBase):  # type: ignore[misc] # Ansible has no types
+class ActionModule(ControllerAction):
     """The action of the module of the same name."""
-
-    BYPASS_HOST_LOOP = True
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
-    _supports_diff = False
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the result, which has failed where anything is wrong."""
