@@ -114,7 +114,6 @@ problems:
            "why": "...", "fix": "..."}]
 """
 
-import os
 import time
 from typing import Any
 
@@ -130,6 +129,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._clock.rules import (
     units_in_the_way,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import Runner, module_runner
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_files import write_file
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, raise_any
 
 # chronyd's first measurements (iburst) take about 7 s
@@ -165,7 +165,7 @@ class Clock:
             if before != wanted:
                 restart = True
                 self.diff = {"before": before, "after": wanted, "before_header": path, "after_header": path}
-                self.act("configure", self.write_config, path, wanted)
+                self.act("configure", write_file, path, wanted, 0o644)
         for unit in units_in_the_way(units):
             self.act(f"disable {unit}", clock_host.disable_unit, self.run, unit)
         if unit_state is None or unit_state.enablement not in ("enabled", "enabled-runtime", "alias"):
@@ -176,14 +176,6 @@ class Clock:
         names = clock_host.read_source_names(self.run)
         if restart or (names is not None and sources_differ(self.params["servers"], names)):
             self.act("restart", clock_host.restart_service, self.run, service)
-
-    def write_config(self, path: str, text: str) -> None:
-        """Replace the configuration file."""
-        temporary = os.path.join(self.module.tmpdir, "chrony.conf")
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(temporary, 0o644)
-        self.module.atomic_move(temporary, path)
 
     def settle(self) -> ClockState:
         """Wait until the clock is right, or the time is over; step it where it is off."""

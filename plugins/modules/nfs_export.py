@@ -114,7 +114,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import Runner, module_runner
-from ansible_collections.rspm.ha.plugins.module_utils._core.host_files import make_parents
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_files import make_parents, write_file
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, Problem, raise_any
 from ansible_collections.rspm.ha.plugins.module_utils._storage import host_export
 from ansible_collections.rspm.ha.plugins.module_utils._storage.export import (
@@ -129,17 +129,6 @@ from ansible_collections.rspm.ha.plugins.module_utils._storage.export import (
 )
 
 NFS_PORT = 2049
-
-
-def write_text(module: AnsibleModule, path: str, text: str) -> None:
-    """Replace a file of exports."""
-    make_parents(path)
-    temporary = os.path.join(module.tmpdir, "rspm.exports")
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(text)
-    module.atomic_move(temporary, path)
-    # which gives a new file what the umask leaves
-    os.chmod(path, 0o644)
 
 
 def find_problems(params: dict[str, Any]) -> list[Problem]:
@@ -183,7 +172,8 @@ def bring_up(module: AnsibleModule, run: Runner) -> dict[str, Any]:
             for command in export_commands(path, clients, ours, live, params["security"]):
                 run(command, check=True)
         if text_before != wanted:
-            write_text(module, params["exports_path"], wanted)
+            make_parents(params["exports_path"])
+            write_file(params["exports_path"], wanted, 0o644)
         if not (enabled and active):
             host_export.enable_unit(run, params["service"])
         verify(params)

@@ -284,7 +284,7 @@ def test_a_withdrawn_folder_is_exported_to_nobody_and_stays(server: Server) -> N
 def test_a_run_that_was_cut_off_before_the_file_is_finished(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     server.call(["10.0.0.1", "10.0.0.2"])
     with monkeypatch.context() as patch:
-        patch.setattr(nfs_export, "write_text", lambda *_arguments: exec("raise KeyboardInterrupt"))
+        patch.setattr(nfs_export, "write_file", lambda *_arguments: exec("raise KeyboardInterrupt"))
         with (
             pytest.raises(KeyboardInterrupt),
             patch_module_args(
