@@ -49,7 +49,7 @@ def decades(low: float, high: float) -> list[float]:
 
 def draw(title: str, bars: Sequence[Bar]) -> str:
     """Return the picture: a dot for each median, a line from the smallest to the largest value."""
-    lowest, highest = min(bar.low for bar in bars), max(bar.high for bar in bars)
+    lowest, highest = min(row.low for row in bars), max(row.high for row in bars)
     logarithmic = lowest > 0 and highest / lowest > _LOGARITHMIC
     marks = decades(lowest, highest) if logarithmic else ticks(highest)
 
@@ -73,14 +73,14 @@ def draw(title: str, bars: Sequence[Bar]) -> str:
     for mark in marks:
         lines.append(f'<line x1="{x(mark):.1f}" x2="{x(mark):.1f}" y1="{_TOP}" y2="{end}" stroke="#ddd"/>')
         lines.append(f'<text x="{x(mark):.1f}" y="{end + 18}" text-anchor="middle" fill="#666">{mark:g}</text>')
-    for count, bar in enumerate(bars):
+    for count, row in enumerate(bars):
         y = _TOP + _ROW * (count + 0.5)
-        colour = "#1565a8" if bar.ours else "#777"
+        colour = "#1565a8" if row.ours else "#777"
         lines += [
-            f'<text x="{_LABEL - 10}" y="{y + 4:.1f}" text-anchor="end">{escape(bar.label)}</text>',
-            f'<line x1="{x(bar.low):.1f}" x2="{x(bar.high):.1f}" y1="{y}" y2="{y}" stroke="{colour}" '
+            f'<text x="{_LABEL - 10}" y="{y + 4:.1f}" text-anchor="end">{escape(row.label)}</text>',
+            f'<line x1="{x(row.low):.1f}" x2="{x(row.high):.1f}" y1="{y}" y2="{y}" stroke="{colour}" '
             'stroke-width="3" stroke-linecap="round"/>',
-            f'<circle cx="{x(bar.median):.1f}" cy="{y}" r="5" fill="{colour}"/>',
-            f'<text x="{x(bar.high) + 10:.1f}" y="{y + 4:.1f}" fill="{colour}">{number(bar.median)}</text>',
+            f'<circle cx="{x(row.median):.1f}" cy="{y}" r="5" fill="{colour}"/>',
+            f'<text x="{x(row.high) + 10:.1f}" y="{y + 4:.1f}" fill="{colour}">{number(row.median)}</text>',
         ]
     return "\n".join([*lines, "</svg>"]) + "\n"

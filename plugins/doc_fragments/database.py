@@ -77,17 +77,18 @@ def _options(name: str, suboptions: str) -> str:
 class ModuleDocFragment:
     """The databases as an option of a module."""
 
+    # with a type, since ansible-test takes what has none for plain text
     # both, where what is in them is read or written, which no default may decide
-    DOCUMENTATION = f"options:\n{_options('database', _BOTH)}"
+    DOCUMENTATION: str = f"options:\n{_options('database', _BOTH)}"
     # both, of two servers
-    COPY = f"options:\n{_options('source', _BOTH)}{_options('target', _BOTH)}"
+    COPY: str = f"options:\n{_options('source', _BOTH)}{_options('target', _BOTH)}"
     # those in which the sessions of nodes are looked for
-    SESSIONS = f"options:\n{_options('database', _SESSIONS)}"
+    SESSIONS: str = f"options:\n{_options('database', _SESSIONS)}"
     # of a module that does nothing else
-    LOGIN = f"options:\n{indent(_SEVERAL, '  ')}"
+    LOGIN: str = f"options:\n{indent(_SEVERAL, '  ')}"
 
     # both, as the configuration has them
-    CONFIGURED = rf"""
+    CONFIGURED: str = rf"""
 options:
   database:
     description: The PostgreSQL databases.

@@ -55,5 +55,6 @@ _STORAGE = r"""
 class ModuleDocFragment:
     """The storage, as the options of a module or as one of them."""
 
-    DOCUMENTATION = f"options:{_STORAGE}"
-    NESTED = f"options:\n  storage:\n    type: dict\n    suboptions:{indent(_STORAGE, '    ')}"
+    # with a type, since ansible-test takes what has none for plain text
+    DOCUMENTATION: str = f"options:{_STORAGE}"
+    NESTED: str = f"options:\n  storage:\n    type: dict\n    suboptions:{indent(_STORAGE, '    ')}"

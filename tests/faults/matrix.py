@@ -97,7 +97,7 @@ def record(lab: Lab, cell: Cell) -> dict[str, object]:
 
 def share(text: str) -> tuple[int, int]:
     """Return which part of how many is meant by 1/2."""
-    part, _, parts = text.partition("/")
+    part, _slash, parts = text.partition("/")
     if not 1 <= int(part) <= int(parts):
         raise ValueError(text)
     return int(part), int(parts)
