@@ -223,7 +223,7 @@ def migrate_meanwhile(phase: str, act: Callable[[], None], until: str = "", **va
 
 
 def _begins(line: str, phase: str) -> bool:
-    return line.startswith("TASK") and f"Its step is done - {phase}]" in line
+    return line.startswith("TASK") and f"Run the phase - {phase}]" in line
 
 
 def run_single_node(inventory: Path) -> Run:
