@@ -66,11 +66,8 @@ def stop_and_prove(
             if not remains.alive or left <= 0:
                 break
             # a server that systemd could not stop is a person's to look at
-            if (
-                remains.processes
-                and not remains.unit.running
-                and left <= _LINGER_SECONDS * len(signals) / len(_SIGNALS)
-            ):
+            due = left <= _LINGER_SECONDS * len(signals) / len(_SIGNALS)
+            if due and remains.processes and not remains.unit.running:
                 runner(["systemctl", "kill", f"--signal={signals.pop(0)}", UNIT], timeout=30)
             time.sleep(_POLL_INTERVAL)
         raise_any(judge_stopped(host, remains, said))
