@@ -13,19 +13,40 @@ import time
 
 PROGRAM = b"/opt/rstudio-pm/bin/rstudio-pm"
 _NO_SERVERS = (b"--version", b"check-config")
+# What was something else for two seconds is looked at once a second: each look costs the node processor time.
+_YOUNG, _SELDOM = 10, 5
 
 
-def _servers() -> list[tuple[str, str]]:
-    found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError):
-            with open(f"/proc/{pid}/cmdline", "rb") as file:
-                words = file.read().split(b"\0")
-            if PROGRAM not in words[:2] or any(word in words for word in _NO_SERVERS):
+def _read(path: str) -> bytes:
+    file = os.open(path, os.O_RDONLY)
+    try:
+        return os.read(file, 4096)
+    finally:
+        os.close(file)
+
+
+class Servers:
+    """Finds the server's processes; remembers for how many looks a process was none."""
+
+    def __init__(self) -> None:
+        self._others: dict[str, int] = {}
+
+    def look(self) -> list[tuple[str, str]]:
+        """Return pid and start of each."""
+        found, others = [], {}
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            age = self._others.get(pid, 0) + 1
+            if age > _YOUNG and age % _SELDOM:
+                others[pid] = age
                 continue
-            with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
-                found.append((pid, file.read().rpartition(")")[2].split()[19]))
-    return found
+            with contextlib.suppress(OSError):
+                words = _read(f"/proc/{pid}/cmdline").split(b"\0")
+                if PROGRAM not in words[:2] or any(word in words for word in _NO_SERVERS):
+                    others[pid] = age
+                else:
+                    found.append((pid, _read(f"/proc/{pid}/stat").decode().rpartition(")")[2].split()[19]))
+        self._others = others
+        return found
 
 
 def _version() -> str:
@@ -38,8 +59,9 @@ def main() -> None:
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
         boot = file.read().strip()
     known: dict[tuple[str, str], str] = {}
+    looks = Servers()
     while True:
-        servers = _servers()
+        servers = looks.look()
         for server in servers:
             if server not in known:
                 known[server] = _version()
