@@ -28,6 +28,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._core.host_files import ma
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_user import as_account
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, raise_any
 from ansible_collections.rspm.ha.plugins.module_utils._core.product import ACCOUNT
+from ansible_collections.rspm.ha.plugins.module_utils._core.version import parse_version
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy.host_tools import load_tools
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy.rules import Tools
 from ansible_collections.rspm.ha.plugins.module_utils._package.host import load_host, remove
@@ -98,6 +99,9 @@ class Store:
     def create(self, now: point.Metadata, run_id: str, from_version: str, to_version: str) -> point.Metadata:
         """Save databases, configuration, key and package; what was there is replaced when all of it is verified."""
         self.require_tools()
+        if parse_version(from_version) < parse_version(to_version):
+            for dump in point.dumps_of(self._database()):
+                database_restore.prove_changeable(self._database(), dump.database, dump.schema)
         moment = datetime.now(timezone.utc)
         created = _moment(moment)
         folder = f"{run_id}-{moment:%Y%m%dT%H%M%S%f}"

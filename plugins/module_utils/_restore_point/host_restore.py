@@ -151,6 +151,13 @@ def load_setting(connection: Connection, place: Place) -> Setting:
     )
 
 
+def prove_changeable(database: Database, name: str, schema: str) -> None:
+    """Raise DomainError where a migration of the schema could not change the rows of a table."""
+    place = place_of(database, name, schema)
+    with closing(open_side(database, name)) as connection:
+        raise_any(rules.judge_frozen(place, ask(connection, place.address, statements.frozen_query(schema))))
+
+
 def save(access: Access, name: str, schema: str, only: Sequence[str], file: str, runner: Runner) -> Dumped:
     """Dump a database into a file, and return its content at that moment, whoever writes meanwhile.
 

@@ -99,6 +99,25 @@ def judge_others(place: Place, rows: Iterable[Mapping[str, str | None]]) -> list
     ]
 
 
+def judge_frozen(place: Place, rows: Iterable[Mapping[str, str | None]]) -> list[Problem]:
+    """Return the problem of tables in which a migration could not change rows. rows: of frozen_query."""
+    found = [(row["name"] or "", row["publication"] or "") for row in rows]
+    if not found:
+        return []
+    named = [f"{name} (in publication {publication})" for name, publication in found]
+    lines = [f"ALTER TABLE {name} REPLICA IDENTITY FULL" for name, _publication in found]
+    return [
+        Problem(
+            "database-publication",
+            f"in {place.address} no row can be changed or deleted in {_some(named)}",
+            "PostgreSQL refuses it where a publication tells of changes and a table has no replica identity, so that"
+            " the newer version's migration of the schema may end in the middle; nothing was stopped or changed",
+            f"As an administrator of that database: {_some(lines)} (or take them out of the publication), and"
+            f" {_REPEAT}",
+        )
+    ]
+
+
 def _line(place: Place, kind: str, name: str, owner: str) -> str:
     if kind.endswith(" outside"):
         what = kind.split(" ", maxsplit=1)[0]

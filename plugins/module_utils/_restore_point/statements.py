@@ -110,6 +110,24 @@ def others_query(schema: str) -> str:
     return f"SELECT * FROM ({' UNION ALL '.join(parts)}) x ORDER BY 1, 2"
 
 
+def frozen_query(schema: str) -> str:
+    """Return the statement that names the tables whose rows nobody can change, or delete: name, publication.
+
+    PostgreSQL refuses it where a publication tells others of it and nothing tells one row from another.
+    """
+    alone = (
+        "CASE c.relreplident WHEN 'f' THEN false WHEN 'n' THEN true ELSE NOT EXISTS (SELECT FROM pg_index x WHERE "
+        "x.indrelid = c.oid AND CASE c.relreplident WHEN 'i' THEN x.indisreplident ELSE x.indisprimary END) END"
+    )
+    return (
+        "SELECT format('%I.%I', n.nspname, c.relname) AS name, string_agg(quote_ident(p.pubname), ', ') AS publication "
+        "FROM pg_publication p JOIN pg_publication_tables t ON t.pubname = p.pubname "
+        "JOIN pg_namespace n ON n.nspname = t.schemaname "
+        "JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = t.tablename "
+        f"WHERE (p.pubupdate OR p.pubdelete) AND {scope(schema)} AND {alone} GROUP BY 1 ORDER BY 1"
+    )
+
+
 def _outside(schema: str) -> list[str]:
     """Return the queries of what hangs on the schema from outside of it, and would go with its tables."""
     inside = f"JOIN pg_class c ON c.oid = {{}} JOIN pg_namespace n ON n.oid = c.relnamespace AND {scope(schema)} "

@@ -121,6 +121,43 @@ def test_what_could_not_come_back_is_refused_by_name(server: Server, node: Path,
     assert server.schema("main") == before and os.listdir(store.path) == ["restore-point.json"]
 
 
+@pytest.mark.parametrize(
+    ("planted", "tables"),
+    [
+        ("CREATE PUBLICATION of_all FOR ALL TABLES", ["own.version"]),
+        ("CREATE PUBLICATION changes FOR ALL TABLES WITH (publish = 'delete')", ["own.version"]),
+        (
+            "ALTER TABLE own.version REPLICA IDENTITY NOTHING; ALTER TABLE package REPLICA IDENTITY NOTHING; "
+            "CREATE PUBLICATION p FOR ALL TABLES",
+            ["own.version", "public.package"],
+        ),
+        ("SET ROLE pm; CREATE PUBLICATION p FOR TABLE package", []),
+        ("ALTER TABLE own.version REPLICA IDENTITY FULL; CREATE PUBLICATION of_all FOR ALL TABLES", []),
+    ],
+)
+def test_rows_that_a_migration_could_not_change_are_told_before(
+    server: Server, node: Path, planted: str, tables: list[str]
+) -> None:
+    server.sql(planted, "main")
+    store = store_of(server, node)
+    if not tables:
+        assert create(store).state is RestoreState.COMPLETE
+        return
+    with pytest.raises(DomainError) as caught:
+        create(store)
+    (problem,) = caught.value.problems
+    lines = [f"ALTER TABLE {name} REPLICA IDENTITY FULL" for name in tables]
+    assert problem.check == "database-publication" and f": {'; '.join(lines)} (or" in problem.fix
+    assert store.read().state is RestoreState.ABSENT
+    # on the way back no schema moves
+    assert store.create(store.read(), "r1", "2026.08.0", "2026.04.0").state is RestoreState.COMPLETE
+    for name in tables:
+        with pytest.raises(subprocess.CalledProcessError):
+            server.sql(f"DELETE FROM {name}", "main")
+    server.sql("; ".join(lines), "main")
+    assert create(store, "r2").state is RestoreState.COMPLETE
+
+
 def test_what_others_hang_on_the_tables_later_is_never_dropped(server: Server, node: Path) -> None:
     store = store_of(server, node)
     made = create(store)
