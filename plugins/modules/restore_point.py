@@ -27,8 +27,8 @@ description:
     by name, with the line for the administrator. Then each dump is restored the same way in a transaction that is
     undone, and compared with the database at the moment of the dump, which may be written to meanwhile - objects with
     their definitions, owners and rights, and the number of rows.
-  - Before an upgrade, tables whose rows PostgreSQL lets nobody change, for they are in a publication and have no replica
-    identity, are refused too.
+  - Before an upgrade, tables in a publication without a replica identity are refused too, since nobody can change their
+    rows.
   - That rehearsal happens in the live database, since a role should not need C(CREATEDB) or another entry in
     C(pg_hba.conf) for it. The live schemas are set aside within that transaction, which nobody else sees and for which
     no table is locked, so that the service goes on. The server needs room for the databases once more until it ends.
