@@ -160,15 +160,16 @@ def judge_locks(held: Mapping[str, Holder], waited: float) -> list[Problem]:
 def parse_package_states(listed: str, updates: Sequence[str]) -> PackageStates:
     """Return what stops dpkg. listed: "<three letters> <package>" lines of dpkg-query. updates: names in its journal.
 
-    Our own package is left out: whatever was cut off there, the installation itself finishes.
+    Our own package is left out: whatever was cut off there, the installation itself finishes, the journal with it.
     """
-    broken = []
+    broken = set()
     for line in listed.splitlines():
         state, _space, name = line.strip().partition(" ")
         # dpkg-query(1): U unpacked, F half-configured, H half-installed; R in the end wants a reinstallation.
-        if name.strip() != NAME and (state[1:2] in ("U", "F", "H") or state[2:3] == "R"):
-            broken.append(name.strip())
-    return PackageStates(tuple(sorted(broken)), any(name.isdigit() for name in updates))
+        if state[1:2] in ("U", "F", "H") or state[2:3] == "R":
+            broken.add(name.strip())
+    journal = any(name.isdigit() for name in updates)
+    return PackageStates(tuple(sorted(broken - {NAME})), journal and NAME not in broken)
 
 
 def judge_package_states(states: PackageStates) -> list[Problem]:

@@ -100,8 +100,11 @@ def checks(world: World, **changes: Any) -> list[str]:
         ({"locks": {"/var/lib/dpkg/lock": APT}, "dpkg": "iU  bash\n"}, ["package-manager-locked"]),
         ({"dpkg": "iF  grub-pc\nii  bash\n"}, ["package-manager-broken"]),
         ({"dpkg": "iHR bash\n"}, ["package-manager-broken"]),
-        ({"journal": ["0001"]}, ["package-manager-broken"]),
-        ({"journal": ["tmp.i"]}, []),
+        ({"journal": ["0001"], "dpkg": "ii  bash\nii  rstudio-pm\n"}, ["package-manager-broken"]),
+        ({"journal": ["tmp.i"], "dpkg": "ii  bash\n"}, []),
+        # a power cut in our own installation leaves a journal too
+        ({"journal": ["0001"], "dpkg": "hHR rstudio-pm\nii  bash\n"}, []),
+        ({"journal": ["0001"], "dpkg": "hF  rstudio-pm\niU  bash\n"}, ["package-manager-broken"]),
         ({"candidates": "haproxy:\n  Candidate: (none)\n"}, ["package-unknown"]),
         ({"candidates": ""}, ["package-unknown"]),
         # lists that are read anew before they are needed may know it then
