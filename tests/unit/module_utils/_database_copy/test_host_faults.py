@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -163,7 +164,10 @@ def test_what_can_not_work_is_refused_before_anything_changes(servers: tuple[Ser
 
 def test_a_full_disk_is_told(servers: tuple[Server, Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, target = servers
-    small = tmp_path / "small"
+    # each run of pytest that begins meanwhile closes the folder of all runs to the server's account
+    folder = Path(tempfile.mkdtemp(prefix="rspm-small-"))
+    folder.chmod(0o755)
+    small = folder / "small"
     small.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(small)], check=False)
     if mounted.returncode != 0:
@@ -179,9 +183,6 @@ def test_a_full_disk_is_told(servers: tuple[Server, Server], tmp_path: Path, mon
         subprocess.run(["mount", "-o", "remount,size=14m", str(small)], check=True)
         shutil.chown(small, "postgres", "postgres")
         small.chmod(0o700)
-        for folder in (tmp_path, *tmp_path.parents):
-            if folder.stat().st_mode & 0o001 == 0:
-                folder.chmod(folder.stat().st_mode | 0o011)
         target.sql(f"CREATE TABLESPACE small LOCATION '{small}'")
         target.sql("ALTER DATABASE main SET TABLESPACE small")
         work = tmp_path / "work"
@@ -193,3 +194,4 @@ def test_a_full_disk_is_told(servers: tuple[Server, Server], tmp_path: Path, mon
         target.sql("DROP TABLESPACE small")
     finally:
         subprocess.run(["umount", "--lazy", str(small)], check=True)
+        shutil.rmtree(folder)
