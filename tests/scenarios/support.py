@@ -107,17 +107,32 @@ def person() -> Workplace:
     return workplace(LAB_NAME, SCENARIO)
 
 
-def start(argv: list[str], record: Path | None = None, **options: Any) -> subprocess.Popen[str]:
-    """Start what a person types; record: where the callback writes, by default nowhere. Its output is in one pipe."""
+def start(
+    argv: list[str], record: Path | None = None, as_it_comes: bool = False, **options: Any
+) -> subprocess.Popen[str]:
+    """Start what a person types; record: where the callback writes, by default nowhere. Its output is in one pipe.
+
+    as_it_comes: with Ansible's defaults also in a scenario that has it set up to be faster.
+    """
     environment = {"RSPM_RECORD": str(record or "/dev/null"), "PYTHONUNBUFFERED": "1"}
+    if as_it_comes:
+        environment["ANSIBLE_PIPELINING"] = "false"
     return person().start(argv, environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)
 
 
-def run_playbook(name: str, *args: str, inventory: Path | None = None, timeout: float = 900, **variables: Any) -> Run:
+def run_playbook(
+    name: str,
+    *args: str,
+    inventory: Path | None = None,
+    timeout: float = 900,
+    as_it_comes: bool = False,
+    **variables: Any,
+) -> Run:
     """Run a playbook to its end and return what it said and did; a warning that is ours is an AssertionError."""
     place = person()
     record = place.new_folder("record-") / "results.jsonl"
-    with start(place.argv(name, *args, inventory=str(inventory or "inventory"), **variables), record) as process:
+    argv = place.argv(name, *args, inventory=str(inventory or "inventory"), **variables)
+    with start(argv, record, as_it_comes) as process:
         try:
             output, _none = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:

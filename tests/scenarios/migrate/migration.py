@@ -149,7 +149,7 @@ class Migration:
     inventory: Path
 
 
-def migrate(*args: str, inventory: Path | None = None, **variables: Any) -> Migration:
+def migrate(*args: str, inventory: Path | None = None, as_it_comes: bool = False, **variables: Any) -> Migration:
     """Run the migration with these variables, without their rspm_migration_."""
     folder = support.person().new_folder("migrate-")
     given = {f"rspm_migration_{name}": value for name, value in variables.items()}
@@ -162,6 +162,7 @@ def migrate(*args: str, inventory: Path | None = None, **variables: Any) -> Migr
         "migrate_to_single_node",
         *args,
         timeout=1800,
+        as_it_comes=as_it_comes,
         rspm_report_file=str(report),
         rspm_migration_inventory=str(out),
         **given,

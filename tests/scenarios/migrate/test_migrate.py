@@ -54,7 +54,7 @@ def test_the_whole_story(cluster: Lab) -> None:
         back = migrate(abort=True)
         assert back.run.code != 0 and "has been switched to its own data and databases" in back.run.messages()
         assert not any(answers(cluster, node) for node in support.NODES)
-        done = migrate(**chosen(MOVED))
+        done = migrate(as_it_comes=True, **chosen(MOVED))
     assert clients.answered > 50
     assert done.run.code == 0, done.run.output[-4000:]
     with tenants.unnoticed(cluster):

@@ -107,7 +107,7 @@ def perform(lab: Lab, origin: str, target: str, names: list[str], folder: Path, 
     reports = [folder / f"report-{number}.json" for number in range(operators)]
 
     def operate(report: Path) -> Run:
-        return upgrade(target, rspm_report_file=str(report), **more)
+        return upgrade(target, as_it_comes=True, rspm_report_file=str(report), **more)
 
     load = Clients(support.address(lab, "lb"))
     with tenants.unnoticed(lab), Watch(lab) as watch, load as clients, ThreadPoolExecutor() as pool:

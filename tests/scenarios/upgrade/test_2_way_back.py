@@ -105,7 +105,7 @@ def test_rollback_brings_back_the_version_and_the_data(fall: Fall, lab: Lab, tmp
     assert story.kept(lab) != fall.kept
     begun = time.monotonic()
     with tenants.unnoticed(lab):
-        run = support.run_playbook("rollback", rspm_report_file=str(tmp_path / "report.json"))
+        run = support.run_playbook("rollback", as_it_comes=True, rspm_report_file=str(tmp_path / "report.json"))
     seconds = time.monotonic() - begun
     assert run.code == 0, run.output[-6000:]
     assert story.kept(lab) == fall.kept
