@@ -111,6 +111,14 @@ left:
   returned: with O(left), where the host could be looked at
   type: dict
   sample: {"record": {}, "own": "", "blocked_for": "", "lock": {}, "ready": true}
+installed:
+  description:
+    - Packages of the distribution that the host needs for its O(parts) and has. Where it has all that a role installs,
+      the role does not ask the package manager.
+  returned: where the host could be looked at as root
+  type: list
+  elements: str
+  sample: [chrony, postgresql-client, python3-psycopg2]
 problems:
   description: What is in the way; empty where nothing is.
   returned: success
@@ -145,14 +153,16 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={**HOST_OPTIONS, "left": {"type": "dict", "options": LEFT}}, supports_check_mode=True
     )
-    runner, left = module_runner(module), {}
+    runner, told = module_runner(module), {}
     # Without root nothing else can be known.
     problems = judge_root(os.geteuid(), load_account())
     if not problems:
         if module.params["left"]:
-            left["left"] = load_left(runner, module.params["left"])
-        problems = HostCheck(module.params, runner).problems()
-    module.exit_json(changed=False, problems=[problem.to_dict() for problem in problems], **left)
+            told["left"] = load_left(runner, module.params["left"])
+        check = HostCheck(module.params, runner)
+        problems = check.problems()
+        told["installed"] = check.installed
+    module.exit_json(changed=False, problems=[problem.to_dict() for problem in problems], **told)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ options:
       - V(drain) sends the node no new requests, lets those that it has end, and goes on checking its health.
       - V(maintenance) does the same without health checks.
       - V(ready) sends it requests again as soon as its health checks succeed.
-      - V(observed) changes nothing and returns RV(members). Not with O(command).
+      - V(observed) changes nothing and returns RV(members) and RV(in_service). Not with O(command).
     type: str
     choices: [drain, maintenance, ready, observed]
     required: true
@@ -114,6 +114,12 @@ members:
   returned: with O(state=observed)
   type: dict
   sample: {"node1": {"state": "ready", "status": "UP", "sessions": 2, "check": "L7OK"}}
+in_service:
+  description: Names of the nodes for which O(state=ready) has nothing to change and nothing to wait for.
+  returned: with O(state=observed) and O(state_file)
+  type: list
+  elements: str
+  sample: [node1, node2]
 before:
   description: The node before the change. Not with O(command).
   returned: success, unless O(state=observed)
@@ -173,6 +179,7 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import command_runner
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_files import read_text
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, raise_any
 from ansible_collections.rspm.ha.plugins.module_utils._haproxy import rules as haproxy
 from ansible_collections.rspm.ha.plugins.module_utils._haproxy.host import Runtime, write_if_different
@@ -217,11 +224,14 @@ def change_member(module: AnsibleModule, runtime: Runtime) -> dict[str, object]:
     }
 
 
-def observe_members(runtime: Runtime, backend: str) -> dict[str, object]:
+def observe_members(runtime: Runtime, backend: str, kept_in: str | None) -> dict[str, object]:
     """Return how HAProxy sees every server of the backend. Raises DomainError."""
     members = runtime.members(backend)
     raise_any(haproxy.judge_members(members, backend))
-    return {"changed": False, "members": {name: member.to_dict() for name, member in members.items()}}
+    told: dict[str, object] = {"members": {name: member.to_dict() for name, member in members.items()}}
+    if kept_in:
+        told["in_service"] = haproxy.in_service(members, runtime("show servers state"), read_text(kept_in) or "")
+    return {"changed": False, **told}
 
 
 def main() -> None:
@@ -247,7 +257,7 @@ def main() -> None:
     given = module.params
     try:
         if given["state"] == haproxy.OBSERVED:
-            result = observe_members(Runtime(given["socket"]), given["backend"])
+            result = observe_members(Runtime(given["socket"]), given["backend"], given["state_file"])
         elif given["command"]:
             result = run_command(module, given["command"], given["node"], given["state"], given["timeout"])
         elif module.check_mode and not os.path.exists(given["socket"]):

@@ -201,6 +201,12 @@ node:
       type: list
       elements: str
       sample: []
+    start_needed:
+      description:
+        - Whether M(rspm.ha.node_start) would do something or wait. A server that answers 402, since it has no licence,
+          needs no start for that.
+      type: bool
+      sample: false
     listening:
       description: Addresses that the server's processes listen at.
       type: list

@@ -154,6 +154,13 @@ def judge_change(answer: str, backend: str, node: str, state: str) -> list[Probl
     ]
 
 
+def in_service(members: Mapping[str, Member], servers_state: str, kept: str) -> list[str]:
+    """Return the nodes for which "ready" has nothing to do. kept: what HAProxy would load at its next start."""
+    if kept != state_file(servers_state):
+        return []
+    return [name for name, member in members.items() if member.state == READY and settled(member, READY)]
+
+
 def judge_ready(member: Member, node: str, waited: float) -> list[Problem]:
     """Return the problem of a node that is to take requests, but that HAProxy finds unhealthy after waited seconds."""
     if settled(member, READY):

@@ -52,9 +52,10 @@ class HostCheck:
         """Take the parameters of HOST_OPTIONS; nothing is looked at yet."""
         self.params = params
         self.run = run
+        self.installed: list[str] = []
 
     def problems(self) -> list[Problem]:
-        """Return every problem of this host."""
+        """Return every problem of this host; from then on, installed has the packages of its parts that it has."""
         found = rules.judge_systemd(os.path.isdir("/run/systemd/system"))
         for part in (self.ports, self.packages):
             try:
@@ -71,7 +72,10 @@ class HostCheck:
         """Return what keeps packages from being installed, or their modules from working."""
         family, parts = load_host().family, self.params["parts"]
         held, waited = wait_for_locks(family, self.params["lock_timeout"])
-        missing = load_missing(self.run, family, rules.packages_of(parts, family))
+        wanted, further = rules.packages_of(parts, family), rules.packages_of(parts, family, further=True)
+        absent = load_missing(self.run, family, [*wanted, *further])
+        self.installed = [name for name in [*wanted, *further] if name not in absent]
+        missing = [name for name in wanted if name in absent]
         found = rules.judge_locks(held, waited)
         if rules.NODE not in parts:
             found += rules.judge_room({path: free_bytes(path) for path in ("/usr", "/var")}, bool(missing))

@@ -37,6 +37,17 @@ PACKAGES: dict[str, dict[str, tuple[str, ...]]] = {
     NFS_SERVER: {DEBIAN: ("nfs-kernel-server",), REDHAT: ("nfs-utils",), SUSE: ("nfs-kernel-server",)},
     LOAD_BALANCER: {DEBIAN: ("haproxy",), REDHAT: ("haproxy",), SUSE: ("haproxy",)},
 }
+# What the roles install beside it; preflight does not look for it in the repositories.
+FURTHER = {
+    NODE: {DEBIAN: ("nfs-common", "netbase"), REDHAT: ("nfs-utils",), SUSE: ("nfs-client",)},
+    DATABASE: {
+        DEBIAN: ("ssl-cert", "acl"),
+        REDHAT: ("openssl", "acl"),
+        SUSE: ("openssl", "acl"),
+    },
+    NFS_SERVER: {},
+    LOAD_BALANCER: {REDHAT: ("python3-libsemanage",)},
+}
 # A client's packet of version 4 (RFC 4330)
 NTP_QUESTION = b"\x23" + bytes(47)
 # Whose processes may hold a part's ports. The NFS server is the kernel, which has no process.
@@ -187,9 +198,10 @@ def judge_package_states(states: PackageStates) -> list[Problem]:
     ]
 
 
-def packages_of(parts: Sequence[str], family: str) -> list[str]:
-    """Return what the parts install from the distribution's repositories, in order."""
-    return sorted({name for part in parts for name in PACKAGES[part].get(family, ())})
+def packages_of(parts: Sequence[str], family: str, *, further: bool = False) -> list[str]:
+    """Return what the parts install from the distribution's repositories, in order. further: FURTHER instead."""
+    table = FURTHER if further else PACKAGES
+    return sorted({name for part in parts for name in table[part].get(family, ())})
 
 
 def parse_candidates(text: str) -> dict[str, str]:

@@ -96,6 +96,12 @@ class NodeState:
         """Why the process has another version or configuration than the disk; [] also where nothing runs."""
         return restart_reasons(self.package, self.unit, self.api, self.config)
 
+    @property
+    def start_needed(self) -> bool:
+        """Whether node_start would do something, or wait for health; a server that only lacks a licence is healthy."""
+        awake = self.unit.running and self.unit.enabled and not self.unit.blocked and self.api.healthy(True)
+        return not awake or bool(self.restart_reasons)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the state for a module result, with what follows from it.
 
@@ -111,6 +117,7 @@ class NodeState:
             "masked": self.blocked,
             "restart_needed": bool(self.restart_reasons),
             "restart_reasons": self.restart_reasons,
+            "start_needed": self.start_needed,
         }
 
 

@@ -319,7 +319,8 @@ def test_a_node_that_haproxy_does_not_know(balancer: Balancer) -> None:
 
 
 def test_every_node_is_observed_and_none_changed(balancer: Balancer) -> None:
-    balancer.member("n2", "drain")
+    kept = str(balancer.state_file)
+    balancer.member("n2", "drain", state_file=kept)
     asked = {"state": "observed", "socket": str(balancer.socket)}
     for check_mode in (False, True):
         result = run({**asked, "_ansible_check_mode": check_mode})
@@ -328,6 +329,14 @@ def test_every_node_is_observed_and_none_changed(balancer: Balancer) -> None:
             "n1": {"state": "ready", "status": "UP", "sessions": 0, "check": "L7OK"},
             "n2": {"state": "drain", "status": "DRAIN", "sessions": 0, "check": "L7OK"},
         }
+    assert "in_service" not in run(asked)
+    asked_all = {**asked, "state_file": kept}
+    assert run(asked_all)["in_service"] == ["n1"]
+    balancer.member("n2", "ready", state_file=kept, timeout=15)
+    assert run(asked_all)["in_service"] == ["n1", "n2"]
+    # what HAProxy would load at its next start
+    balancer.state_file.write_text("1\n")
+    assert run(asked_all)["in_service"] == []
     missing = run({**asked, "backend": "web"})
     assert missing["problems"][0]["found"] == "HAProxy has no backend web with servers"
 

@@ -126,6 +126,13 @@ def test_a_problem_planted_alone_is_told_alone(world: World, spoiled: dict[str, 
     assert checks(world) == told
 
 
+def test_it_tells_what_of_its_parts_is_installed(world: World) -> None:
+    world.installed = "acl\tinstalled\npostgresql\tinstalled\npython3-psycopg2\tconfig-files\nbash\tinstalled\n"
+    check = host_check.HostCheck({**PARAMS, "parts": ["database"]}, world.run)
+    check.problems()
+    assert sorted(check.installed) == ["acl", "postgresql"]
+
+
 def test_a_host_that_is_asked_for_nothing_has_no_problem(world: World) -> None:
     world.candidates, world.holders = "", {80: [NGINX]}
     assert checks(world, parts=[], ports=[]) == []
@@ -282,9 +289,9 @@ def test_who_listens_is_read_from_the_kernel() -> None:
 @pytest.mark.parametrize("part", list(rules.PACKAGES))
 def test_the_packages_are_those_that_the_roles_install(part: str) -> None:
     """A role may install more; what preflight asks for, one of them installs."""
-    roles = {"node": ("time_sync", "server")}.get(part, (part,))
+    roles = {"node": ("time_sync", "server", "shared_storage")}.get(part, (part,))
     text = " ".join(path.read_text() for role in roles for path in sorted((ROLES / role).rglob("*.yml")))
     names = set(yaml.safe_load("[" + ",".join(f"'{word}'" for word in text.replace("'", " ").split()) + "]"))
     words = {name.strip('[],:"') for name in names}
-    for family in rules.PACKAGES[part].values():
+    for family in [*rules.PACKAGES[part].values(), *rules.FURTHER[part].values()]:
         assert set(family) <= words

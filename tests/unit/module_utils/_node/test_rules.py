@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from typing import Any
 
 import pytest
 
@@ -72,6 +73,20 @@ def test_a_process_outside_of_the_unit_is_seen() -> None:
 )
 def test_blocked_by_any_means(changes: dict[str, str], blocked: bool) -> None:
     assert dataclasses.replace(NODE, unit=dataclasses.replace(NODE.unit, **changes)).blocked is blocked
+
+
+def test_a_start_is_needed_where_node_start_would_do_something_or_wait() -> None:
+    assert not NODE.start_needed and not NODE.to_dict()["start_needed"]
+    assert not dataclasses.replace(NODE, api=dataclasses.replace(NODE.api, health_code=402)).start_needed
+    units = [{"pid": 0, "active_state": "failed"}, {"file_state": "disabled"}, {"blocked_for": "install"}]
+    others: list[dict[str, Any]] = [
+        {"api": QUIET},
+        {"api": dataclasses.replace(NODE.api, starting=True)},
+        {"api": dataclasses.replace(NODE.api, version="2025.12.0")},
+        {"config": dataclasses.replace(NODE.config, files={"/etc/rstudio-pm/rstudio-pm.gcfg": "bb"})},
+    ]
+    for changes in [*({"unit": dataclasses.replace(NODE.unit, **each)} for each in units), *others]:
+        assert dataclasses.replace(NODE, **changes).start_needed, changes
 
 
 def test_no_fast_sum_of_what_holds_a_password_is_shown() -> None:
