@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from ansible_collections.rspm.ha.plugins.module_utils._lock.rules import LockView
 from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.failure import failure_reason
@@ -52,25 +52,65 @@ def observe_sessions(results: Mapping[str, Any]) -> Sessions:
     )
 
 
-def fields_of(result: Mapping[str, Any], allow_unlicensed: bool) -> dict[str, Any]:
-    """Return the fields of a node's observation that an upgrade and a migration share.
+NodeT = TypeVar("NodeT", bound="ClusterNode")
 
-    result: of node_info; without a node for one that could not be reached. allow_unlicensed: whether 402 is healthy.
+
+@dataclass(frozen=True)
+class ClusterNode:
+    """What an upgrade and a migration both observe of a node, as it is now.
+
+    name: inventory name. reachable: False means that nothing else here is known; says: then why, as far as it is known.
+    package, installed_version: of the package manager; the version is "" where there is none.
+    process: a process of the service is there, whatever its unit says. healthy: by its health address.
+    blocked: nothing can start it, because the collection blocks it or somebody masked the unit. blocked_for: why the
+        collection blocks it, "" where it does not. enabled: of the unit.
+    busy: a step of an earlier run is still at work on the node.
+    sessions: of this node in the databases.
     """
-    info = result.get("node")
-    if not info:
-        return {"reachable": False, "says": failure_reason(result)}
-    return {
-        "package": Package(info["package"]["status"]),
-        "installed_version": info["package"]["version"],
-        "process": info["running"],
-        "blocked": info["masked"],
-        "blocked_for": info["unit"]["blocked_for"],
-        "enabled": info["unit"]["file_state"] == "enabled",
-        "healthy": info["api"]["health_code"] in ((200, 402) if allow_unlicensed else (200,))
-        and not info["api"]["starting"],
-        "busy": bool(info["busy"]),
-    }
+
+    name: str
+    reachable: bool = True
+    says: str = ""
+    package: Package = Package.INSTALLED
+    installed_version: str = ""
+    process: bool = False
+    healthy: bool = False
+    blocked: bool = False
+    blocked_for: str = ""
+    enabled: bool = True
+    busy: bool = False
+    sessions: int = 0
+    balancer: Balancer = Balancer.UNMANAGED
+
+    @classmethod
+    def from_result(
+        cls: type[NodeT], name: str, result: Mapping[str, Any], allow_unlicensed: bool, **known: Any
+    ) -> NodeT:
+        """Return what node_info's result says of a node.
+
+        allow_unlicensed: whether 402 is healthy. known: what others say of it, if it could be reached.
+        """
+        info = result.get("node")
+        if not info:
+            return cls(name, reachable=False, says=failure_reason(result))
+        return cls(
+            name,
+            package=Package(info["package"]["status"]),
+            installed_version=info["package"]["version"],
+            process=info["running"],
+            blocked=info["masked"],
+            blocked_for=info["unit"]["blocked_for"],
+            enabled=info["unit"]["file_state"] == "enabled",
+            healthy=info["api"]["health_code"] in ((200, 402) if allow_unlicensed else (200,))
+            and not info["api"]["starting"],
+            busy=bool(info["busy"]),
+            **known,
+        )
+
+    @property
+    def stays_stopped(self) -> bool:
+        """Whether nothing runs and neither a person's start, a reboot nor a package's script can change that."""
+        return self.blocked and not self.process
 
 
 def observe_balancer(name: str, found: Mapping[str, Any], interrupted: bool) -> Balancer:

@@ -6,50 +6,98 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import PLAYBOOK, Problem
 from ansible_collections.rspm.ha.plugins.module_utils._lock.lease import LEASE
 from ansible_collections.rspm.ha.plugins.module_utils._lock.rules import LockView
-from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.model import LockObservation
+from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.model import Balancer, LockObservation, Package
+from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.observe import ClusterNode
 
 AGAIN = "run the same command again"
 
 
-def node_unknown(name: str, says: str, why: str, gone: str) -> Problem:
-    """Return the problem of a node of which nothing is known.
+def refuse_nodes(nodes: Sequence[ClusterNode], why: str, gone: str) -> list[Problem]:
+    """Return the problems of nodes of which nothing is known, and of those that an earlier run is still at work on.
 
-    says: what Ansible said of it, "" where it said nothing. gone: what to do where it never comes back.
+    gone: what to do where one never comes back.
+    """
+    return [
+        Problem(
+            check="node-reachable",
+            found=f"{node.name} is unreachable{': ' if node.says else ''}{node.says}",
+            why=why,
+            fix=f"Bring {node.name} back and {AGAIN}; if it is gone for good, {gone}",
+        )
+        for node in nodes
+        if not node.reachable
+    ] + [
+        Problem(
+            check="node-busy",
+            found=f"{node.name} is still at work on a step of an earlier run",
+            why="Two runs that change one node undo each other",
+            fix=f"Wait for it to end on {node.name}, and {AGAIN}",
+        )
+        for node in nodes
+        if node.busy
+    ]
+
+
+def refuse_balancer(nodes: Iterable[ClusterNode], why: str) -> list[Problem]:
+    """Return the problems of nodes of which the load balancer tells nothing."""
+    return [
+        Problem(
+            check="load-balancer",
+            found=f"the load balancer doesn't say what it does with {node.name}",
+            why=why,
+            fix=f"Start the load balancer, see that it knows {node.name}, and {AGAIN}",
+        )
+        for node in nodes
+        if node.reachable and node.balancer is Balancer.UNKNOWN
+    ]
+
+
+def refuse_packages(nodes: Iterable[ClusterNode], why: str, fix: Callable[[ClusterNode], str]) -> list[Problem]:
+    """Return the problems of nodes whose package is not there, or is broken."""
+    return [
+        Problem(
+            check="package-state",
+            found=f"the package on {node.name} is {node.package.value}",
+            why=why,
+            fix=fix(node),
+        )
+        for node in nodes
+        if node.reachable and node.package is not Package.INSTALLED
+    ]
+
+
+def database_unreachable(subject: str, database: str, says: str, why: str) -> Problem:
+    """Return the problem of a database server that does not answer.
+
+    subject: what is meant, "the databases". database: name of its host. says: why, "" where that isn't known.
     """
     return Problem(
-        check="node-reachable",
-        found=f"{name} is unreachable{': ' if says else ''}{says}",
+        check="database-reachable",
+        found=f"{subject} on {database} can't be reached{f' ({says})' if says else ''}",
         why=why,
-        fix=f"Bring {name} back and {AGAIN}; if it is gone for good, {gone}",
+        fix=f"Start PostgreSQL on {database} and {AGAIN}",
     )
 
 
-def node_busy(name: str) -> Problem:
-    """Return the problem of a node that an earlier run is still at work on."""
-    return Problem(
-        check="node-busy",
-        found=f"{name} is still at work on a step of an earlier run",
-        why="Two runs that change one node undo each other",
-        fix=f"Wait for it to end on {name}, and {AGAIN}",
-    )
+def refuse_sessions(
+    database: str, shared: Iterable[tuple[str, Iterable[str]]], foreign: Iterable[str], why: str
+) -> list[Problem]:
+    """Return the problems of sessions that keep a stopped node from being proved.
+
+    database: name of its host. shared: addresses with the nodes that have each. foreign: addresses of what is no node.
+    why: why the latter matter.
+    """
+    return [_shared_address(address, nodes, database) for address, nodes in shared] + [
+        _foreign_session(address, database, why) for address in foreign
+    ]
 
 
-def balancer_unknown(name: str, why: str) -> Problem:
-    """Return the problem of a node of which the load balancer tells nothing."""
-    return Problem(
-        check="load-balancer",
-        found=f"the load balancer doesn't say what it does with {name}",
-        why=why,
-        fix=f"Start the load balancer, see that it knows {name}, and {AGAIN}",
-    )
-
-
-def foreign_session(address: str, database: str, why: str) -> Problem:
+def _foreign_session(address: str, database: str, why: str) -> Problem:
     """Return the problem of a session of the nodes' role that is no node's.
 
     address: "" for the server's own socket. database: name of its host.
@@ -65,7 +113,7 @@ def foreign_session(address: str, database: str, why: str) -> Problem:
     )
 
 
-def shared_address(address: str, nodes: Iterable[str], database: str) -> Problem:
+def _shared_address(address: str, nodes: Iterable[str], database: str) -> Problem:
     """Return the problem of nodes that the database server can't tell apart. database: name of its host."""
     names = ", ".join(nodes)
     return Problem(

@@ -6,21 +6,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Union
+from typing import Union
 
 from ansible_collections.rspm.ha.plugins.module_utils._migration.rules import RETIRED, Record
 from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.model import (
-    Balancer,
     LockObservation,
-    Package,
     Phase,
     Refusal,
     to_data,
 )
-from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.observe import fields_of
+from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.observe import ClusterNode
 
 VERB = "migrate_to_single_node"
 """Of the lock, and why nodes are blocked until they are retired or the migration is given up."""
@@ -111,41 +108,10 @@ class PhaseName(Enum):
 
 
 @dataclass(frozen=True)
-class NodeObservation:
-    """One node, as it is now.
+class NodeObservation(ClusterNode):
+    """One node, as it is now. mounted: whether the shared storage is."""
 
-    name: inventory name.
-    reachable: False means that nothing else here is known; says: then why, as far as it is known.
-    package, installed_version: of the package manager. process: one of the service is there, whatever its unit says.
-    blocked: nothing can start it. blocked_for: why the collection blocks it, "" where it does not.
-    busy: a step of an earlier run is still at work on it. mounted: whether the shared storage is.
-    sessions: of this node in the old databases.
-    """
-
-    name: str
-    reachable: bool = True
-    says: str = ""
-    package: Package = Package.INSTALLED
-    installed_version: str = ""
-    process: bool = False
-    healthy: bool = False
-    blocked_for: str = ""
-    blocked: bool = False
-    enabled: bool = True
-    busy: bool = False
     mounted: bool = True
-    sessions: int = 0
-    balancer: Balancer = Balancer.UNMANAGED
-
-    @classmethod
-    def from_result(cls, name: str, result: Mapping[str, Any], allow_unlicensed: bool, **known: Any) -> NodeObservation:
-        """Return what node_info's result says of a node. known: what others say of it, if it could be reached."""
-        return cls(name, **fields_of(result, allow_unlicensed), **(known if result.get("node") else {}))
-
-    @property
-    def stays_stopped(self) -> bool:
-        """Whether nothing runs and neither a person's start nor a reboot can change that."""
-        return self.blocked and not self.process
 
     @property
     def retired(self) -> bool:

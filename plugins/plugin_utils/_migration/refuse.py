@@ -13,15 +13,14 @@ from ansible_collections.rspm.ha.plugins.module_utils._core.problem import PLAYB
 from ansible_collections.rspm.ha.plugins.module_utils._core.version import parse_version
 from ansible_collections.rspm.ha.plugins.module_utils._migration.rules import RETIRED, Options, RecordState
 from ansible_collections.rspm.ha.plugins.module_utils._service.rules import BLOCKED_FOR_INSTALL
-from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.model import Balancer, Package
+from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.model import Package
 from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.refuse import (
-    AGAIN,
-    balancer_unknown,
-    foreign_session,
-    node_busy,
-    node_unknown,
+    database_unreachable,
+    refuse_balancer,
     refuse_lock,
-    shared_address,
+    refuse_nodes,
+    refuse_packages,
+    refuse_sessions,
 )
 from ansible_collections.rspm.ha.plugins.plugin_utils._migration.model import VERB, Observations
 
@@ -188,31 +187,20 @@ def _choices(options: Options) -> tuple[object, ...]:
 
 def _refuse_nodes(observed: Observations) -> list[Problem]:
     """Return what keeps a node from being known or from being this run's to change."""
-    problems = [
-        node_unknown(
-            node.name,
-            node.says,
-            "A node that can't be reached may run, and write to the old data after it was copied",
-            "take it out of the inventory",
+    return refuse_nodes(
+        observed.nodes,
+        "A node that can't be reached may run, and write to the old data after it was copied",
+        "take it out of the inventory",
+    ) + [
+        Problem(
+            check="node-blocked",
+            found=f"{node.name} is blocked for: {node.blocked_for}",
+            why="Another piece of work is unfinished there",
+            fix=f"Finish it first: {PLAYBOOK}.{node.blocked_for}",
         )
         for node in observed.nodes
-        if not node.reachable
+        if node.blocked_for not in ("", VERB, RETIRED, BLOCKED_FOR_INSTALL)
     ]
-    for node in observed.nodes:
-        if not node.reachable:
-            continue
-        if node.busy:
-            problems.append(node_busy(node.name))
-        if node.blocked_for not in ("", VERB, RETIRED, BLOCKED_FOR_INSTALL):
-            problems.append(
-                Problem(
-                    check="node-blocked",
-                    found=f"{node.name} is blocked for: {node.blocked_for}",
-                    why="Another piece of work is unfinished there",
-                    fix=f"Finish it first: {PLAYBOOK}.{node.blocked_for}",
-                )
-            )
-    return problems
 
 
 def _lock_problems(observed: Observations) -> list[Problem]:
@@ -222,16 +210,11 @@ def _lock_problems(observed: Observations) -> list[Problem]:
 
 def _refuse_versions(observed: Observations) -> list[Problem]:
     known = [node for node in observed.nodes if node.reachable]
-    problems = [
-        Problem(
-            check="package-state",
-            found=f"the package on {node.name} is {node.package.value}",
-            why="The old cluster has to stay complete, so that it can be started again",
-            fix=f"Repair it with {PLAYBOOK}.site or {PLAYBOOK}.upgrade first",
-        )
-        for node in known
-        if node.package is not Package.INSTALLED
-    ]
+    problems = refuse_packages(
+        known,
+        "The old cluster has to stay complete, so that it can be started again",
+        lambda _node: f"Repair it with {PLAYBOOK}.site or {PLAYBOOK}.upgrade first",
+    )
     versions = {node.installed_version for node in known if node.package is Package.INSTALLED}
     if len(versions) > 1:
         shown = "; ".join(f"{node.name} has {node.installed_version}" for node in known)
@@ -248,24 +231,12 @@ def _refuse_versions(observed: Observations) -> list[Problem]:
 
 def _refuse_services(observed: Observations) -> list[Problem]:
     """Return what is wrong with the databases and the load balancer while the old cluster is the home."""
-    why = "It is to send the node's users elsewhere before the node stops"
-    problems = [
-        balancer_unknown(node.name, why)
-        for node in observed.nodes
-        if node.reachable and node.balancer is Balancer.UNKNOWN
-    ]
+    problems = refuse_balancer(observed.nodes, "It is to send the node's users elsewhere before the node stops")
     if observed.database_says:
-        problems.append(
-            Problem(
-                check="database-reachable",
-                found=f"the databases on {observed.database} can't be reached ({observed.database_says})",
-                why="Without them no node can be proved stopped",
-                fix=f"Start PostgreSQL on {observed.database} and {AGAIN}",
-            )
-        )
+        why = "Without them no node can be proved stopped"
+        problems.append(database_unreachable("the databases", observed.database, observed.database_says, why))
     why = "It may be a node that was forgotten, and would go on writing to what was copied"
-    problems += [shared_address(address, nodes, observed.database) for address, nodes in observed.shared_addresses]
-    return problems + [foreign_session(address, observed.database, why) for address in observed.foreign_sessions]
+    return problems + refuse_sessions(observed.database, observed.shared_addresses, observed.foreign_sessions, why)
 
 
 def _names(names: Iterable[str]) -> str:

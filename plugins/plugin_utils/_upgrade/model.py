@@ -16,7 +16,6 @@ from ansible_collections.rspm.ha.plugins.module_utils._core.version import parse
 from ansible_collections.rspm.ha.plugins.module_utils._restore_point.rules import RestoreState
 from ansible_collections.rspm.ha.plugins.module_utils._restore_point.space import Space
 from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.model import (
-    Balancer,
     LockObservation,
     Package,
     Phase,
@@ -24,7 +23,7 @@ from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.model import (
     Step,
     to_data,
 )
-from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.observe import fields_of
+from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.observe import ClusterNode
 
 # a plan compares the same few versions many times
 same = cache(same_version)
@@ -105,60 +104,37 @@ class PhaseName(Enum):
 
 
 @dataclass(frozen=True)
-class NodeObservation:
+class NodeObservation(ClusterNode):
     """One node, as it is now.
 
-    name: inventory name. reachable: False means that nothing else here is known; says: then why, as far as it is known.
-    package, installed_version: of the package manager; the version is "" where there is none.
-    process: a process of the service is there, whatever its unit says.
-    running_version: what that process is: by its API, else by its executable when that is still the installed file;
+    running_version: what its process is: by its API, else by its executable when that is still the installed file;
         "" where neither tells (starting) or there is no process.
     stopped_at: when the last process ended, in seconds since the epoch; 0 where that isn't known.
-    blocked: nothing can start it, because the collection blocks it or somebody masked the unit. blocked_for: why the
-        collection blocks it, "" where it does not. enabled: of the unit.
     staged: the file of the version that this run installs (a rollback: the previous one) is there and checked.
-    held, healthy: of the package; of the service by its health address. answer: what that address said, in words.
-    busy: a step of an earlier run is still at work on the node.
-    sessions: of this node in the databases.
+    held: of the package. answer: what the health address said, in words.
     asked_version, package_source: what the inventory asks for on this node ("" = not compared).
     """
 
-    name: str
-    reachable: bool = True
-    says: str = ""
-    package: Package = Package.INSTALLED
-    installed_version: str = ""
-    process: bool = False
     running_version: str = ""
     stopped_at: float = 0
-    blocked: bool = False
-    blocked_for: str = ""
-    enabled: bool = True
     staged: bool = False
     held: bool = True
-    healthy: bool = False
     answer: str = "nothing"
-    busy: bool = False
-    sessions: int = 0
-    balancer: Balancer = Balancer.UNMANAGED
     asked_version: str = ""
     package_source: str = ""
 
     @classmethod
     def from_result(cls, name: str, result: Mapping[str, Any], allow_unlicensed: bool, **known: Any) -> NodeObservation:
         """Return what node_info's result says of a node. known: what others say of it, if it could be reached."""
-        fields, info = fields_of(result, allow_unlicensed), result.get("node")
-        if not info:
-            return cls(name, **fields)
-        return cls(
-            name,
-            **fields,
-            **known,
-            running_version=info["running_version"],
-            stopped_at=info["unit"]["stopped_at"],
-            answer=_answer(info["api"]),
-            held=info["package"]["held"],
-        )
+        info = result.get("node")
+        if info:
+            known.update(
+                running_version=info["running_version"],
+                stopped_at=info["unit"]["stopped_at"],
+                answer=_answer(info["api"]),
+                held=info["package"]["held"],
+            )
+        return super().from_result(name, result, allow_unlicensed, **known)
 
     def has(self, version: str) -> bool:
         """Whether the package is installed in this version."""
@@ -171,11 +147,6 @@ class NodeObservation:
     def runs(self, version: str) -> bool:
         """Whether a process is there that is known to be of this version."""
         return self.process and bool(self.running_version) and reports(self.running_version, version)
-
-    @property
-    def stays_stopped(self) -> bool:
-        """Whether nothing runs and neither a reboot nor a package's script can start it."""
-        return self.blocked and not self.process
 
 
 def _answer(api: Mapping[str, Any]) -> str:

@@ -12,15 +12,15 @@ from ansible_collections.rspm.ha.plugins.module_utils._core.problem import PLAYB
 from ansible_collections.rspm.ha.plugins.module_utils._core.version import judge_versions, parse_version
 from ansible_collections.rspm.ha.plugins.module_utils._restore_point.rules import RestoreState
 from ansible_collections.rspm.ha.plugins.module_utils._restore_point.space import Space
-from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.model import Balancer, Package
+from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.model import Package
 from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.refuse import (
     AGAIN,
-    balancer_unknown,
-    foreign_session,
-    node_busy,
-    node_unknown,
+    database_unreachable,
+    refuse_balancer,
     refuse_lock,
-    shared_address,
+    refuse_nodes,
+    refuse_packages,
+    refuse_sessions,
 )
 from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.model import (
     NodeObservation,
@@ -178,23 +178,13 @@ def _refuse_unhealthy(observed: Observations, target: str) -> list[Problem]:
 
 def _refuse_unknown(observed: Observations, options: Options) -> list[Problem]:
     """Return what keeps the cluster from being known, or from being this run's to change."""
-    problems = [
-        node_unknown(
-            node.name,
-            node.says,
-            "A node that can't be reached may run the other version against the same database",
-            f"take it out of rspm_nodes and repair the others with {PLAYBOOK}.site",
-        )
-        for node in observed.nodes
-        if not node.reachable
-    ]
-    problems += [node_busy(node.name) for node in observed.nodes if node.busy]
-    why = "A node that it can't drain would be stopped under its users, and might never come back to them"
-    problems += [
-        balancer_unknown(node.name, why)
-        for node in observed.nodes
-        if node.reachable and node.balancer is Balancer.UNKNOWN
-    ]
+    problems = refuse_nodes(
+        observed.nodes,
+        "A node that can't be reached may run the other version against the same database",
+        f"take it out of rspm_nodes and repair the others with {PLAYBOOK}.site",
+    ) + refuse_balancer(
+        observed.nodes, "A node that it can't drain would be stopped under its users, and might never come back to them"
+    )
     if not observed.nodes:
         problems.append(
             Problem(
@@ -224,19 +214,10 @@ def _refuse_unknown(observed: Observations, options: Options) -> list[Problem]:
 def _database_problems(observed: Observations) -> list[Problem]:
     database = observed.database
     if not database.reachable:
-        return [
-            Problem(
-                check="database-reachable",
-                found=f"the database on {database.name} can't be reached"
-                + (f" ({database.says})" if database.says else ""),
-                why="Without it no node can be proved stopped, and none can start",
-                fix=f"Start PostgreSQL on {database.name} and {AGAIN}",
-            )
-        ]
+        why = "Without it no node can be proved stopped, and none can start"
+        return [database_unreachable("the database", database.name, database.says, why)]
     why = "It may be a node that was forgotten, and would run its version against the new schema"
-    return [shared_address(address, nodes, database.name) for address, nodes in database.shared_addresses] + [
-        foreign_session(address, database.name, why) for address in database.foreign_sessions
-    ]
+    return refuse_sessions(database.name, database.shared_addresses, database.foreign_sessions, why)
 
 
 def _differing_sources(nodes: Iterable[NodeObservation]) -> list[Problem]:
@@ -316,22 +297,15 @@ def _refuse_versions(observed: Observations, target: str) -> list[Problem]:
     """Return the problems of a start that is of no run of ours: broken, missing or mixed packages."""
     if continues_run(observed, target):
         return []
-    problems = [
-        Problem(
-            check="package-state",
-            found=f"the package on {node.name} is {node.package.value}",
-            why="Which version it would start isn't known, and no upgrade of ours left it so",
-            fix=f"On {node.name}: "
-            + (
-                "dpkg --configure -a (or dnf reinstall rstudio-pm)"
-                if node.package is Package.BROKEN
-                else f"install it with {PLAYBOOK}.site"
-            )
-            + f"; then {AGAIN}",
-        )
-        for node in observed.nodes
-        if node.package is not Package.INSTALLED
-    ]
+    repair = {
+        Package.BROKEN: "dpkg --configure -a (or dnf reinstall rstudio-pm)",
+        Package.ABSENT: f"install it with {PLAYBOOK}.site",
+    }
+    problems = refuse_packages(
+        observed.nodes,
+        "Which version it would start isn't known, and no upgrade of ours left it so",
+        lambda node: f"On {node.name}: {repair[node.package]}; then {AGAIN}",
+    )
     if problems:
         return problems
     if any(not node.has(observed.nodes[0].installed_version) for node in observed.nodes):
