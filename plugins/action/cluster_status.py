@@ -31,7 +31,9 @@ class ActionModule(ControllerAction):
         nodes = {node: look.get("node", {}) for node, look in looks.items()}
         result["changed"] = False
         if given["alike"]:
-            problems = judge_cluster(nodes) + judge_clocks(nodes, float(known.own("rspm_clock_limit", 0.5)))
+            # a play without a role of ours does not have the defaults
+            limit = known.own("rspm_clock_limit", self.defaults()["rspm_clock_limit"])
+            problems = judge_cluster(nodes) + judge_clocks(nodes, float(limit))
             result["problems"] = [problem.to_dict() for problem in problems]
             if problems:
                 result.update(failed=True, msg="\n".join(map(str, problems)))

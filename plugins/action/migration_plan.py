@@ -6,12 +6,10 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.read import Variables
-from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.read_action import ControllerAction
-from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.report import left_to_do
+from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.read_action import ControllerAction, plan_result
 from ansible_collections.rspm.ha.plugins.plugin_utils._migration.plan import make_plan
 from ansible_collections.rspm.ha.plugins.plugin_utils._migration.read_run import read_found, read_written
 from ansible_collections.rspm.ha.plugins.plugin_utils._migration.report import outline
@@ -33,19 +31,7 @@ class ActionModule(ControllerAction):
         known = Variables(task_vars or {}, self._templar)
         found = read_found(known)
         plan = make_plan(found, given["choices"], given["abort"])
-        result.update(
-            changed=False,
-            **plan,
-            holder_gone=found["lock"].get("holder_gone", ""),
-            written=read_written(known),
-            began=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        )
-        if given["finished"]:
-            why = left_to_do(
-                plan, outline(plan, given["choices"], {}), "the machines are not as they should be", "them"
-            )
-        else:
-            why = "\n".join(plan["problems"])
-        if why:
-            result.update(failed=True, msg=why)
-        return result
+        what = ("the machines are not as they should be", "them")
+        lines = outline(plan, given["choices"], {})
+        result.update(plan_result(plan, found["lock"], given["finished"], lines, *what))
+        return {**result, "written": read_written(known)}

@@ -6,12 +6,10 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.read import Variables
-from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.read_action import ControllerAction
-from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.report import left_to_do
+from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.read_action import ControllerAction, plan_result
 from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.model import Mode, Options
 from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.plan import make_plan
 from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.read import read_found, read_versions
@@ -40,17 +38,6 @@ class ActionModule(ControllerAction):
         options = Options(Mode(given["mode"]), given["first"], given["rollback_to"])
         found = read_found(known, purpose)
         plan = make_plan(found, purpose, given["target"], options, given["phase"], given["planned"])
-        result.update(
-            changed=False,
-            **plan,
-            holder_gone=found["lock"].get("holder_gone", ""),
-            versions=read_versions(known),
-            began=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        )
-        if given["finished"]:
-            why = left_to_do(plan, outline(plan), "the cluster is not as it should be", "it")
-        else:
-            why = "\n".join(plan["problems"])
-        if why:
-            result.update(failed=True, msg=why)
-        return result
+        what = ("the cluster is not as it should be", "it")
+        result.update(plan_result(plan, found["lock"], given["finished"], outline(plan), *what))
+        return {**result, "versions": read_versions(known)}

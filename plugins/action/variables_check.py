@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from ansible import context
 from ansible.errors import AnsibleError, AnsibleUndefinedVariable
 
-from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.read_action import ControllerAction
+from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.read_action import ROLE, ControllerAction
 from ansible_collections.rspm.ha.plugins.plugin_utils._variables.check import (
     CONNECTION,
     GROUPS,
@@ -29,8 +28,6 @@ from ansible_collections.rspm.ha.plugins.plugin_utils._variables.check import (
 )
 from ansible_collections.rspm.ha.plugins.plugin_utils._variables.read_paths import path_faults
 from ansible_collections.rspm.ha.plugins.plugin_utils._variables.spec import Option, read_options
-
-ROLE = Path(__file__).resolve().parents[2] / "roles" / "rspm"
 
 
 class ActionModule(ControllerAction):
@@ -78,7 +75,7 @@ class ActionModule(ControllerAction):
 
     def _given(self, host: str, options: Mapping[str, Option], variables: Mapping[str, Any]) -> dict[str, Given]:
         """Return what a host's variables are, with the defaults of those that nobody set."""
-        defaults = self._loader.load_from_file(str(ROLE / "defaults" / "main.yml"), trusted_as_template=True)
+        defaults = self.defaults()
         typed = variables["hostvars"].raw_get(host)
         own = variables if host == variables.get("inventory_hostname") else {}
         # of the play: a value of its own has taken the place of the default

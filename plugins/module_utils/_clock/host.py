@@ -11,7 +11,7 @@ import time
 from ansible_collections.rspm.ha.plugins.module_utils._clock.rules import (
     OTHER_DAEMONS,
     ClockState,
-    UnitState,
+    DaemonState,
     measure_argv,
     parse_measured,
     parse_sources,
@@ -57,7 +57,7 @@ def read_source_names(run: Runner) -> list[str] | None:
     return [source.name for source in parse_sources(done.stdout)] if done.rc == 0 else None
 
 
-def read_units(run: Runner, service: str) -> dict[str, UnitState]:
+def read_units(run: Runner, service: str) -> dict[str, DaemonState]:
     """Return the state of the service and of the daemons that would be in its way."""
     properties = "--property=Id,LoadState,ActiveState,UnitFileState"
     return parse_units(run(["systemctl", "show", properties, f"{service}.service", *OTHER_DAEMONS]).stdout)

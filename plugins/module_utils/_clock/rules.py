@@ -79,7 +79,7 @@ class ClockState:
 
 
 @dataclass(frozen=True)
-class UnitState:
+class DaemonState:
     """Load, active and enablement state of a systemd unit, in systemctl's words."""
 
     load: str
@@ -130,19 +130,19 @@ def parse_measured(text: str) -> float | None:
     return float(found.group(1)) if found else None
 
 
-def parse_units(text: str) -> dict[str, UnitState]:
+def parse_units(text: str) -> dict[str, DaemonState]:
     """Return what systemctl show --property=Id,LoadState,ActiveState,UnitFileState printed, by unit name."""
     units = {}
     for block in text.split("\n\n"):
         facts = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
         if "Id" in facts:
-            units[facts["Id"]] = UnitState(
+            units[facts["Id"]] = DaemonState(
                 facts.get("LoadState", ""), facts.get("ActiveState", ""), facts.get("UnitFileState", "")
             )
     return units
 
 
-def units_in_the_way(units: Mapping[str, UnitState]) -> list[str]:
+def units_in_the_way(units: Mapping[str, DaemonState]) -> list[str]:
     """Return which of OTHER_DAEMONS run, or would at the next boot."""
     return [
         name

@@ -21,13 +21,12 @@ from ansible_collections.rspm.ha.plugins.module_utils._service.stop_rules import
     listen_addresses,
     parse_listeners,
     plan_stop,
+    signal_due,
 )
 
 _POLL_INTERVAL = 0.05
 # systemctl stop waits for the unit's own processes; others may need a moment more
 _LINGER_SECONDS = 10.0
-# for the processes that a stop leaves where the unit says so (KillMode=process); systemd ends none but the unit's
-_SIGNALS = ("SIGTERM", "SIGKILL")
 
 
 def load_remains(runner: Runner, control_group: str = "", unit: UnitState | None = None) -> Remains:
@@ -49,7 +48,7 @@ def stop_and_prove(
     timeout: seconds for systemd's stop. Raises DomainError while anything is left.
     """
     plan = plan_stop(before, purpose)
-    said, signals = "", list(_SIGNALS) if plan.stop else []
+    said, sent = "", 0
     if plan.block:
         with timeline.step("block"):
             block(runner, purpose)
@@ -65,10 +64,10 @@ def stop_and_prove(
             left = deadline - time.monotonic()
             if not remains.alive or left <= 0:
                 break
-            # a server that systemd could not stop is a person's to look at
-            due = left <= _LINGER_SECONDS * len(signals) / len(_SIGNALS)
-            if due and remains.processes and not remains.unit.running:
-                runner(["systemctl", "kill", f"--signal={signals.pop(0)}", UNIT], timeout=30)
+            signal = signal_due(remains, sent, left / _LINGER_SECONDS)
+            if signal:
+                runner(["systemctl", "kill", f"--signal={signal}", UNIT], timeout=30)
+                sent += 1
             time.sleep(_POLL_INTERVAL)
         raise_any(judge_stopped(host, remains, said))
     return remains

@@ -21,6 +21,8 @@ from ansible_collections.rspm.ha.plugins.module_utils._service.rules import Unit
 
 _DEFAULT_LISTEN = ":4242"
 _WILDCARDS = ("", "*", "0.0.0.0", "::")
+# for the processes that a stop leaves where the unit says so (KillMode=process); systemd ends none but the unit's
+_SIGNALS = ("SIGTERM", "SIGKILL")
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,17 @@ class StopPlan:
 def plan_stop(remains: Remains, purpose: str) -> StopPlan:
     """Return what is to be done. purpose: the playbook that may start the node again, "upgrade" or "rollback"."""
     return StopPlan(block=remains.unit.blocked_for != purpose, stop=bool(remains.processes) or remains.unit.running)
+
+
+def signal_due(remains: Remains, sent: int, left: float) -> str:
+    """Return the signal that what the stop has left is to get now, "" for none.
+
+    sent: how many it got. left: the share of the time for it to end that is still left, from 1 to 0.
+    """
+    # a server that systemd could not stop is a person's to look at
+    if sent == len(_SIGNALS) or not remains.processes or remains.unit.running:
+        return ""
+    return _SIGNALS[sent] if left <= 1 - sent / len(_SIGNALS) else ""
 
 
 def listen_addresses(document: Document) -> list[str]:

@@ -30,6 +30,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._service.stop_rules import
     listen_addresses,
     parse_listeners,
     plan_stop,
+    signal_due,
 )
 from ansible_collections.rspm.ha.plugins.modules import node_stop
 
@@ -104,6 +105,26 @@ def test_sessions_are_told_apart_by_address() -> None:
     assert sessions_of([here, there], of="") == ()
     assert sessions_of([here, there], not_of="") == (here, there)
     assert "pid IN (1, 2)" in terminate_query([here, there])
+
+
+LEFT = remains(0, processes=(671,))
+
+
+@pytest.mark.parametrize(
+    ("now", "sent", "left", "signal"),
+    [
+        (LEFT, 0, 1.0, "SIGTERM"),
+        (LEFT, 1, 0.51, ""),
+        (LEFT, 1, 0.5, "SIGKILL"),
+        (LEFT, 2, 0.01, ""),
+        # systemd could not stop it
+        (remains(812), 0, 1.0, ""),
+        # of no process of the unit's
+        (remains(0, listeners=(Listener("*:4242", ""),)), 0, 1.0, ""),
+    ],
+)
+def test_what_a_stop_leaves_gets_one_signal_after_the_other(now: Remains, sent: int, left: float, signal: str) -> None:
+    assert signal_due(now, sent, left) == signal
 
 
 class Node:
