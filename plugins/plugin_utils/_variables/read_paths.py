@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 
+from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.model import PhaseName
 from ansible_collections.rspm.ha.plugins.plugin_utils._variables.check import Fault, Given
 
+HOOKS = {f"{when}_{name.value}" for when in ("before", "after") for name in PhaseName}
 _WRITTEN = {
     "rspm_status_file": ("status",),
     "rspm_report_file": ("upgrade", "rollback", "migrate_to_single_node"),
@@ -39,6 +41,9 @@ def path_faults(verb: str, given: Mapping[str, Mapping[str, Given]]) -> Iterator
         hooks = found.get("rspm_upgrade_hooks")
         if verb in ("upgrade", "rollback") and isinstance(hooks, Mapping):
             for phase, files in hooks.items():
+                if phase not in HOOKS:
+                    fix = f"Use before_ or after_ and one of {', '.join(name.value for name in PhaseName)}"
+                    yield Fault("rspm_upgrade_hooks", f"{phase} belongs to no phase, and would never run", fix, (host,))
                 for path in [files] if isinstance(files, str) else files if isinstance(files, list) else []:
                     if isinstance(path, str) and not os.path.isfile(absolute(path)):
                         fix = "Name a file of tasks on the machine that runs ansible-playbook, or leave it out"

@@ -155,6 +155,11 @@ def test_paths_are_those_of_where_the_command_was_typed(tmp_path: Path, monkeypa
         ("status", {"rspm_status_file": "nowhere/r.json"}, "there is no folder {here}/nowhere"),
         ("migrate_to_single_node", {"rspm_migration_inventory": "file"}, "{here}/file is no folder"),
         ("migrate_to_single_node", {"rspm_migration_inventory": "a/b"}, "there is no folder {here}/a"),
+        (
+            "upgrade",
+            {"rspm_upgrade_hooks": {"before_lunch": []}},
+            "before_lunch belongs to no phase, and would never run",
+        ),
         ("upgrade", {"rspm_upgrade_hooks": {"before_lock": ["a.yml"]}}, "before_lock: {here}/a.yml is no file"),
         ("site", {"rspm_package_source": "file", "rspm_package_file": "x.deb"}, "{here}/x.deb can't be read"),
     ],
