@@ -129,7 +129,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._clock.rules import (
     units_in_the_way,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import Runner, module_runner
-from ansible_collections.rspm.ha.plugins.module_utils._core.host_files import write_file
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_files import read_text, write_file
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, raise_any
 
 # chronyd's first measurements (iburst) take about 7 s
@@ -161,7 +161,7 @@ class Clock:
         restart = False
         if wanted:
             path = self.params["config_path"]
-            before = read_text(path)
+            before = read_text(path) or ""
             if before != wanted:
                 restart = True
                 self.diff = {"before": before, "after": wanted, "before_header": path, "after_header": path}
@@ -223,15 +223,6 @@ class Clock:
             "actions": self.actions,
             "diff": self.diff,
         }
-
-
-def read_text(path: str) -> str:
-    """Return the text of a file, nothing when there is none."""
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except FileNotFoundError:
-        return ""
 
 
 def main() -> None:

@@ -114,7 +114,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import Runner, module_runner
-from ansible_collections.rspm.ha.plugins.module_utils._core.host_files import make_parents, write_file
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_files import make_parents, read_text, write_file
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, Problem, raise_any
 from ansible_collections.rspm.ha.plugins.module_utils._storage import host_export
 from ansible_collections.rspm.ha.plugins.module_utils._storage.export import (
@@ -143,7 +143,7 @@ def find_problems(params: dict[str, Any]) -> list[Problem]:
         return [
             Problem("export-folder", f"{path} is a file", "A folder is exported", "Set rspm_nfs_export to a folder")
         ]
-    ours = parse_exports(host_export.read_text(own)).get(path, [])
+    ours = parse_exports(read_text(own) or "").get(path, [])
     live = host_export.read_exports()
     others = other_clients(path, [*ours, *params["clients"]], live)
     owner = host_export.read_folder(path).uid
@@ -159,7 +159,7 @@ def bring_up(module: AnsibleModule, run: Runner) -> dict[str, Any]:
     path, clients = params["path"], params["clients"]
     wanted = render_exports(path, clients, params["security"])
     folder = host_export.FolderState(params["uid"], params["gid"], 0o750)
-    folder_before, text_before = host_export.read_folder(path), host_export.read_text(params["exports_path"])
+    folder_before, text_before = host_export.read_folder(path), read_text(params["exports_path"]) or ""
     enabled, active = host_export.read_unit(run, params["service"])
     differences = export_differences(path, clients, host_export.read_exports())
     changed = folder_before != folder or text_before != wanted or not (enabled and active) or bool(differences)
@@ -190,7 +190,7 @@ def bring_up(module: AnsibleModule, run: Runner) -> dict[str, Any]:
 def withdraw(module: AnsibleModule, run: Runner) -> dict[str, Any]:
     """Export the folder to nobody and return the module's result. Raises DomainError where the server refuses."""
     path, own = module.params["path"], module.params["exports_path"]
-    text = host_export.read_text(own)
+    text = read_text(own) or ""
     commands = export_commands(path, (), parse_exports(text), host_export.read_exports())
     if not module.check_mode:
         # Before the file, which tells the next run what was ours, should this one be cut off.

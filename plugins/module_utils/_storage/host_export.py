@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import Runner
-from ansible_collections.rspm.ha.plugins.module_utils._core.host_files import give_folder, make_parents
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_files import give_folder, make_parents, read_text
 from ansible_collections.rspm.ha.plugins.module_utils._storage.export import Export, parse_etab, parse_exports
 
 ETAB = "/var/lib/nfs/etab"
@@ -54,24 +54,15 @@ def make_folder(path: str, wanted: FolderState) -> None:
     give_folder(path, wanted.uid, wanted.gid, wanted.mode)
 
 
-def read_text(path: str) -> str:
-    """Return the text of a file, nothing when there is none."""
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except FileNotFoundError:
-        return ""
-
-
 def read_exporting(path: str, own: str, patterns: Sequence[str] = EXPORTS) -> list[str]:
     """Return the files of exports that name the folder, without our own."""
     files = [file for pattern in patterns for file in sorted(glob.glob(pattern)) if file != own]
-    return [file for file in files if path in parse_exports(read_text(file))]
+    return [file for file in files if path in parse_exports(read_text(file) or "")]
 
 
 def read_exports() -> list[Export]:
     """Return what the server exports now."""
-    return parse_etab(read_text(ETAB))
+    return parse_etab(read_text(ETAB) or "")
 
 
 def read_unit(run: Runner, service: str) -> tuple[bool, bool]:

@@ -149,7 +149,7 @@ class Running:
 
 @pytest.fixture(scope="module")
 def shared_server() -> Iterator[Server]:
-    with running_server(["max_connections=60"], certificate=True) as server:
+    with running_server(["max_connections=60"], certificate="IP:127.0.0.1") as server:
         server.sql(SETUP)
         yield server
 

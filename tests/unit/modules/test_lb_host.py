@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -21,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,6 +36,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._load_balancer.rules impor
     judge_host,
 )
 from ansible_collections.rspm.ha.plugins.modules import lb_host
+from tests.unit.worlds.module_run import run_module
 
 HAPROXY = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
 ROLE = Path(__file__).parents[3] / "roles/load_balancer"
@@ -133,15 +132,10 @@ def test_who_listens_is_found(address: str) -> None:
 
 
 def test_the_module_tells_and_does_not_fail(tmp_path: Path) -> None:
-    results: list[str] = []
     own = tmp_path / "rspm.cfg"
     own.write_text("theirs\n")
     arguments: dict[str, Any] = {"port": 9, "config_file": str(own), "unit_file": str(tmp_path / "no.service")}
-    with patch_module_args(arguments), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("builtins.print", lambda text, *_rest, **_more: results.append(text))
-        with pytest.raises(SystemExit):
-            lb_host.main()
-    result = json.loads(results[-1])
+    result = run_module(lb_host, arguments)
     assert [problem["check"] for problem in result["problems"]] == ["load-balancer-file"]
     assert (result["changed"], result["old_layout"], result.get("failed")) == (False, False, None)
 

@@ -15,18 +15,21 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import pytest
-from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.rspm.ha.plugins.modules import lb_member
+from tests.unit.worlds.module_run import run_module
+from tests.unit.worlds.postgres_server import free_port
 
 TEMPLATE = Path(__file__).parents[3] / "roles/load_balancer/templates/haproxy.cfg.j2"
 HAPROXY = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
+run = partial(run_module, lb_member)
 pytestmark = pytest.mark.skipif(not HAPROXY, reason="needs HAProxy: apt-get install haproxy")
 
 
@@ -87,12 +90,6 @@ class Node:
         self.server.server_close()
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class Balancer:
     """HAProxy with the role's template; as an ordinary user, and with ports of the test's own."""
 
@@ -151,17 +148,6 @@ class Balancer:
 
     def member(self, node: str, state: str, **more: Any) -> dict[str, Any]:
         return run({"node": node, "state": state, "socket": str(self.socket), **more})
-
-
-def run(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Run the module and return its result."""
-    results: list[str] = []
-    with patch_module_args(arguments), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("builtins.print", lambda text, *_rest, **_more: results.append(text))
-        with pytest.raises(SystemExit):
-            lb_member.main()
-    result: dict[str, Any] = json.loads(results[-1])
-    return result
 
 
 @pytest.fixture
@@ -343,7 +329,9 @@ def test_every_node_is_observed_and_none_changed(balancer: Balancer) -> None:
 
 @pytest.mark.parametrize("check_mode", [False, True])
 def test_nothing_is_observed_without_haproxy(check_mode: bool) -> None:
-    result = run({"state": "observed", "socket": "/nowhere/admin.sock", "_ansible_check_mode": check_mode})
+    result = run_module(
+        lb_member, {"state": "observed", "socket": "/nowhere/admin.sock", "_ansible_check_mode": check_mode}
+    )
     assert result["failed"] is True and result["problems"][0]["check"] == "load-balancer-socket"
 
 

@@ -6,32 +6,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
-from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.rspm.ha.plugins.modules import lb_member
 from tests.conftest import COLLECTIONS
+from tests.unit.worlds.module_run import run_module
 
-
-def run(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Run the module and return its result."""
-    results: list[str] = []
-    with patch_module_args(arguments), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("builtins.print", lambda text, *_rest, **_more: results.append(text))
-        with pytest.raises(SystemExit):
-            lb_member.main()
-    result: dict[str, Any] = json.loads(results[-1])
-    return result
-
-
+run = partial(run_module, lb_member)
 SECRET = "tok3n-of-the-team"
 
 
@@ -47,7 +35,9 @@ SECRET = "tok3n-of-the-team"
 def test_no_argument_of_a_teams_command_is_told(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     logged: list[str] = []
     monkeypatch.setattr(lb_member.AnsibleModule, "log", lambda _module, text, **_more: logged.append(str(text)))
-    result = run({"node": "n1", "state": "drain", "command": command, "timeout": 1, "_ansible_no_log": True})
+    result = run_module(
+        lb_member, {"node": "n1", "state": "drain", "command": command, "timeout": 1, "_ansible_no_log": True}
+    )
     result.pop("invocation", None)  # Ansible's own, which no_log keeps to itself
     assert result["failed"] is True and f"{command[0]}, which is to bring n1 to drain" in result["msg"]
     assert SECRET not in str(result) + " ".join(logged)

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy import host as database_copy_host
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy import host_tools
 from ansible_collections.rspm.ha.plugins.modules import database_copy
 from tests.unit.worlds import postgres_server
+from tests.unit.worlds.module_run import run_module
 from tests.unit.worlds.postgres_server import SECRET, postgres
 
 NAMES = ("main", "usage", "one")
@@ -144,16 +144,10 @@ def filled(clusters: tuple[Server, Server], monkeypatch: pytest.MonkeyPatch) -> 
     assert left == []
 
 
-def run_module(servers: tuple[Server, Server], work: Path, **more: Any) -> dict[str, Any]:
+def run_copy(servers: tuple[Server, Server], work: Path, **more: Any) -> dict[str, Any]:
     layout = more.pop("layout", {})
     sides = {"source": servers[0].option(**layout), "target": servers[1].option(**layout)}
-    results: list[str] = []
-    arguments = {**sides, "work_path": str(work), "jobs": 2, **more}
-    with patch_module_args(arguments), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("builtins.print", lambda text, *_rest, **_more: results.append(text))
-        with pytest.raises(SystemExit):
-            database_copy.main()
-    result: dict[str, Any] = json.loads(results[-1])
+    result = run_module(database_copy, {**sides, "work_path": str(work), "jobs": 2, **more})
     invocation = result.pop("invocation")
     assert "canary" not in json.dumps([result, invocation])
     assert os.listdir(work) == [], "the dump was not removed"
@@ -161,6 +155,6 @@ def run_module(servers: tuple[Server, Server], work: Path, **more: Any) -> dict[
 
 
 def succeed(servers: tuple[Server, Server], work: Path, **more: Any) -> dict[str, Any]:
-    result = run_module(servers, work, **more)
+    result = run_copy(servers, work, **more)
     assert not result.get("failed"), result["msg"]
     return result

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import CompletedCommand
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, Problem
@@ -21,6 +20,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._service import host as se
 from ansible_collections.rspm.ha.plugins.module_utils._service import host_stop
 from ansible_collections.rspm.ha.plugins.module_utils._service.rules import ApiState
 from ansible_collections.rspm.ha.plugins.modules import node_upgrade
+from tests.unit.worlds.module_run import run_module
 
 OLD, NEW = "2026.04.0", "2026.08.0"
 OTHERS = Problem("database-sessions", "1 session is left at db1:5432: node2", "w", "f")
@@ -76,15 +76,7 @@ class Machine:
             f"ConditionResult={condition}\nJob={7 if hesitating else 0}\n"
         )
 
-    def __call__(
-        self,
-        argv: list[str],
-        *,
-        check: bool = False,
-        timeout: float | None = None,
-        input: str | None = None,
-        env: dict[str, str] | None = None,
-    ) -> CompletedCommand:
+    def __call__(self, argv: list[str], **_options: Any) -> CompletedCommand:
         text = " ".join(argv)
         if argv[0] == "dpkg-query":
             status, flag = self.status.split()
@@ -183,25 +175,9 @@ def simulated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     return machine
 
 
-class Ended(Exception):
-    """The end of a module run."""
-
-
 def run(machine: Machine, **arguments: Any) -> dict[str, Any]:
-    """Run the module in this process and return its result."""
-    result: dict[str, Any] = {}
-
-    def end(_module: object, **facts: Any) -> None:
-        result.update(facts)
-        raise Ended
-
-    arguments = {"version": NEW, "path": str(machine.staged), "health_timeout": 1, **arguments}
-    with patch_module_args(arguments), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(node_upgrade.AnsibleModule, "exit_json", end)
-        patch.setattr(node_upgrade.AnsibleModule, "fail_json", end)
-        with pytest.raises(Ended):
-            node_upgrade.main()
-    return result
+    """Run the module and return its result."""
+    return run_module(node_upgrade, {"version": NEW, "path": str(machine.staged), "health_timeout": 1, **arguments})
 
 
 FIRST = {"first": True, "database": {"host": "db1", "databases": ["main"], "user": "pm", "password": "x"}}

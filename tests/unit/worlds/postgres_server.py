@@ -29,8 +29,14 @@ SECRET = "canary:pass\\word 'x'"
 
 def postgres(*argv: str, text: str | None = None) -> str:
     """Run a command of the server's, which refuses to run as root."""
-    words = ["runuser", "-u", ACCOUNT, "--", *argv]
-    return subprocess.run(words, input=text, text=True, check=True, stdout=subprocess.PIPE, cwd="/").stdout
+    words = ["runuser", "-u", ACCOUNT, "--"] if os.geteuid() == 0 else []
+    return subprocess.run([*words, *argv], input=text, text=True, check=True, stdout=subprocess.PIPE, cwd="/").stdout
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @dataclass
@@ -47,21 +53,27 @@ class Server:
 
 
 @contextmanager
-def running_server(settings: Sequence[str] = (), certificate: bool = False) -> Iterator[Server]:
-    """Give a server, which is slow to make. settings: name=value. certificate: whether it has one, of its own issue."""
+def running_server(
+    settings: Sequence[str] = (),
+    certificate: str = "",
+    rules: str = "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n",
+) -> Iterator[Server]:
+    """Give a server, which is slow to make.
+
+    settings: name=value. certificate: the name in its own one, as openssl has it, "" for none. rules: of pg_hba.conf.
+    """
     folder = Path(tempfile.mkdtemp(prefix="rspm-postgres-"))
-    shutil.chown(folder, ACCOUNT, ACCOUNT)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    if os.geteuid() == 0:
+        shutil.chown(folder, ACCOUNT, ACCOUNT)
+    port = free_port()
     data, tools = str(folder / "data"), BINARIES[-1].parent
     try:
         postgres(str(tools / "initdb"), "-D", data, "-U", "postgres", "-A", "trust", "--no-sync")
         if certificate:
             request = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
-            request += ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+            request += ["-subj", f"/CN={certificate.partition(':')[2]}", "-addext", f"subjectAltName={certificate}"]
             postgres(*request, "-keyout", f"{data}/server.key", "-out", f"{data}/server.crt")
-        Path(data, "pg_hba.conf").write_text("local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
+        Path(data, "pg_hba.conf").write_text(rules)
         given = [f"-c {setting}" for setting in ("listen_addresses=127.0.0.1", "fsync=off", *settings)]
         options = " ".join([f"-p {port} -k {folder}", *given, *(["-c ssl=on"] if certificate else [])])
         postgres(str(tools / "pg_ctl"), "-D", data, "-w", "-l", str(folder / "log"), "-o", options, "start")

@@ -124,7 +124,7 @@ class Commands(list[list[str]]):
 @contextmanager
 def bare() -> Iterator[Server]:
     """Give a server without databases, which is slow to make."""
-    with postgres_server.running_server(certificate=True) as made:
+    with postgres_server.running_server(certificate="IP:127.0.0.1") as made:
         yield Server(made.port, made.folder)
 
 

@@ -13,6 +13,7 @@ import stat
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,8 @@ def runner(argv: list[str], **_options: Any) -> CompletedCommand:
     return CompletedCommand(done.returncode, done.stdout, done.stderr)
 
 
-@pytest.fixture
-def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+@contextmanager
+def source_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder that every account may enter, with a source in it; files are proved however new they are."""
     monkeypatch.setattr(compare, "SOURCE_SETTLE_NS", 0)
     monkeypatch.setattr(compare, "TARGET_SETTLE_NS", 0)

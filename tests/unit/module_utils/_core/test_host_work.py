@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import importlib
-import json
 import os
 import signal
 import stat
@@ -22,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.rspm.ha.plugins.module_utils._core import host_command
 from ansible_collections.rspm.ha.plugins.module_utils._core import host_work as work
@@ -30,11 +28,13 @@ from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import 
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._node import host
 from ansible_collections.rspm.ha.plugins.module_utils._package.rules import Host
+from tests.unit.worlds.module_run import run_module
 
 # what a killed run leaves: a step that goes on, and a service that its package's scripts started
 HOLDER = """
 import subprocess, sys, time
 from ansible_collections.rspm.ha.plugins.module_utils._core import host_work as work
+from tests.unit.worlds.module_run import run_module
 work.LOCK_PATH = sys.argv[1]
 with work.node_work("install"):
     child = subprocess.Popen(["sleep", "60"], close_fds=False, stdout=subprocess.DEVNULL)
@@ -164,13 +164,11 @@ class Reached(Exception):
 def result_of(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
     """Run a module, whose every command is refused, and return its result; raises Reached once it does anything."""
     module = importlib.import_module(f"ansible_collections.rspm.ha.plugins.modules.{name}")
-    results: list[str] = []
 
     def reached(*_arguments: object, **_more: object) -> None:
         raise Reached
 
-    with patch_module_args(arguments), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("builtins.print", lambda text, *_rest, **_more: results.append(text))
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(host_command, "start", reached)
         if name == "restore_point":
             patch.setattr(module.Store, "read", reached)
@@ -178,10 +176,7 @@ def result_of(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
             patch.setattr(module.Apply, "run", reached)
         if name in ("node_upgrade", "package_stage", "server_package"):
             patch.setattr(module, "load_host", lambda: Host("debian", "12", "x86_64"))
-        with pytest.raises(SystemExit):
-            module.main()
-    result: dict[str, Any] = json.loads(results[-1])
-    return result
+        return run_module(module, arguments)
 
 
 @pytest.mark.parametrize(("name", "arguments"), ALL_BUSY)

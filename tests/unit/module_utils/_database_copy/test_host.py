@@ -6,29 +6,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy import host_tools
-from tests.unit.worlds.database_copy_servers import Server, filled, run_module, succeed, two_clusters
+from tests.unit.worlds.database_copy_servers import Server, run_copy, succeed
 from tests.unit.worlds.postgres_server import BINARIES, needs_server
 
 pytestmark = needs_server
-
-
-@pytest.fixture(scope="module")
-def clusters() -> Iterator[tuple[Server, Server]]:
-    with two_clusters() as made:
-        yield made
-
-
-@pytest.fixture
-def servers(clusters: tuple[Server, Server], monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Server, Server]]:
-    with filled(clusters, monkeypatch) as made:
-        yield made
 
 
 def test_both_databases_are_copied_and_a_second_run_changes_nothing(
@@ -101,7 +88,7 @@ def test_two_schemas_of_one_database(servers: tuple[Server, Server], tmp_path: P
     assert made["verified_tables"] == 2 and target.sql('SELECT v FROM "B b".t', "one") == "two"
     assert target.sql("SELECT nextval('\"B b\".t_id_seq')", "one") == "2"
     # the sequence is not what it was: somebody wrote to the copy
-    refused = run_module(servers, tmp_path, layout=layout)
+    refused = run_copy(servers, tmp_path, layout=layout)
     assert "schema B b was written to since it was copied" in refused["msg"]
     target.sql("SELECT setval('\"B b\".t_id_seq', 1)", "one")
     assert not succeed(servers, tmp_path, layout=layout)["changed"]
@@ -149,7 +136,7 @@ def test_what_was_planted_in_the_target_is_found(
 
     with monkeypatch.context() as patch:
         patch.setattr(host_tools.WorkFolder, "restore", corrupt)
-        refused = run_module(servers, tmp_path)
+        refused = run_copy(servers, tmp_path)
     objects = [item["object"] for item in refused["mismatches"]]
     missed = [found for _planted, found in PLANTED[:count] if not any(name.startswith(found) for name in objects)]
     assert refused["failed"] and not missed and (count > 1 or len(objects) == 1), objects
@@ -170,6 +157,6 @@ def test_a_copy_that_was_written_to_is_not_replaced_and_one_that_was_not_is(
     assert [one["action"] for one in moved["databases"]] == ["keep", "replace"]
     assert target.sql("SELECT count(*) FROM download", "usage") == "2001"
     target.sql("DELETE FROM download WHERE name = 'new'", "usage")
-    refused = run_module(servers, tmp_path)
+    refused = run_copy(servers, tmp_path)
     assert "/usage was written to since it was copied" in refused["msg"]
     assert target.sql("SELECT count(*) FROM download", "usage") == "2000"

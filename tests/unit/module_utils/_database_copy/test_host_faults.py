@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,29 +22,17 @@ import pytest
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy import host, host_tools
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import connect
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.rules import Credentials
-from tests.unit.worlds.database_copy_servers import Server, filled, run_module, succeed, two_clusters
+from tests.unit.worlds.database_copy_servers import Server, run_copy, succeed
 from tests.unit.worlds.postgres_server import SECRET, needs_server
 
 pytestmark = needs_server
-
-
-@pytest.fixture(scope="module")
-def clusters() -> Iterator[tuple[Server, Server]]:
-    with two_clusters() as made:
-        yield made
-
-
-@pytest.fixture
-def servers(clusters: tuple[Server, Server], monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Server, Server]]:
-    with filled(clusters, monkeypatch) as made:
-        yield made
 
 
 def test_a_foreign_target_is_refused_by_name(servers: tuple[Server, Server], tmp_path: Path) -> None:
     target = servers[1]
     target.sql("CREATE TABLE somebodys (v text)", "usage")
     for check in (True, False):
-        refused = run_module(servers, tmp_path, _ansible_check_mode=check)
+        refused = run_copy(servers, tmp_path, _ansible_check_mode=check)
         assert "/usage is not empty: it has public.somebodys" in refused["msg"]
         assert 'DROP DATABASE "usage"' in refused["problems"][0]["fix"]
     # the other one was not begun either
@@ -109,7 +96,7 @@ def test_what_an_earlier_copy_still_does_in_the_target_is_ended(servers: tuple[S
 @pytest.mark.parametrize("side", [0, 1])
 def test_a_session_of_the_role_keeps_it_from_copying(servers: tuple[Server, Server], tmp_path: Path, side: int) -> None:
     other = connect("127.0.0.1", servers[side].port, Credentials("pm", "usage", SECRET, "rstudio-pm"), "disable", 10)
-    refused = run_module(servers, tmp_path)
+    refused = run_copy(servers, tmp_path)
     other.close()
     assert refused["problems"][0]["check"] == "database-sessions" and "rstudio-pm from 127.0.0.1" in refused["msg"]
     assert servers[1].sql("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'", "main") == "0"
@@ -132,7 +119,7 @@ def test_the_old_databases_become_read_only(servers: tuple[Server, Server], tmp_
     assert succeed(servers, tmp_path, state="retired", _ansible_check_mode=True)["changed"] and writes()
     time.sleep(0.1)
     node = connect("127.0.0.1", source.port, Credentials("pm", "usage", SECRET, "node"), "disable", 10)
-    assert "node from 127.0.0.1" in run_module(servers, tmp_path, state="retired")["msg"] and writes()
+    assert "node from 127.0.0.1" in run_copy(servers, tmp_path, state="retired")["msg"] and writes()
     node.close()
     time.sleep(0.1)
     retired = succeed(servers, tmp_path, state="retired")
@@ -143,20 +130,20 @@ def test_the_old_databases_become_read_only(servers: tuple[Server, Server], tmp_
 
 def test_a_source_that_a_new_session_still_writes_to_is_told(servers: tuple[Server, Server], tmp_path: Path) -> None:
     source = {**servers[0].option(), "options": {"options": "-c default_transaction_read_only=off"}}
-    refused = run_module(servers, tmp_path, state="retired", source=source)
+    refused = run_copy(servers, tmp_path, state="retired", source=source)
     assert "/main is able to write" in refused["msg"]
 
 
 def test_what_can_not_work_is_refused_before_anything_changes(servers: tuple[Server, Server], tmp_path: Path) -> None:
     source, target = servers
-    same = run_module((source, source), tmp_path)
+    same = run_copy((source, source), tmp_path)
     assert "are the same database" in same["msg"]
     target.sql("ALTER DATABASE main OWNER TO postgres")
-    assert 'ALTER DATABASE "main" OWNER TO "pm"' in run_module(servers, tmp_path)["problems"][0]["fix"]
+    assert 'ALTER DATABASE "main" OWNER TO "pm"' in run_copy(servers, tmp_path)["problems"][0]["fix"]
     target.sql("DROP DATABASE main;\nCREATE DATABASE main OWNER pm TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'")
-    assert "has the encoding LATIN1" in run_module(servers, tmp_path)["msg"]
+    assert "has the encoding LATIN1" in run_copy(servers, tmp_path)["msg"]
     target.sql("DROP DATABASE main")
-    assert "has no database main" in run_module(servers, tmp_path)["msg"]
+    assert "has no database main" in run_copy(servers, tmp_path)["msg"]
     predicted = succeed(servers, tmp_path, _ansible_check_mode=True)
     assert predicted["changed"] and predicted["before_state"] == "absent"
     assert "has no database main" in predicted["target_problem"]
@@ -174,11 +161,11 @@ def test_a_full_disk_is_told(servers: tuple[Server, Server], tmp_path: Path, mon
         pytest.skip("no file system can be mounted here")
     try:
         source.sql("SET ROLE pm; CREATE TABLE large AS SELECT md5(i::text) FROM generate_series(1, 300000) i", "main")
-        refused = run_module(servers, small)
+        refused = run_copy(servers, small)
         assert "bytes free" in refused["msg"] and "work_path" in refused["problems"][0]["fix"]
         with monkeypatch.context() as patch:
             patch.setattr(host, "free_bytes", lambda _path: 1 << 40)
-            refused = run_module(servers, small)
+            refused = run_copy(servers, small)
         assert f"{small} on {socket.gethostname()} is full" in refused["msg"]
         subprocess.run(["mount", "-o", "remount,size=14m", str(small)], check=True)
         shutil.chown(small, "postgres", "postgres")
@@ -187,7 +174,7 @@ def test_a_full_disk_is_told(servers: tuple[Server, Server], tmp_path: Path, mon
         target.sql("ALTER DATABASE main SET TABLESPACE small")
         work = tmp_path / "work"
         work.mkdir()
-        refused = run_module(servers, work)
+        refused = run_copy(servers, work)
         assert f"127.0.0.1:{target.port}/main is full" in refused["msg"] and "No space left" in refused["msg"]
         assert source.sql("SELECT count(*) FROM large", "main") == "300000"
         target.drop()

@@ -39,15 +39,7 @@ class Apt:
         self.fails: list[str] = given.get("fails", [])
         self.calls: list[list[str]] = []
 
-    def __call__(
-        self,
-        argv: list[str],
-        *,
-        check: bool = False,
-        timeout: float | None = None,
-        input: str | None = None,
-        env: dict[str, str] | None = None,
-    ) -> CompletedCommand:
+    def __call__(self, argv: list[str], env: dict[str, str] | None = None, **_more: Any) -> CompletedCommand:
         self.calls.append(argv)
         tool, words = argv[0], " ".join(argv)
         if tool == "dpkg-query":

@@ -19,9 +19,8 @@ from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.rspm.ha.plugins.module_utils._postgres import host, rules
 from ansible_collections.rspm.ha.plugins.modules import database_login, database_sessions
-from tests.unit.module_utils._postgres.test_host import BINARIES, PASSWORD, Server, server
+from tests.unit.worlds.postgres_logins import PASSWORD, Server, needs_postgres
 
-__all__ = ["server"]
 REPOSITORY = Path(__file__).resolve().parents[4]
 SYSTEM = "/usr/bin/python3"
 LOGIN = {"name": "main", "usage_name": "main", "schema": "", "usage_schema": "", "user": "pm", "password": PASSWORD}
@@ -62,7 +61,8 @@ def run_ansible(folder: Path, port: int, **changes: Any) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.skipif(not BINARIES or not has_psycopg2(SYSTEM), reason="needs PostgreSQL and python3-psycopg2")
+@needs_postgres
+@pytest.mark.skipif(not has_psycopg2(SYSTEM), reason="needs python3-psycopg2")
 def test_a_module_goes_on_in_the_python_that_has_psycopg2(server: Server, tmp_path: Path) -> None:
     # it is the machine's own libpq as well
     assert run_ansible(tmp_path, server.port)["server_version"] >= 130000

@@ -7,20 +7,12 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import socket
-import subprocess
-import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.rspm.ha.plugins.module_utils._postgres import rules
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import (
@@ -28,102 +20,18 @@ from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import (
     connect,
     login,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._postgres.login import LoginResult, judge_login
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.login import judge_login
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.sessions import (
     Session,
     parse_sessions,
     sessions_query,
 )
 from ansible_collections.rspm.ha.plugins.modules import database_sessions
+from tests.unit.worlds.module_run import run_module
+from tests.unit.worlds.postgres_logins import PASSWORD, Server, needs_postgres
+from tests.unit.worlds.postgres_server import free_port
 
-BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-pytestmark = pytest.mark.skipif(not BINARIES, reason="needs a PostgreSQL server: apt-get install postgresql")
-
-PASSWORD = "canary \u00aa 'quoted' \\ p%ss"
-
-HBA = """\
-local all all trust
-hostssl only_tls all 127.0.0.1/32 scram-sha-256
-hostnossl only_plain all 127.0.0.1/32 scram-sha-256
-host nobody all 127.0.0.1/32 reject
-host all trusted 127.0.0.1/32 trust
-host all clear 127.0.0.1/32 password
-host all old 127.0.0.1/32 md5
-host main,usage,closed,missing pm,ghost,watcher 127.0.0.1/32 scram-sha-256
-"""
-
-SETUP = """\
-SET password_encryption = 'scram-sha-256';
-CREATE ROLE pm LOGIN PASSWORD {password};
-CREATE ROLE clear LOGIN PASSWORD {password};
-CREATE ROLE watcher LOGIN PASSWORD {password} IN ROLE pg_monitor;
-SET password_encryption = 'md5';
-CREATE ROLE old LOGIN PASSWORD {password};
-CREATE DATABASE main OWNER pm;
-CREATE DATABASE usage OWNER postgres;
-REVOKE ALL ON SCHEMA public FROM public;
-CREATE DATABASE closed OWNER postgres;
-REVOKE CONNECT ON DATABASE closed FROM public;
-CREATE DATABASE only_tls OWNER pm;
-CREATE DATABASE only_plain OWNER pm;
-"""
-
-
-@dataclass(frozen=True)
-class Server:
-    """A running cluster: its port on the loopback address, and the folder of its files."""
-
-    port: int
-    folder: Path
-
-    def login(self, database: str = "main", user: str = "pm", password: str = PASSWORD, **more: Any) -> LoginResult:
-        more.setdefault("sslmode", "require")
-        return login("127.0.0.1", self.port, database, user, password, timeout=10, **more)
-
-    def sql(self, text: str) -> None:
-        """Run statements as the superuser."""
-        as_postgres("psql", "-qX", "-v", "ON_ERROR_STOP=1", "-h", str(self.folder), "-p", str(self.port), text=text)
-
-    def checks(self, *names: str, **more: Any) -> list[str]:
-        return [problem.check for problem in judge_login(self.login(*names, **more))]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def as_postgres(*argv: str, text: str | None = None) -> None:
-    """Run a command of the server's, which refuses to run as root."""
-    prefix = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-    subprocess.run([*prefix, *argv], input=text, text=True, check=True, stdout=subprocess.DEVNULL, cwd="/")
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    folder = Path(tempfile.mkdtemp(prefix="rspm-postgres-"))
-    data, binaries, port = folder / "data", BINARIES[-1].parent, free_port()
-    if os.geteuid() == 0:
-        shutil.chown(folder, "postgres", "postgres")
-    try:
-        as_postgres(str(binaries / "initdb"), "-D", str(data), "-U", "postgres", "-A", "trust", "--no-sync")
-        request = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
-        request += ["-addext", "subjectAltName=DNS:localhost"]
-        as_postgres(*request, "-keyout", str(data / "server.key"), "-out", str(data / "server.crt"))
-        settings = f"listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = '{folder}'\nssl = on\n"
-        as_postgres("tee", "-a", str(data / "postgresql.conf"), text=settings + "fsync = off\n")
-        as_postgres("tee", str(data / "pg_hba.conf"), text=HBA)
-        log = str(folder / "log")
-        as_postgres(str(binaries / "pg_ctl"), "-D", str(data), "-w", "-l", log, "start")
-        try:
-            setup = SETUP.format(password=rules.literal(PASSWORD))
-            as_postgres("psql", "-qX", "-v", "ON_ERROR_STOP=1", "-h", str(folder), "-p", str(port), text=setup)
-            yield Server(port, folder)
-        finally:
-            as_postgres(str(binaries / "pg_ctl"), "-D", str(data), "-m", "immediate", "stop")
-    finally:
-        shutil.rmtree(folder)
+pytestmark = needs_postgres
 
 
 def test_the_owner_of_the_database_has_no_problem(server: Server) -> None:
@@ -252,25 +160,20 @@ def test_sessions_are_seen_with_who_and_since_when(server: Server) -> None:
     assert isinstance(sessions[0], Session)
 
 
-def run_module(server: Server, **more: object) -> dict[str, Any]:
+def listed_sessions(server: Server, **more: object) -> dict[str, Any]:
     """Run database_sessions and return its result."""
     arguments = {"host": "127.0.0.1", "port": server.port, "databases": ["main", "usage"], "user": "pm", **more}
-    results: list[str] = []
-    with patch_module_args({"password": PASSWORD, **arguments}), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("builtins.print", lambda text, *_rest, **_more: results.append(text))
-        with pytest.raises(SystemExit):
-            database_sessions.main()
-    assert "canary" not in results[-1]
-    result: dict[str, Any] = json.loads(results[-1])
+    result = run_module(database_sessions, {"password": PASSWORD, **arguments})
+    assert "canary" not in json.dumps(result)
     return result
 
 
 def test_the_module_lists_sessions(server: Server) -> None:
-    nobody = run_module(server)
+    nobody = listed_sessions(server)
     assert nobody["count"] == 0 and nobody["own_address"] == "127.0.0.1"
     other = connect("127.0.0.1", server.port, rules.Credentials("pm", "main", PASSWORD, "node1"), "require", 10)
     try:
-        listed = run_module(server, _ansible_check_mode=True)
+        listed = listed_sessions(server, _ansible_check_mode=True)
         assert listed["count"] == 1 and listed["sessions"][0]["application"] == "node1"
     finally:
         other.close()
@@ -283,12 +186,12 @@ def test_the_module_lists_no_session_of_another_role(server: Server, user: str) 
     monitoring = connect("127.0.0.1", server.port, exporter, "require", 10, weak)
     node = connect("127.0.0.1", server.port, rules.Credentials("pm", "usage", PASSWORD, "node1"), "require", 10)
     try:
-        assert [found["application"] for found in run_module(server)["sessions"]] == ["node1"]
+        assert [found["application"] for found in listed_sessions(server)["sessions"]] == ["node1"]
         node.close()
         deadline = time.monotonic() + 10
-        while run_module(server)["count"] and time.monotonic() < deadline:
+        while listed_sessions(server)["count"] and time.monotonic() < deadline:
             time.sleep(0.1)
-        assert run_module(server)["count"] == 0
+        assert listed_sessions(server)["count"] == 0
         assert monitoring.query("SELECT 1").values
     finally:
         monitoring.close()
@@ -296,9 +199,9 @@ def test_the_module_lists_no_session_of_another_role(server: Server, user: str) 
 
 
 def test_the_module_tells_why_it_can_not_ask(server: Server) -> None:
-    assert run_module(server, password="wrong")["problems"][0]["check"] == "database-password"
-    assert run_module(server, databases=["missing"])["problems"][0]["check"] == "database-missing"
-    assert "databases is empty" in run_module(server, databases=[])["msg"]
+    assert listed_sessions(server, password="wrong")["problems"][0]["check"] == "database-password"
+    assert listed_sessions(server, databases=["missing"])["problems"][0]["check"] == "database-missing"
+    assert "databases is empty" in listed_sessions(server, databases=[])["msg"]
 
 
 def test_a_failed_statement_leaves_the_session_usable(server: Server) -> None:

@@ -22,11 +22,10 @@ from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import Conn
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.host_sessions import SessionWatch, local_end, open_watch
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.node_sessions import End
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.rules import ConnectFailed, Credentials, ServerRefused
-from tests.unit.module_utils._postgres.test_host import BINARIES, PASSWORD, Server, server
 from tests.unit.worlds import postgres_server
+from tests.unit.worlds.postgres_logins import PASSWORD, Server, needs_postgres
 
-__all__ = ["server"]
-pytestmark = pytest.mark.skipif(not BINARIES, reason="needs a PostgreSQL server: apt-get install postgresql")
+pytestmark = needs_postgres
 
 # one of the roles has an older password
 WEAK = {"require_auth": "scram-sha-256,password"}

@@ -15,10 +15,10 @@ import pytest
 from ansible_collections.rspm.ha.plugins.module_utils._postgres import host, rules
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import login
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.login import judge_login
-from tests.unit.module_utils._postgres.test_host import BINARIES, PASSWORD, Server, free_port, server
+from tests.unit.worlds.postgres_logins import PASSWORD, Server, needs_postgres
+from tests.unit.worlds.postgres_server import free_port
 
-__all__ = ["server"]
-pytestmark = pytest.mark.skipif(not BINARIES, reason="needs a PostgreSQL server: apt-get install postgresql")
+pytestmark = needs_postgres
 
 
 # libpq of the machine is of that version as well, and the older way is taken with a newer one too.

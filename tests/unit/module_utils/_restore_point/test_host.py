@@ -11,13 +11,11 @@ import os
 import pwd
 import shutil
 import tempfile
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._postgres import host as postgres_host
@@ -25,28 +23,11 @@ from ansible_collections.rspm.ha.plugins.module_utils._restore_point import rule
 from ansible_collections.rspm.ha.plugins.module_utils._restore_point.host import Store
 from ansible_collections.rspm.ha.plugins.module_utils._restore_point.rules import RestoreState
 from ansible_collections.rspm.ha.plugins.modules import restore_point
+from tests.unit.worlds.module_run import run_module
 from tests.unit.worlds.postgres_server import ACCOUNT, SECRET, needs_server
-from tests.unit.worlds.restore_points import MOVED, Server, bare, create, filled, node_files, store_of
+from tests.unit.worlds.restore_points import MOVED, Server, create, store_of
 
 pytestmark = needs_server
-
-
-@pytest.fixture(scope="module")
-def bare_server() -> Iterator[Server]:
-    with bare() as made:
-        yield made
-
-
-@pytest.fixture
-def server(bare_server: Server) -> Iterator[Server]:
-    with filled(bare_server) as made:
-        yield made
-
-
-@pytest.fixture
-def node(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    with node_files(monkeypatch) as made:
-        yield made
 
 
 def test_what_was_there_before_is_there_again_and_nothing_else(
@@ -182,29 +163,6 @@ def test_package_and_configuration_come_back_to_a_node(server: Server, node: Pat
     assert os.listdir(node / "cache") == [made.package]
 
 
-class Ended(Exception):
-    """The end of a module run."""
-
-
-def run_module(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Run the module in this process and return its result, with "failed" for a failure."""
-    result: dict[str, Any] = {}
-
-    def end(_module: object, **facts: Any) -> None:
-        result.update(facts)
-        raise Ended
-
-    def fail(_module: object, **facts: Any) -> None:
-        end(_module, failed=True, **facts)
-
-    with patch_module_args(arguments), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(restore_point.AnsibleModule, "exit_json", end)
-        patch.setattr(restore_point.AnsibleModule, "fail_json", fail)
-        with pytest.raises(Ended):
-            restore_point.main()
-    return result
-
-
 def test_the_module_goes_through_all_states_and_is_idempotent(server: Server, node: Path) -> None:
     database = {"host": "127.0.0.1", "port": server.port, "name": "main", "usage_name": "usage", "user": "pm"}
     common = {
@@ -214,7 +172,7 @@ def test_the_module_goes_through_all_states_and_is_idempotent(server: Server, no
     versions = {"run_id": "r1", "from_version": "2026.04.0", "to_version": "2026.08.0"}
 
     def run(state: str, check: bool = False, **more: str) -> tuple[bool, str]:
-        done = run_module({**common, **more, "state": state, "_ansible_check_mode": check})
+        done = run_module(restore_point, {**common, **more, "state": state, "_ansible_check_mode": check})
         assert "canary" not in json.dumps(done, default=str)
         return (done["changed"], done["state"]) if "changed" in done else (False, done["problems"][0]["check"])
 
@@ -249,12 +207,12 @@ def test_the_module_tells_the_space_that_a_dump_needs_and_removes_what_it_saved(
     database = {"host": "127.0.0.1", "port": server.port, "name": "main", "usage_name": "usage", "user": "pm"}
     common: dict[str, Any] = {"path": f"{node}/shared/.rspm-ha/before-rollback"}
     login = {"database": {**database, "password": SECRET, "sslmode": "disable"}}
-    before = run_module({**common, **login})["space"]
+    before = run_module(restore_point, {**common, **login})["space"]
     # not made yet, so its folder is not there either
     assert common["path"].startswith(before["path"]) and os.path.isdir(before["path"])
     # others write there too
     assert abs(before["free"] - shutil.disk_usage(before["path"]).free) < 1 << 30
-    assert "space" not in run_module(common)
+    assert "space" not in run_module(restore_point, common)
     for name, rows in (
         ("main", "SET ROLE pm; INSERT INTO package (name) SELECT repeat(md5(g::text), 30)"),
         ("usage", ""),
@@ -262,16 +220,16 @@ def test_the_module_tells_the_space_that_a_dump_needs_and_removes_what_it_saved(
         more = rows or "SET ROLE pm; INSERT INTO download (name) SELECT repeat(md5(g::text), 30)"
         server.sql(f"{more} FROM generate_series(1, 5000) g", name)
     versions = {"run_id": "r1", "from_version": "2026.08.0", "to_version": "2026.04.0"}
-    made = run_module({**common, **login, **versions, "state": "created"})
-    needed = run_module({**common, **login})["space"]["dump"]
+    made = run_module(restore_point, {**common, **login, **versions, "state": "created"})
+    needed = run_module(restore_point, {**common, **login})["space"]["dump"]
     saved = sum(os.path.getsize(f"{made['folder']}/{name}") for name in made["files"])
     assert needed - before["dump"] > 2 * 5000 * 30 * 32 and needed > saved
-    assert run_module({**common, "state": "absent", "_ansible_check_mode": True})["changed"]
+    assert run_module(restore_point, {**common, "state": "absent", "_ansible_check_mode": True})["changed"]
     assert os.path.isdir(made["folder"])
-    done = run_module({**common, "state": "absent"})
+    done = run_module(restore_point, {**common, "state": "absent"})
     assert (done["changed"], done["state"], done["folder"]) == (True, "absent", "")
     assert not os.path.exists(common["path"])
-    assert not run_module({**common, "state": "absent"})["changed"]
+    assert not run_module(restore_point, {**common, "state": "absent"})["changed"]
 
 
 def test_one_whose_restore_has_begun_stays_and_tells_since_when(server: Server, node: Path) -> None:

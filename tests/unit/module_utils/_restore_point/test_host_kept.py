@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -20,27 +19,9 @@ from ansible_collections.rspm.ha.plugins.module_utils._postgres import host as p
 from ansible_collections.rspm.ha.plugins.module_utils._restore_point import host_restore as host
 from ansible_collections.rspm.ha.plugins.module_utils._restore_point.rules import RestoreState
 from tests.unit.worlds.postgres_server import SECRET, needs_server
-from tests.unit.worlds.restore_points import MOVED, Server, bare, create, filled, node_files, store_of
+from tests.unit.worlds.restore_points import MOVED, Server, create, store_of
 
 pytestmark = needs_server
-
-
-@pytest.fixture(scope="module")
-def bare_server() -> Iterator[Server]:
-    with bare() as made:
-        yield made
-
-
-@pytest.fixture
-def server(bare_server: Server) -> Iterator[Server]:
-    with filled(bare_server) as made:
-        yield made
-
-
-@pytest.fixture
-def node(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    with node_files(monkeypatch) as made:
-        yield made
 
 
 RIGHT = [

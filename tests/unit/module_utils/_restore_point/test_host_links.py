@@ -16,10 +16,9 @@ import pytest
 
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._restore_point import rules as point
-from tests.unit.module_utils._restore_point.test_host import Server, bare_server, create, node, server, store_of
 from tests.unit.worlds.postgres_server import needs_server
+from tests.unit.worlds.restore_points import Server, create, store_of
 
-__all__ = ["bare_server", "node", "server"]
 pytestmark = needs_server
 
 

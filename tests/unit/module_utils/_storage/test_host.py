@@ -26,38 +26,10 @@ from ansible_collections.rspm.ha.plugins.module_utils._storage.rules import (
     Place,
     ServerProbe,
     StorageRequest,
-    storage_request,
 )
 from ansible_collections.rspm.ha.plugins.modules import storage_mount
 from ansible_collections.rspm.ha.plugins.modules.storage_mount import Storage
-
-ASKED: dict[str, Any] = {
-    "kind": "nfs",
-    "path": "/mnt/rstudio-pm",
-    "data_dir": "/mnt/rstudio-pm/data",
-    "server": "nfs",
-    "export": "/srv/rstudio-pm",
-    "nfs_version": "4.2",
-    "cache": "lookupcache=pos",
-    "options": [],
-    "uid": 940,
-    "gid": 940,
-}
-LIVE = "rw,vers=4.2,rsize=131072,wsize=131072,namlen=255,hard,proto=tcp,timeo=600,lookupcache=pos,sec=sys"
-
-
-def asked(**changes: Any) -> StorageRequest:
-    return storage_request(**{**ASKED, **changes})
-
-
-def table(options: str = LIVE, fstype: str = "nfs4", source: str = "nfs:/srv/rstudio-pm") -> list[MountEntry]:
-    return parse_mountinfo(
-        "20 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
-        f"201 20 0:39 / /mnt/rstudio-pm rw,relatime shared:108 - {fstype} {source} {options}\n"
-    )
-
-
-NO_MOUNT = table()[:1]
+from tests.unit.worlds.storage_requests import ASKED, LIVE, NO_MOUNT, asked, table
 
 
 class Recorder:

@@ -28,14 +28,12 @@ from tests.unit.worlds.tree_copies import (
     copy,
     fails,
     needs_rsync,
-    place,
     runner,
     seen,
     state,
     write,
 )
 
-__all__ = ["place"]
 pytestmark = needs_rsync
 
 

@@ -19,9 +19,8 @@ from ansible_collections.rspm.ha.plugins.module_utils._core.host_timeline import
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._tree_copy import host, shares
 from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.host import TreeCopy
-from tests.unit.worlds.tree_copies import copier, copy, fails, needs_rsync, place, runner, seen, state
+from tests.unit.worlds.tree_copies import copier, copy, fails, needs_rsync, runner, seen, state
 
-__all__ = ["place"]
 pytestmark = needs_rsync
 SECRET = "root's secret"
 

@@ -24,13 +24,11 @@ from tests.unit.worlds.tree_copies import (
     copy,
     fails,
     needs_rsync,
-    place,
     runner,
     seen,
     state,
 )
 
-__all__ = ["place"]
 pytestmark = needs_rsync
 
 

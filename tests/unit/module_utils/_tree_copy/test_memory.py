@@ -23,9 +23,8 @@ from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.host import Tre
 from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.host_spool import Following, Sorter, Spool
 from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.host_survey import Trees
 from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.host_work import Sent, with_parents
-from tests.unit.worlds.tree_copies import place, runner
+from tests.unit.worlds.tree_copies import runner
 
-__all__ = ["place"]
 PATHS = st.lists(st.sampled_from([b"a", b"a-b", b"b", b"\n", b"\xff"]), min_size=1, max_size=4).map(b"/".join)
 MIB = 1 << 20
 
