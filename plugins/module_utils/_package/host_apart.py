@@ -1,0 +1,55 @@
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Run commands apart from network, services and shared data. apart says how."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import (
+    DEFAULT_LIMIT,
+    CompletedCommand,
+    Runner,
+    command_failed,
+)
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_files import read_text
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._package.apart import (
+    ENVIRONMENT,
+    Places,
+    apart_argv,
+    choose_places,
+    not_apart,
+    parse_sockets,
+)
+from ansible_collections.rspm.ha.plugins.module_utils._storage.mount import parse_mountinfo
+
+
+def load_places(data_dir: str, needed: Iterable[str]) -> Places:
+    """Return what is different apart. data_dir: of the server. needed: paths that have to be there all the same."""
+    mounts = parse_mountinfo(read_text("/proc/self/mountinfo") or "")
+    return choose_places(mounts, parse_sockets(read_text("/proc/net/unix") or ""), data_dir, needed)
+
+
+def open_apart(runner: Runner, host: str, places: Places) -> Runner:
+    """Return the Runner whose commands run apart; raises DomainError where that can't be on this host."""
+
+    def run(
+        argv: list[str],
+        *,
+        check: bool = False,
+        timeout: float = DEFAULT_LIMIT,
+        input: str | None = None,
+        env: dict[str, str] | None = None,
+    ) -> CompletedCommand:
+        done = runner(apart_argv(argv, places), timeout=timeout, input=input, env={**(env or {}), **ENVIRONMENT})
+        if check and done.rc != 0:
+            raise command_failed(argv, done)
+        return done
+
+    tried = run(["true"], timeout=60)
+    if tried.rc:
+        raise DomainError(not_apart(host, tried.stderr.strip().replace("\n", "; ") or f"it ended with {tried.rc}"))
+    return run
