@@ -6,12 +6,13 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.read import Variables
 from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.read_action import ControllerAction, plan_result
 from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.model import Mode, Options
-from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.plan import make_plan
+from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.plan import DEFAULT_FORKS, make_plan
 from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.read import read_found, read_versions
 from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.report import outline
 
@@ -37,7 +38,8 @@ class ActionModule(ControllerAction):
         known, purpose = Variables(task_vars or {}, self._templar), given["purpose"]
         options = Options(Mode(given["mode"]), given["first"], given["rollback_to"])
         found = read_found(known, purpose)
-        plan = make_plan(found, purpose, given["target"], options, given["phase"], given["planned"])
+        forks = int((task_vars or {}).get("ansible_forks", DEFAULT_FORKS))
+        plan = make_plan(found, purpose, given["target"], options, given["phase"], given["planned"], forks)
         what = ("the cluster is not as it should be", "it")
         result.update(plan_result(plan, found["lock"], given["finished"], outline(plan), *what))
-        return {**result, "versions": read_versions(known)}
+        return {**result, "versions": read_versions(known), "attempt": uuid.uuid4().hex}

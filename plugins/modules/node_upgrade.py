@@ -21,6 +21,10 @@ description:
     is never stopped, since it may be moving the schema.
   - A node that was started here and does not get healthy is stopped and blocked again. With O(first) it is left alone
     while its process lives, for it may be moving the schema; systemd gives it as long as it needs, too.
+  - With O(hand_over) two calls at once let two nodes change places, without the controller between them. The node that
+    serves stops, proves it and says so on the shared storage; the one with O(first), which is stopped and blocked and
+    has the wanted version installed, waits for that word on the spot, proves that no node has a session, and starts.
+    That the other node is silent is never taken for its being stopped. Nothing is started then.
   - Takes nothing out of the load balancer and does not hold the package; M(rspm.ha.server_package) does the latter.
   - Refuses where a step of an earlier run, whose controller may be gone, is still at work on the node.
 options:
@@ -49,6 +53,42 @@ options:
         where they are restored next. A call without it finishes the installation.
     type: bool
     default: false
+  apart:
+    description:
+      - Have the package's scripts reach no network, no service of the host (systemd, D-Bus, a database's socket) and,
+        for writing, no shared data, since another node serves. They find themselves in a container of the same files.
+      - Refused where the kernel grants root no namespaces; in check mode also where the staged package needs others.
+    type: bool
+    default: false
+  hand_over:
+    description:
+      - Change places with another node, whose call is made at the same time with the same values. Needs O(database).
+    type: dict
+    suboptions:
+      path:
+        description: File on the shared storage in which the two tell each other. It is made, and stays.
+        type: path
+        required: true
+      attempt:
+        description: A text that no attempt before had.
+        type: str
+        required: true
+      taker:
+        description: The node with O(first), by a name of its own.
+        type: str
+        required: true
+      giver:
+        description: The node that serves until then, likewise.
+        type: str
+        required: true
+      uid:
+        description: User id of the service's account, as which the file is used, since root may be squashed.
+        type: int
+        required: true
+      gid:
+        description: Group id of that account.
+        type: int
+        required: true
   purpose:
     description: The playbook that changes the node, and that an operator is told to finish.
     type: str
@@ -102,6 +142,13 @@ EXAMPLES = r"""
       user: "{{ rspm_database_user }}"
       password: "{{ rspm_database_password }}"
 
+- name: Install the newer version on a stopped node, while another one serves
+  rspm.ha.node_upgrade:
+    version: 2026.08.0
+    path: /var/cache/rspm-ha/rstudio-pm_2026.08.0_amd64.deb
+    start: false
+    apart: true
+
 - name: Install the previous version, still stopped and blocked
   rspm.ha.node_upgrade:
     version: 2026.04.0
@@ -140,8 +187,9 @@ timeline:
   contains:
     step:
       description:
-        - C(others_gone), C(block), C(stop), C(prove), C(sessions), C(unpack), C(install), C(unblock), C(enable),
-          C(start), C(healthy), C(reload), and where the start failed C(block_again) and C(stop_again).
+        - C(others_gone), C(asked), C(block), C(stop), C(prove), C(handed_over), C(sessions), C(unpack), C(install),
+          C(unblock), C(enable), C(start), C(healthy), C(reload), and where the start failed C(block_again) and
+          C(stop_again). C(asked) and C(handed_over) are waits for the other node.
       type: str
       sample: install
     at:
@@ -172,10 +220,13 @@ from ansible_collections.rspm.ha.plugins.module_utils._core.host_work import nod
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._node.change_rules import UpgradeRequest
 from ansible_collections.rspm.ha.plugins.module_utils._node.host_change import NodeUpgrade
+from ansible_collections.rspm.ha.plugins.module_utils._node.host_hand_over import HandOver
 from ansible_collections.rspm.ha.plugins.module_utils._package.host import PackageTool, load_host
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import require_driver
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.options import SESSION_OPTIONS
 from ansible_collections.rspm.ha.plugins.module_utils._service.stop_rules import state_text
+
+_STOP_SLACK = 60.0
 
 
 def run(module: AnsibleModule, timeline: Timeline) -> dict[str, Any]:
@@ -189,10 +240,23 @@ def run(module: AnsibleModule, timeline: Timeline) -> dict[str, Any]:
         given["start"],
         given["allow_unlicensed"],
         given["unpack"],
+        given["apart"],
     )
     tool = PackageTool(runner, load_host(), given["lock_timeout"])
+    hand_over = None
+    if given["hand_over"]:
+        # a stop, and what is left of its sessions
+        patience = given["stop_timeout"] + given["database"]["timeout"] + _STOP_SLACK
+        hand_over = HandOver(**given["hand_over"], stop_timeout=patience)
     node = NodeUpgrade(
-        runner, tool, socket.gethostname(), request, given["database"], given["stop_timeout"], given["health_timeout"]
+        runner,
+        tool,
+        socket.gethostname(),
+        request,
+        given["database"],
+        given["stop_timeout"],
+        given["health_timeout"],
+        hand_over,
     )
     observed = node.observe(planning=module.check_mode)
     unit, package, api = observed.service.unit, observed.service.package, observed.service.api
@@ -208,7 +272,11 @@ def run(module: AnsibleModule, timeline: Timeline) -> dict[str, Any]:
         "timeline": timeline.steps,
         "diff": {
             "before": state_text(running, unit.blocked, package.version or "absent"),
-            "after": state_text(request.start, not request.start, request.version),
+            "after": state_text(
+                request.start and not node.gives_way,
+                node.gives_way or not request.start,
+                package.version if node.gives_way else request.version,
+            ),
         },
     }
 
@@ -222,6 +290,18 @@ def main() -> None:
             "first": {"type": "bool", "default": False},
             "start": {"type": "bool", "default": True},
             "unpack": {"type": "bool", "default": False},
+            "apart": {"type": "bool", "default": False},
+            "hand_over": {
+                "type": "dict",
+                "options": {
+                    "path": {"type": "path", "required": True},
+                    "attempt": {"type": "str", "required": True},
+                    "taker": {"type": "str", "required": True},
+                    "giver": {"type": "str", "required": True},
+                    "uid": {"type": "int", "required": True},
+                    "gid": {"type": "int", "required": True},
+                },
+            },
             "purpose": {
                 "type": "str",
                 "choices": ["upgrade", "rollback", "migrate_to_single_node"],
@@ -234,6 +314,7 @@ def main() -> None:
             "database": {"type": "dict", "options": SESSION_OPTIONS},
         },
         required_if=[("first", True, ["database"])],
+        required_by={"hand_over": ["database"]},
         supports_check_mode=True,
     )
     if module.params["database"] and not module.check_mode:

@@ -31,7 +31,7 @@ options:
   mode:
     description: When that node stops.
     type: str
-    choices: [first_serves_until_its_turn, stop_all_first]
+    choices: [first_serves_until_its_turn, stop_all_first, install_before_outage]
     default: first_serves_until_its_turn
   rollback_to:
     description: When the restore point was made that a finished upgrade may be given up for.
@@ -71,6 +71,11 @@ first:
   returned: always
   type: str
   sample: node1
+serves:
+  description: The node that is stopped in the step of RV(first) only, perhaps that one; empty where all stop before.
+  returned: always
+  type: str
+  sample: node1
 from_version:
   description: The version before.
   returned: always
@@ -103,6 +108,11 @@ versions:
   returned: always
   type: dict
   sample: {"node1": {"installed": "2026.04.0", "runs": "2026.04.0"}}
+attempt:
+  description: A text that no plan before had, by which nodes that change places know each other's words.
+  returned: always
+  type: str
+  sample: 5b3f6f0e8c1d4c6d9a51f3f0a4c2b7de
 holder_gone:
   description: RV(rspm.ha.cluster_lock#module:holder_gone) of the lock when the plan was made.
   returned: always

@@ -16,6 +16,7 @@ from enum import Enum
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import PLAYBOOK, DomainError, Problem
 from ansible_collections.rspm.ha.plugins.module_utils._core.product import UNIT
 from ansible_collections.rspm.ha.plugins.module_utils._core.version import reports_version, same_version
+from ansible_collections.rspm.ha.plugins.module_utils._node.hand_over import giver_changed
 from ansible_collections.rspm.ha.plugins.module_utils._package.rules import PackageState
 from ansible_collections.rspm.ha.plugins.module_utils._service.rules import ApiState, UnitState
 
@@ -26,7 +27,8 @@ class UpgradeRequest:
 
     start: False to install only, on a node that is stopped and blocked already; unpack: not even that in full, so
     that a script that refuses the package is known. path: the staged file, "" for none.
-    purpose: the playbook that asks, "upgrade" or "rollback".
+    purpose: the playbook that asks, "upgrade" or "rollback". apart: the package's scripts reach no network, no service
+    and no shared data, because another node serves.
     """
 
     version: str
@@ -36,6 +38,7 @@ class UpgradeRequest:
     start: bool = True
     allow_unlicensed: bool = False
     unpack: bool = False
+    apart: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,18 @@ def plan_node(
         wait=True,
         repair=repair,
     )
+
+
+def plan_giver(
+    package: PackageState, unit: UnitState, running: bool, request: UpgradeRequest, host: str
+) -> UpgradePlan:
+    """Return what makes the node give its place up to one of the wanted version.
+
+    Raises DomainError where it has that version itself, and may be moving the schema.
+    """
+    if same_version(package.version, request.version):
+        raise DomainError(giver_changed(host, request.version))
+    return UpgradePlan(block=unit.blocked_for != request.purpose, stop=running, prove=True)
 
 
 def _require_stopped(unit: UnitState, running: bool) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import Runner
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_timeline import Timeline
-from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, Problem
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, Problem, raise_any
 from ansible_collections.rspm.ha.plugins.module_utils._core.product import UNIT
 from ansible_collections.rspm.ha.plugins.module_utils._node.change_rules import (
     AfterFailure,
@@ -23,17 +23,22 @@ from ansible_collections.rspm.ha.plugins.module_utils._node.change_rules import 
     UpgradeRequest,
     after_failure,
     left_alone,
+    plan_giver,
     plan_node,
     start_undone,
     unpack_refused,
 )
+from ansible_collections.rspm.ha.plugins.module_utils._node.hand_over import Said
 from ansible_collections.rspm.ha.plugins.module_utils._node.host import ServiceState, load_service
+from ansible_collections.rspm.ha.plugins.module_utils._node.host_hand_over import HandOver
+from ansible_collections.rspm.ha.plugins.module_utils._package.apart import brings_others
 from ansible_collections.rspm.ha.plugins.module_utils._package.host import (
     PackageTool,
     install_package,
     read_ahead,
     require_apart,
 )
+from ansible_collections.rspm.ha.plugins.module_utils._package.host_apart import load_places, open_apart
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.host_sessions import SessionWatch, open_watch
 from ansible_collections.rspm.ha.plugins.module_utils._service.host import (
     be_patient,
@@ -55,16 +60,20 @@ _LAST_LIFE_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Observed:
-    """What a plan is made from, and the plan."""
+    """What a plan is made from, and the plan. tool: what installs."""
 
     service: ServiceState
     remains: Remains
     plan: UpgradePlan
+    tool: PackageTool
 
 
 @dataclass(frozen=True)
 class NodeUpgrade:
-    """One node's change of version. stop_timeout, health_timeout: seconds. database: as SESSION_OPTIONS has it."""
+    """One node's change of version. stop_timeout, health_timeout: seconds. database: as SESSION_OPTIONS has it.
+
+    hand_over: where this node and another change places, None where nobody serves meanwhile.
+    """
 
     runner: Runner
     tool: PackageTool
@@ -73,6 +82,12 @@ class NodeUpgrade:
     database: Mapping[str, Any] | None
     stop_timeout: float
     health_timeout: float
+    hand_over: HandOver | None = None
+
+    @property
+    def gives_way(self) -> bool:
+        """Whether this node stops for another one to take over."""
+        return self.hand_over is not None and not self.request.first
 
     def observe(self, *, planning: bool) -> Observed:
         """Return what is there and what is to be done; raises DomainError where the work would be wrong.
@@ -85,20 +100,35 @@ class NodeUpgrade:
         if request.path and not planning and not os.path.isfile(request.path):
             request = replace(request, path="")
         running = bool(remains.processes) or service.unit.running
-        plan = plan_node(service.package, service.unit, service.api, running, request, planning=planning)
+        if self.gives_way:
+            plan = plan_giver(service.package, service.unit, running, request, self.host)
+        else:
+            plan = plan_node(service.package, service.unit, service.api, running, request, planning=planning)
+        tool = self.tool
         if plan.install and request.path:
             require_apart(request.path)
-        return Observed(service, remains, plan)
+        if plan.install and request.apart:
+            places = load_places(service.config.data_dir, [request.path])
+            tool = replace(tool, runner=open_apart(self.runner, self.host, places))
+            if planning and os.path.isfile(request.path):
+                others = self.tool.simulate(request.path).also_installs
+                raise_any([brings_others(self.host, others)] if others else [])
+        return Observed(service, remains, plan, tool)
 
     def carry_out(self, observed: Observed, timeline: Timeline) -> ApiState:
         """Do the work and return the node's last answer; raises DomainError where it is not as wanted."""
         plan = observed.plan
+        if self.hand_over and self.gives_way:
+            return self._give_way(observed, self.hand_over, timeline)
         # log in before anything stops: an unreachable database is found now, and the outage is shorter
         watch = open_watch(self.database) if self.database and plan.prove else None
         if plan.install:
             # it may have been staged days ago; read it now, not while the node is down
             read_ahead(self.request.path)
-        with closing(watch) if watch else nullcontext():
+        with (
+            self.hand_over.announced() if self.hand_over else nullcontext(),
+            closing(watch) if watch else nullcontext(),
+        ):
             stopped_well = self._prove(observed, watch, timeline)
         if plan.install and self.request.unpack:
             with timeline.step("unpack"):
@@ -107,20 +137,37 @@ class NodeUpgrade:
             with timeline.step("install"):
                 # the dry run of the staging found the dependencies to be there
                 install_package(
-                    self.tool,
+                    observed.tool,
                     self.request.path,
                     self.request.version,
                     repair=plan.repair,
                     quick=True,
                     before=observed.service.package,
                 )
+            if self.request.apart:
+                # what scripts would tell systemd they could not
+                with timeline.step("reload"):
+                    daemon_reload(self.runner)
         return self._start(observed, timeline, forget=not stopped_well)
+
+    def _give_way(self, observed: Observed, hand_over: HandOver, timeline: Timeline) -> ApiState:
+        """Stop for another node that waits for that, prove it, and say so; return that nothing answers here."""
+        with nullcontext() if self.database is None else closing(open_watch(self.database)) as watch:
+            with timeline.step("asked"):
+                hand_over.await_taker()
+            hand_over.say(Said.STOPS)
+            stop_and_prove(self.runner, timeline, self.host, observed.remains, self.request.purpose, self.stop_timeout)
+            if watch:
+                with timeline.step("sessions"):
+                    watch.prove_own_gone()
+            hand_over.say(Said.STOPPED)
+        return replace(observed.service.api, health_code=0, version="")
 
     def _prove(self, observed: Observed, watch: SessionWatch | None, timeline: Timeline) -> bool:
         """Stop the node and prove it; return whether it ended without a failure."""
         if not observed.plan.prove:
             return False
-        if watch and self.request.first:
+        if watch and self.request.first and not self.hand_over:
             # checked while this node still serves
             with timeline.step("others_gone"):
                 watch.prove_others_gone()
@@ -132,6 +179,9 @@ class NodeUpgrade:
             self.request.purpose if self.request.start else observed.service.unit.blocked_for or self.request.purpose
         )
         remains = stop_and_prove(self.runner, timeline, self.host, observed.remains, purpose, self.stop_timeout)
+        if self.hand_over:
+            with timeline.step("handed_over"):
+                self.hand_over.await_giver()
         if watch:
             with timeline.step("sessions"):
                 watch.prove_own_gone()

@@ -107,7 +107,8 @@ def _judge_upgrade(reached: Mapping[str, Any], restore_point: Mapping[str, Any])
         restore_point=observe_restore_point(restore_point),
     )
     problems = unfinished(observed, observed.restore_point.from_version)
-    if observed.restore_point.state is RestoreState.COMPLETE and any(node.blocked for node in observed.nodes):
+    stopped = any(node.blocked for node in observed.nodes)
+    if observed.restore_point.state is RestoreState.COMPLETE and stopped and not problems:
         old, new = observed.restore_point.from_version, observed.restore_point.to_version
         problems.append(
             Problem(

@@ -35,6 +35,8 @@ class Mode(Enum):
 
     FIRST_SERVES = "first_serves_until_its_turn"
     STOP_ALL = "stop_all_first"
+    INSTALL_BEFORE = "install_before_outage"
+    """It stops with the others while one goes on serving, gets its package, and takes over from that one."""
 
 
 class Action(Enum):
@@ -54,13 +56,20 @@ class Action(Enum):
     STOP_AND_BLOCK = "stop_and_block"
     """Node: blocked, then stopped, and proved: no process, no listening port."""
     PROVE_STOPPED = "prove_stopped"
-    """Cluster: the databases hold no session of any node but the one that goes first (rollback: of none at all); the
-    session that a power cut left is ended."""
+    """Cluster: the databases hold no session of any node but the one that serves until its own step (rollback: of none
+    at all); the session that a power cut left is ended."""
+    INSTALL_NEXT = "install_next"
+    """Node: the newer package is installed, its scripts apart from network, databases and data; stays blocked. Refuses
+    where the service runs or isn't blocked."""
     MARK_RESTORE_POINT_IN_USE = "mark_restore_point_in_use"
     """Cluster: from here on the schema may move; written down before it can."""
     UPGRADE_FIRST = "upgrade_first"
     """Node, the critical call: block, stop, prove that no node is left (databases' sessions), install, unblock, enable,
     start, schema moved, healthy."""
+    HAND_OVER = "hand_over"
+    """Two nodes at once, the critical call: the one that serves blocks, stops, proves that nothing and no session of it
+    is left, and says so on the shared storage; the one that goes first waits for that very word, proves that no node is
+    left, unblocks, enables, starts, schema moved, healthy."""
     UPGRADE = "upgrade"
     """Node: block, stop, install, unblock, enable, start, healthy and of the wanted version."""
     START = "start"
@@ -148,6 +157,11 @@ class NodeObservation(ClusterNode):
         """Whether a process is there that is known to be of this version."""
         return self.process and bool(self.running_version) and reports(self.running_version, version)
 
+    @property
+    def waits(self) -> bool:
+        """Whether an upgrade keeps it stopped, so that what was installed meanwhile has not run."""
+        return self.blocked_for == "upgrade" and not self.process
+
 
 def _answer(api: Mapping[str, Any]) -> str:
     if not api["health_code"]:
@@ -208,12 +222,14 @@ class Options:
     """What a team may choose.
 
     mode, first: when the first node stops, and which goes first ("" = the one that serves). rollback_to: when the
-    restore point was made that a finished upgrade may be given up for, "" for none.
+    restore point was made that a finished upgrade may be given up for, "" for none. serves: the node that this very run
+    has left serving until it hands over, "" for none.
     """
 
     mode: Mode = Mode.FIRST_SERVES
     first: str = ""
     rollback_to: str = ""
+    serves: str = ""
 
 
 DEFAULT_OPTIONS = Options()
@@ -224,6 +240,7 @@ class Plan:
     """The phases that remain, in order; none where nothing is to be done.
 
     first: the node that goes first, or "". gives_up: a sentence on what going back loses, "" where it loses nothing.
+    serves: the node that is stopped in the step of the first only: itself, or the one that hands over to it, or "".
     """
 
     phases: tuple[Phase[PhaseName, Action], ...] = ()
@@ -231,11 +248,13 @@ class Plan:
     from_version: str = ""
     to_version: str = ""
     gives_up: str = ""
+    serves: str = ""
 
     def to_dict(self) -> dict[str, object]:
         """Return the plan as plain data for a module result."""
         return {
             "first": self.first,
+            "serves": self.serves,
             "from_version": self.from_version,
             "to_version": self.to_version,
             "gives_up": self.gives_up,

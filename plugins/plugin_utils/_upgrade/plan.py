@@ -8,7 +8,8 @@ Nothing here remembers: the same command, run again after whatever happened, get
 
 What the order rests on (tests/unit/plugin_utils/_upgrade/test_search.py looks through all states for a breach):
 1. Before the first node of the newer version can start, every other node is blocked and proved stopped, and the restore
-   point says IN_USE. Whoever finds IN_USE treats the schema as moved, whatever else is observed.
+   point says IN_USE. Whoever finds IN_USE treats the schema as moved, whatever else is observed. A newer package that
+   is installed before that, on a node that the upgrade has stopped and blocked, has moved nothing.
 2. A node of another version than the one that runs stays blocked until its own package is changed.
 3. A restore point that is IN_USE is never made anew, and the older version starts only after RESTORED is written, with
    every node of the newer version blocked.
@@ -21,6 +22,7 @@ Sources: the vendor's guide ("Updating HA Nodes"): stop all, upgrade one, it mov
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Optional
 
 from ansible_collections.rspm.ha.plugins.module_utils._lock.rules import LockView
@@ -35,6 +37,7 @@ from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.model import (
     once,
     to_data,
 )
+from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.means import refuse_forks, refuse_space
 from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.model import (
     DEFAULT_OPTIONS,
     Action,
@@ -52,11 +55,12 @@ from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.observe import ju
 from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.refuse import (
     continues_run,
     refuse_rollback,
-    refuse_space,
     refuse_upgrade,
 )
 from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.way_back import given_up, is_finished, is_saved
 
+# Ansible's own
+DEFAULT_FORKS = 5
 _Nodes = list[NodeObservation]
 _Phase = Optional[Phase[PhaseName, Action]]
 _Phases = list[_Phase]
@@ -69,20 +73,32 @@ def make_plan(
     options: Options = DEFAULT_OPTIONS,
     phase: str = "",
     planned: Sequence[Mapping[str, Any]] = (),
+    forks: int = DEFAULT_FORKS,
 ) -> dict[str, Any]:
     """Return the plan as plain data, with the problems that are in its way.
 
     found: as observe takes it. purpose: upgrade, to the target, or rollback. phase: the one that is about to begin, ""
-    before all. planned: the phases of a plan made before, from which those from that phase on must not differ.
+    before all. planned: the phases of a plan made before, from which those from that phase on must not differ. forks:
+    on how many hosts at once Ansible works.
     """
     observed = observe(found)
+    options = replace(options, serves=_serves(planned, options.first))
     outcome = plan_rollback(observed, options) if purpose == "rollback" else plan_upgrade(observed, target, options)
     if isinstance(outcome, Refusal):
         return {**Plan().to_dict(), "problems": [str(problem) for problem in outcome.problems]}
+    if problems := refuse_forks(outcome, forks):
+        return {**outcome.to_dict(), "problems": [str(problem) for problem in problems]}
     names = [each["name"] for each in planned]
     left = planned[names.index(phase) :] if phase else []
     drift = judge_drift(phase, left, to_data(outcome.phases)) if phase else []
     return {**outcome.to_dict(), "problems": [str(problem) for problem in drift]}
+
+
+def _serves(planned: Sequence[Mapping[str, Any]], first: str) -> str:
+    """Return the node that hands over to the first in a plan that was made before, "" for none."""
+    opening = [each["steps"].items() for each in planned if each["name"] == PhaseName.FIRST.value]
+    giving = [host for steps in opening for host, action in steps if action == Action.HAND_OVER.value and host != first]
+    return next(iter(giving), "")
 
 
 def plan_upgrade(observed: Observations, target: str, options: Options = DEFAULT_OPTIONS) -> Outcome:
@@ -97,10 +113,28 @@ def plan_upgrade(observed: Observations, target: str, options: Options = DEFAULT
     behind = [node for node in observed.nodes if not node.has(target) or node.runs_other_than(target)]
     started = [node for node in observed.nodes if node.process and node not in behind]
     first = _choose_first(observed, target, options, behind, started)
-    phases = _before_first(observed, target, options, behind, started, first)
-    phases += _first_and_rest(observed, target, behind, started, first)
+    giver = None if started else _choose_giver(observed, target, options, behind, first)
+    spared = None if started or options.mode is Mode.STOP_ALL else giver or first
+    parts = _Parts(behind, started, first, giver, spared)
+    phases = _before_first(observed, target, options, parts) + _first_and_rest(observed, target, parts)
     origin = observed.restore_point.from_version if continues_run(observed, target) else _origin(behind)
-    return _with_space(observed, _finish(observed, phases, first, origin, target))
+    plan = _finish(observed, phases, first, origin, target)
+    return _with_space(observed, replace(plan, serves=spared.name) if spared and plan.phases else plan)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """Which part each node has in an upgrade.
+
+    behind: those that are not at the target; started: those that run it, or whatever is installed with it. giver: the
+    one that goes on serving until it hands over to the first. spared: the one that is stopped in the first's step only.
+    """
+
+    behind: _Nodes
+    started: _Nodes
+    first: NodeObservation
+    giver: NodeObservation | None
+    spared: NodeObservation | None
 
 
 def _with_space(observed: Observations, plan: Plan) -> Outcome:
@@ -112,7 +146,8 @@ def _with_space(observed: Observations, plan: Plan) -> Outcome:
 
 
 def _origin(behind: _Nodes) -> str:
-    return behind[0].installed_version if behind else ""
+    # one whose installation was cut says which version that was
+    return next((node.installed_version for node in behind if node.package is Package.INSTALLED), "")
 
 
 def _choose_first(
@@ -122,8 +157,9 @@ def _choose_first(
 
     What has begun decides before the wish does: a node that runs the target, then one that has it installed (before all
     the one that a reboot would start), then one whose installation was cut. Otherwise the wanted one, then the one that
-    serves.
+    serves; or, where one goes on serving, one that an earlier run has stopped.
     """
+    spare = options.mode is Mode.INSTALL_BEFORE and any(node.process and node.healthy for node in behind)
 
     def rank(node: NodeObservation) -> int:
         if node in started:
@@ -132,25 +168,50 @@ def _choose_first(
             return 3 if node.blocked else 2
         if node.package is not Package.INSTALLED:
             return 4
-        if node.name == options.first:
+        if node.name == options.first or (spare and not options.first and node.waits):
             return 5
         return 6 if node.process and node.healthy else 7 if node.process else 8
 
     return min(observed.nodes, key=rank)
 
 
-def _before_first(
-    observed: Observations, target: str, options: Options, behind: _Nodes, started: _Nodes, first: NodeObservation
-) -> _Phases:
-    """Return the phases up to the point where only the first node is left to stop."""
-    spared = [first] if not started and options.mode is Mode.FIRST_SERVES else []
-    to_stop = [node for node in behind if not node.stays_stopped and node not in spared]
+def _choose_giver(
+    observed: Observations, target: str, options: Options, behind: _Nodes, first: NodeObservation
+) -> NodeObservation | None:
+    """Return the node that goes on serving until it hands over to the first, None where none does.
+
+    Once the schema may have moved, no older node is trusted but the one that this very run has left serving.
+    """
+    serving = [node for node in behind if node is not first and node.process and node.healthy]
+    if options.mode is not Mode.INSTALL_BEFORE or _is_unsure(observed, target):
+        return None
+    if continues_run(observed, target):
+        return next((node for node in serving if node.name == options.serves and first.has(target)), None)
+    # what is blocked already would not come back by itself
+    return min(serving, key=lambda node: node.blocked, default=None)
+
+
+def _is_unsure(observed: Observations, target: str) -> bool:
+    """Whether a node has, or half has, the target and may have run it although the restore point is not in use yet."""
+    return not continues_run(observed, target) and any(
+        not node.waits and (node.has(target) or node.package is not Package.INSTALLED) for node in observed.nodes
+    )
+
+
+def _before_first(observed: Observations, target: str, options: Options, parts: _Parts) -> _Phases:
+    """Return the phases up to the point where only the spared node is left to stop."""
+    behind, first = parts.behind, parts.first
+    to_stop = [node for node in behind if not node.stays_stopped and node is not parts.spared]
     staging = phase(PhaseName.STAGE, Action.STAGE, _to_stage(behind, target))
     stopping = phase(PhaseName.STOP, Action.STOP_AND_BLOCK, to_stop)
-    proving = once(PhaseName.PROVE, Action.PROVE_STOPPED) if behind and not started else None
+    proving = once(PhaseName.PROVE, Action.PROVE_STOPPED) if behind and not parts.started else None
     if not behind or continues_run(observed, target):
         # the schema may have moved: what is old stops before anything else, without waiting for its connections
         return [stopping, staging, proving]
+    marking = once(PhaseName.COMMIT, Action.MARK_RESTORE_POINT_IN_USE)
+    if _is_unsure(observed, target):
+        # what shows that the schema may have moved ends with a stop, so it is written down before
+        return [marking, stopping, staging, proving]
     point = observed.restore_point
     last = options.mode is Mode.STOP_ALL
     ours = (
@@ -163,7 +224,10 @@ def _before_first(
         and not any(node.process for node in observed.nodes)
     )
     saving = once(PhaseName.RESTORE_POINT, Action.CREATE_RESTORE_POINT)
-    serving = [node for node in to_stop if node.process and node.balancer is Balancer.READY]
+    # the balancer's checks tell it when the first is back, so that nobody waits for a word of ours to it
+    leaving = [node for node in to_stop if not (parts.giver and node is first)]
+    serving = [node for node in leaving if node.process and node.balancer is Balancer.READY]
+    installing = [first] if parts.giver and not first.has(target) else []
     return [
         staging,
         # where all is stopped and blocked already, the last one is enough
@@ -172,7 +236,8 @@ def _before_first(
         stopping,
         proving,
         once(PhaseName.FINAL_RESTORE_POINT, Action.CREATE_RESTORE_POINT) if last else None,
-        once(PhaseName.COMMIT, Action.MARK_RESTORE_POINT_IN_USE),
+        phase(PhaseName.INSTALL, Action.INSTALL_NEXT, installing),
+        marking,
     ]
 
 
@@ -180,14 +245,16 @@ def _to_stage(nodes: _Nodes, version: str) -> _Nodes:
     return [node for node in nodes if not node.has(version) and not node.staged]
 
 
-def _first_and_rest(
-    observed: Observations, target: str, behind: _Nodes, started: _Nodes, first: NodeObservation
-) -> _Phases:
+def _first_and_rest(observed: Observations, target: str, parts: _Parts) -> _Phases:
     """Return the first node's call, the rest's, and what follows each."""
+    behind, started, first = parts.behind, parts.started, parts.first
     unproven = [node for node in started if not (node.runs(target) and node.healthy)]
     # a process of unknown version, or one not healthy yet, is waited for before another starts
     leading = unproven if started else [first]
-    opening = phase(PhaseName.FIRST, Action.START if started else Action.UPGRADE_FIRST, leading)
+    if parts.giver:
+        opening = phase(PhaseName.FIRST, Action.HAND_OVER, [first, parts.giver])
+    else:
+        opening = phase(PhaseName.FIRST, Action.START if started else Action.UPGRADE_FIRST, leading)
     upgrades = [node for node in behind if node not in leading]
     starts = [
         node for node in observed.nodes if node not in behind and node not in leading and not _is_settled(node, target)
@@ -206,7 +273,8 @@ def plan_rollback(observed: Observations, options: Options = DEFAULT_OPTIONS) ->
     """Return the phases that lead back to the restore point's version on every node, or why none may be taken.
 
     While the newer version can't have run (restore point complete, not in use), nothing is restored: the nodes are only
-    started again. Otherwise databases, key, configuration and package are those of the restore point before any starts.
+    started again, one that has the newer package already with the previous one. Otherwise databases, key, configuration
+    and package are those of the restore point before any starts.
     """
     problems = refuse_rollback(observed, options)
     if problems:
@@ -219,15 +287,14 @@ def plan_rollback(observed: Observations, options: Options = DEFAULT_OPTIONS) ->
     if restore:
         running, installing = [], list(observed.nodes)
         phases = _before_restore(observed, previous, changed)
-    elif point.state is RestoreState.RESTORED:
+    else:
         # whichever of them is blocked may still lack the restore point's configuration
-        installing = [node for node in observed.nodes if node.stays_stopped]
+        restored = point.state is RestoreState.RESTORED
+        installing = [node for node in observed.nodes if node.stays_stopped] if restored else changed
         phases = [
             phase(PhaseName.STAGE, Action.STAGE, _to_stage(changed, previous)),
             phase(PhaseName.INSTALL, Action.INSTALL_PREVIOUS, installing),
         ]
-    else:
-        installing, phases = [], []
     first = _first_back(observed, options, previous)
     phases += _start_previous(observed, previous, running, first, installing)
     plan = _finish(observed, phases, first, point.to_version, previous, given_up(observed) if restore else "")
@@ -238,7 +305,7 @@ def _needs_restore(observed: Observations, changed: _Nodes) -> bool:
     """Whether the databases may hold what the newer version, or half a restore, wrote."""
     point = observed.restore_point
     if point.state is RestoreState.COMPLETE:
-        return bool(changed)
+        return any(not node.waits for node in changed)
     if point.state is RestoreState.RESTORED:
         # a newer version that isn't blocked may have been started since the restore, and have moved the schema again
         return any(not node.stays_stopped for node in changed)

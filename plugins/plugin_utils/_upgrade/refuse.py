@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import PLAYBOOK, DomainError, Problem
 from ansible_collections.rspm.ha.plugins.module_utils._core.version import judge_versions, parse_version
+from ansible_collections.rspm.ha.plugins.module_utils._lock.rules import LockView
 from ansible_collections.rspm.ha.plugins.module_utils._restore_point.rules import RestoreState
-from ansible_collections.rspm.ha.plugins.module_utils._restore_point.space import Space
 from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.model import Package
 from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.refuse import (
     AGAIN,
@@ -31,10 +31,6 @@ from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.model import (
 )
 from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.way_back import duration, is_finished, seconds_of
 
-MIB = 1024 * 1024
-# What the nodes write to the shared storage while the run lasts.
-_LIVE_DATA = 512 * MIB
-
 
 def _upgrade(version: str) -> str:
     return f"{PLAYBOOK}.upgrade -e rspm_version={version}"
@@ -44,6 +40,21 @@ def continues_run(observed: Observations, target: str) -> bool:
     """Whether the restore point says that an upgrade to target has come to where the schema may have moved."""
     point = observed.restore_point
     return point.state is RestoreState.IN_USE and same(point.to_version, target)
+
+
+def _has_installed_ahead(observed: Observations, target: str) -> bool:
+    """Whether an upgrade to target, whose restore point is not in use yet, explains that versions differ.
+
+    Such a node waits, stopped and blocked, or was started by hand while the lock is still that of the upgrade.
+    """
+    point = observed.restore_point
+    if point.state is not RestoreState.COMPLETE or not same(point.to_version, target):
+        return False
+    ours = observed.lock.view is not LockView.FREE and observed.lock.run_id == point.run_id
+    ahead = [node for node in observed.nodes if not node.has(point.from_version)]
+    return 0 < len(ahead) < len(observed.nodes) and all(
+        (node.has(target) or node.package is Package.BROKEN) and (node.waits or ours) for node in ahead
+    )
 
 
 def refuse_upgrade(observed: Observations, target: str, options: Options) -> list[Problem]:
@@ -125,36 +136,6 @@ def _finished(observed: Observations, asked: str) -> Problem:
         fix=f"If that is meant: {PLAYBOOK}.rollback -e rspm_rollback_to={point.created}. It first saves what is there "
         "now, until the next upgrade, and says where",
     )
-
-
-def refuse_space(space: Space, times: int) -> list[Problem]:
-    """Return why the shared storage can't take what a run saves so many times; none = it can.
-
-    A new restore point is complete before the older one goes.
-    """
-    why = "A full disk would stop the run in the middle, and the nodes that write there"
-    if space.says:
-        return [
-            Problem(
-                check="restore-point-space",
-                found=f"how much the restore point needs is not known: {space.says}",
-                why=why,
-                fix=f"Repair what it says, and {AGAIN}",
-            )
-        ]
-    needed = space.dump * times + _LIVE_DATA
-    if space.free >= needed:
-        return []
-    return [
-        Problem(
-            check="restore-point-space",
-            found=f"{space.path} has {space.free // MIB} MiB free, and {needed // MIB} MiB are needed: "
-            f"{times} x {-(-space.dump // MIB)} MiB for the dumps of the databases with the package, and "
-            f"{_LIVE_DATA // MIB} MiB for what the nodes write meanwhile",
-            why=why,
-            fix=f"Make room on the shared storage, or enlarge it, and {AGAIN}",
-        )
-    ]
 
 
 def _refuse_unhealthy(observed: Observations, target: str) -> list[Problem]:
@@ -270,6 +251,17 @@ def unfinished(observed: Observations, target: str) -> list[Problem]:
                 fix=f"Finish it: {PLAYBOOK}.rollback",
             )
         ]
+    waiting = [node for node in observed.nodes if node.waits and not node.has(old)]
+    if point.state is RestoreState.COMPLETE and waiting and not same(new, target):
+        return [
+            Problem(
+                check="unfinished-upgrade",
+                found=f"an upgrade from {old} to {new} has stopped nodes, and installed {new} on "
+                f"{_names(waiting)}, where it has not run yet",
+                why="The nodes that are stopped don't serve; the databases are still those of " + old,
+                fix=f"Finish it: {_upgrade(new)}; or give it up, and lose nothing: {PLAYBOOK}.rollback",
+            )
+        ]
     known = all(node.package is not Package.INSTALLED or node.has(old) or node.has(new) for node in observed.nodes)
     if point.state is RestoreState.IN_USE and (
         not known if same(new, target) else not all(node.has(new) for node in observed.nodes)
@@ -295,7 +287,7 @@ def _is_between(nodes: Sequence[NodeObservation], old: str, new: str) -> bool:
 
 def _refuse_versions(observed: Observations, target: str) -> list[Problem]:
     """Return the problems of a start that is of no run of ours: broken, missing or mixed packages."""
-    if continues_run(observed, target):
+    if continues_run(observed, target) or _has_installed_ahead(observed, target):
         return []
     repair = {
         Package.BROKEN: "dpkg --configure -a (or dnf reinstall rstudio-pm)",

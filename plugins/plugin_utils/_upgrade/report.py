@@ -23,7 +23,7 @@ from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.way_back import l
 
 _BEFORE_STOP = ("lock", "stage", "restore_point", "save")
 _SAVES = ("save", "final_save")
-_BEFORE_COMMIT = (*_BEFORE_STOP, "drain", "stop", "prove", "final_restore_point", "commit")
+_BEFORE_COMMIT = (*_BEFORE_STOP, "drain", "stop", "prove", "final_restore_point", "install", "commit")
 
 
 def outline(plan: Mapping[str, Any]) -> list[str]:
@@ -77,7 +77,7 @@ def versions(node: Mapping[str, Any]) -> dict[str, str]:
 def _lost(run: Mapping[str, Any]) -> str:
     """Return what going back from this upgrade would lose."""
     told = [steps for entry in run["done"] for steps in entry["steps"].values()] + list(run["steps"].values())
-    # the last one to stop is the node that goes first, whose call is of the phase that moves the schema
+    # the last one to stop does so in the phase that moves the schema
     ends = [seconds_of(step["at"]) + step["seconds"] for steps in told for step in steps if step["step"] == "stop"]
     point = RestorePoint(created=run["point"].get("created", ""))
     return lost_by_upgrade(point, moment_of(max(ends)) if ends else "")

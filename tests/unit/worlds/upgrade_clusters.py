@@ -44,6 +44,11 @@ def halted(name: str, version: str = OLD, **changes: Any) -> NodeObservation:
     return replace(node, **changes)
 
 
+def waiting(name: str, version: str = OLD, **changes: Any) -> NodeObservation:
+    """Return a node that the upgrade has stopped and blocked."""
+    return halted(name, version, **{"blocked_for": "upgrade", **changes})
+
+
 MADE = "2026-11-01T08:00:00Z"
 NOW = 1793520000.0 + 23 * 86400
 """23 days later."""

@@ -21,6 +21,7 @@ from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.model import (
     Outcome,
     Plan,
 )
+from tests.unit.worlds.upgrade_outside import cut_power, lose_process, observe, start_by_hand, unlock
 from tests.unit.worlds.upgrade_world import (
     NEW,
     NONE,
@@ -33,11 +34,10 @@ from tests.unit.worlds.upgrade_world import (
     advance,
     begin,
     check,
-    cut_power,
     die,
-    observe,
-    start_by_hand,
-    unlock,
+    gives_up,
+    hands_over,
+    without_controller,
 )
 
 State = tuple[World, Optional[Run], int]
@@ -65,7 +65,8 @@ class Search:
 
     nodes: how many. hands: how often a person may start a node. rollback: whether the operator may choose it any time.
     details: whether the load balancer, the package's hold and a broken lock are part of the world.
-    symmetric: worlds that differ by the order of the nodes after the first count as one.
+    symmetric: worlds that differ by the order of the nodes after the first count as one. others: other options, which
+    a run may have instead.
     """
 
     nodes: int
@@ -74,18 +75,26 @@ class Search:
     details: bool = False
     symmetric: bool = True
     options: Options = DEFAULT_OPTIONS
+    others: tuple[Options, ...] = ()
     upgrade_planner: Planner = real_upgrade
     rollback_planner: Planner = real_rollback
-    plans: dict[tuple[World, int], Outcome] = field(default_factory=dict)
+    plans: dict[tuple[World, int, Options], Outcome] = field(default_factory=dict)
 
-    def plan(self, world: World, goal: int) -> Outcome:
+    def plan(self, world: World, goal: int, options: Options | None = None) -> Outcome:
         """Return what the planner says to this world."""
+        options = options or self.options
         nodes = tuple(node._replace(by_hand=0) for node in world.nodes)
-        key = (world._replace(nodes=nodes, schema_by_hand=0), goal)
+        key = (world._replace(nodes=nodes, schema_by_hand=0, proof=0), goal, options)
         if key not in self.plans:
             planner = self.upgrade_planner if goal == T else self.rollback_planner
-            self.plans[key] = planner(observe(world), self.options)
+            self.plans[key] = planner(observe(world), options)
         return self.plans[key]
+
+    def choices(self, world: World) -> Iterator[tuple[int, Outcome]]:
+        """Yield every run that may begin, each with where it leads."""
+        for goal in (T, A) if self.rollback else (T,):
+            for options in (self.options, *self.others):
+                yield goal, self.plan(world, goal, options)
 
     def canonical(self, world: World, run: Run | None) -> tuple[World, Run | None]:
         """Return the world that stands for all that differ only by the order of the nodes after the first."""
@@ -148,8 +157,7 @@ def _tell(before: dict[State, tuple[State, str] | None], state: State) -> str:
 
 def _next(what: Search, world: World, run: Run | None, hands: int) -> Iterator[tuple[str, World, Run | None, int]]:
     if run is None:
-        for goal in (T, A) if what.rollback else (T,):
-            outcome = what.plan(world, goal)
+        for goal, outcome in what.choices(world):
             if isinstance(outcome, Plan):
                 begun, begun_run = begin(world, outcome, goal)
                 agreed = what.options.rollback_to or world.saved
@@ -162,6 +170,10 @@ def _next(what: Search, world: World, run: Run | None, hands: int) -> Iterator[t
         for after, after_run in advance(world, run):
             yield "advance", after, after_run, hands
         yield "controller dies", die(world), None, hands
+        if hands_over(run):
+            yield "controller dies alone", die(world), without_controller(run), hands
+            for after, left in gives_up(world, run):
+                yield "the first gives up", after, left, hands
     for number, node in enumerate(world.nodes):
         if number and what.symmetric and run is None and node in world.nodes[1:number]:
             continue
@@ -169,6 +181,13 @@ def _next(what: Search, world: World, run: Run | None, hands: int) -> Iterator[t
         # a node that loses power while it works on a step ends the run
         broken = run is not None and run.columns[number][0] and run.ats[number]
         yield f"power cut of {number}", die(after) if broken else after, None if broken else run, hands
+        if run is not None and hands_over(run) and run.columns[number][0]:
+            # the other half goes on, and the node may not be back before that ends
+            yield f"power cut of {number} alone", die(after), without_controller(run, number), hands
+            if node.process == A:
+                gone = lose_process(world, number)
+                yield f"{number} is gone", gone, run, hands
+                yield f"{number} is gone for good", die(gone), without_controller(run, number), hands
         if hands:
             started = start_by_hand(world, number)
             if started is not None:
@@ -187,8 +206,7 @@ def run_to_end(world: World, plan: Plan, goal: int) -> World:
 def _check_liveness(what: Search, world: World) -> set[str]:
     """Raise Breach unless either command ends where it should when nothing goes wrong, or one refuses for the other."""
     refused = set()
-    for goal in (T, A) if what.rollback else (T,):
-        outcome = what.plan(world, goal)
+    for goal, outcome in what.choices(world):
         if isinstance(outcome, Refusal):
             checks = {problem.check for problem in outcome.problems}
             refused |= checks

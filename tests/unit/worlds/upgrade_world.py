@@ -17,17 +17,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ansible_collections.rspm.ha.plugins.module_utils._lock.rules import LockView
 from ansible_collections.rspm.ha.plugins.module_utils._restore_point.rules import RestoreState
-from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.model import CLUSTER, Balancer, LockObservation, Package
+from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.model import CLUSTER
 from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.model import (
     Action,
-    NodeObservation,
-    Observations,
     Plan,
-    RestorePoint,
 )
-from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.way_back import seconds_of
 
 OLD, NEW = "2025.12.0-14", "2026.04.0"
 NAMES = ("a", "b", "c", "d")
@@ -42,8 +37,8 @@ LEFT, OURS = 1, 2
 """A lock whose holder died; the lock of the run that is under way."""
 
 ABSENT, INCOMPLETE, COMPLETE, IN_USE, RESTORING, RESTORED = range(6)
-_STATES = tuple(RestoreState)
-assert [state.name for state in _STATES] == ["ABSENT", "INCOMPLETE", "COMPLETE", "IN_USE", "RESTORING", "RESTORED"]
+STATES = tuple(RestoreState)
+assert [state.name for state in STATES] == ["ABSENT", "INCOMPLETE", "COMPLETE", "IN_USE", "RESTORING", "RESTORED"]
 
 
 class Node(NamedTuple):
@@ -73,6 +68,7 @@ class World(NamedTuple):
     point_is_ours: the restore point was made under the lock that is there. exact: nobody has written since it was made
     (None = not looked at). worth: an upgrade has come to its end, so that people rely on what was written since. saved:
     1 = what is there was saved before a way back, 2 = and nobody has written since. sealed: a restore began since then.
+    proof: the word of a node that handed over: 1 = of an earlier attempt, 2 = of this one.
     """
 
     nodes: tuple[Node, ...]
@@ -85,6 +81,7 @@ class World(NamedTuple):
     worth: bool = False
     saved: int = 0
     sealed: bool = False
+    proof: int = 0
 
 
 class Breach(Exception):
@@ -105,6 +102,8 @@ PROGRAMS: dict[Action, tuple[str, ...]] = {
     Action.PROVE_STOPPED: ("prove",),
     Action.MARK_RESTORE_POINT_IN_USE: ("mark",),
     Action.UPGRADE_FIRST: ("block", "stop", "prove_all", "unpack", "configure", "unblock", "start"),
+    Action.INSTALL_NEXT: ("unpack_blocked", "configure"),
+    Action.HAND_OVER: ("block", "stop", "prove_own", "give_proof"),
     Action.UPGRADE: ("block", "stop", "unpack", "configure", "unblock", "start"),
     Action.START: ("unblock", "start"),
     Action.LB_READY: ("ready",),
@@ -114,9 +113,14 @@ PROGRAMS: dict[Action, tuple[str, ...]] = {
     Action.RELEASE_LOCK: ("release",),
 }
 
+TAKE_OVER = ("await_proof", "prove_all", "unblock", "start")
+"""What the node that goes first does while the other hands over."""
+
 _ACTIONS: tuple[Action | None, ...] = (None, *PROGRAMS)
-_PROGRAMS = tuple(PROGRAMS[action] if action else () for action in _ACTIONS)
+_PROGRAMS = (*(PROGRAMS[action] if action else () for action in _ACTIONS), TAKE_OVER)
 _UPGRADE_FIRST = _ACTIONS.index(Action.UPGRADE_FIRST)
+_HAND_OVER = _ACTIONS.index(Action.HAND_OVER)
+_TAKE_OVER = len(_ACTIONS)
 
 Column = tuple[int, ...]
 """What one host still has to do, phase by phase (places in _ACTIONS; 0 = nothing)."""
@@ -141,11 +145,14 @@ def begin(world: World, plan: Plan, goal: int) -> tuple[World, Run | None]:
             column.append(0)
         for step in phase.steps:
             column = cluster if step.host == CLUSTER else columns[NAMES.index(step.host)]
-            column[-1] = _ACTIONS.index(step.action)
+            takes = step.action is Action.HAND_OVER and step.host == plan.first
+            column[-1] = _TAKE_OVER if takes else _ACTIONS.index(step.action)
     if not cluster:
         return world, None
     known = tuple(node._replace(by_hand=min(node.by_hand, 1)) for node in world.nodes)
     world = world._replace(nodes=known, schema_by_hand=min(world.schema_by_hand, 1))
+    # every attempt has a token of its own
+    world = world._replace(proof=min(world.proof, 1))
     return world, Run(goal, tuple(cluster), 0, tuple(map(tuple, columns)), (0,) * len(columns))
 
 
@@ -160,7 +167,10 @@ def advance(world: World, run: Run) -> Iterator[tuple[World, Run | None]]:
         program = _PROGRAMS[column[0]]
         if run.ats[number] < len(program):
             pending = True
-            yield _operate(world, run, program[run.ats[number]], number)
+            operation = program[run.ats[number]]
+            if operation == "await_proof" and not is_proved(world):
+                continue
+            yield _operate(world, run, operation, number)
     if not pending:
         if len(run.cluster) == 1:
             yield world, None
@@ -169,30 +179,56 @@ def advance(world: World, run: Run) -> Iterator[tuple[World, Run | None]]:
             yield world, Run(run.goal, run.cluster[1:], 0, columns, (0,) * len(columns))
 
 
+def is_proved(world: World) -> bool:
+    """Whether the node that goes first finds the word that it waits for."""
+    return world.proof == 2
+
+
+def hands_over(run: Run) -> bool:
+    """Whether two nodes are at work on the phase under way that wait for each other, not for the controller."""
+    return _TAKE_OVER in [column[0] for column in run.columns]
+
+
+def without_controller(run: Run, ended: int | None = None) -> Run:
+    """Return what goes on of this phase where the controller is gone. ended: the node whose half has ended, too."""
+    columns = tuple((0,) if number == ended else column[:1] for number, column in enumerate(run.columns))
+    return Run(run.goal, (0,), 0, columns, tuple(0 if number == ended else at for number, at in enumerate(run.ats)))
+
+
+def gives_up(world: World, run: Run) -> Iterator[tuple[World, Run]]:
+    """Yield what is when a half that waits has run out of time; the other goes on, and the run ends after it."""
+    for number, column in enumerate(run.columns):
+        if column[0] == _TAKE_OVER and run.ats[number] == 0:
+            yield die(world), without_controller(run, number)
+
+
 def _operate(world: World, run: Run, operation: str, number: int) -> tuple[World, Run | None]:
     try:
         if number < 0:
             return _on_cluster(world, run, operation), run._replace(at=run.at + 1)
         node = _on_node(world, run, operation, number)
     except Abort:
-        return die(world), None
+        # what waits for no controller goes on
+        return die(world), without_controller(run, number) if number >= 0 and hands_over(run) else None
     if node.blocked and not node.process:
         node = node._replace(by_hand=0)
     if node.process != world.nodes[number].process:
-        world = _written(_migrate(world, node.process), node.process)
+        world = written(migrate(world, node.process), node.process)
     world = world._replace(nodes=(*world.nodes[:number], node, *world.nodes[number + 1 :]))
+    if operation == "give_proof":
+        world = world._replace(proof=2)
     ats = (*run.ats[:number], run.ats[number] + 1, *run.ats[number + 1 :])
     return world, run._replace(ats=ats)
 
 
-def _migrate(world: World, started: int) -> World:
+def migrate(world: World, started: int) -> World:
     """Return the world after a process of a version has met the schema (at once: the worst case)."""
     if started == T and world.schema == A:
         return world._replace(schema=T, schema_by_hand=0)
     return world
 
 
-def _written(world: World, started: int) -> World:
+def written(world: World, started: int) -> World:
     """Return the world after a process of a version may have written."""
     if not started:
         return world
@@ -224,7 +260,7 @@ def _on_cluster(world: World, run: Run, operation: str) -> World:
             raise Breach("nodes have written what the restore point does not hold, although all were to stop first")
         return world._replace(point=IN_USE)
     if operation == "prove":
-        if any(_UPGRADE_FIRST not in run.columns[number] for number in going):
+        if any(not {_UPGRADE_FIRST, _HAND_OVER} & {*run.columns[number]} for number in going):
             raise Abort
         return world
     if going:
@@ -259,6 +295,12 @@ def _on_node(world: World, run: Run, operation: str, number: int) -> Node:
         if node.process == A and run.goal == T:
             _ready_to_stop(world)
         return node._replace(process=NONE)
+    if operation == "prove_own":
+        if node.process or not node.blocked:
+            raise Abort
+        return node
+    if operation in ("give_proof", "await_proof"):
+        return node
     if operation == "prove_all":
         if any(other.process for other in world.nodes):
             raise Abort
@@ -310,36 +352,6 @@ def die(world: World) -> World:
     return world._replace(lock=LEFT) if world.lock == OURS else world
 
 
-def cut_power(world: World, number: int) -> World:
-    """Return the world after a node has lost power and is back."""
-    node = world.nodes[number]
-    version = NONE if node.blocked else node.package
-    if version == BROKEN:
-        version = T if world.schema == T else A
-    world = world._replace(nodes=(*world.nodes[:number], node._replace(process=version), *world.nodes[number + 1 :]))
-    return _written(_migrate(world, version), version)
-
-
-def start_by_hand(world: World, number: int) -> World | None:
-    """Return the world after a person has unblocked and started a node, None where that changes nothing."""
-    node = world.nodes[number]
-    if node.process or node.package == BROKEN:
-        return None
-    node = node._replace(blocked=False, process=node.package, by_hand=2)
-    moved = node.process == T and world.schema != T
-    world = _written(world, node.process)
-    return world._replace(
-        nodes=(*world.nodes[:number], node, *world.nodes[number + 1 :]),
-        schema=T if moved else world.schema,
-        schema_by_hand=2 if moved else world.schema_by_hand,
-    )
-
-
-def unlock(world: World) -> World:
-    """Return the world after a person has broken the lock."""
-    return world._replace(lock=NONE, point_is_ours=False)
-
-
 def check(world: World) -> None:
     """Raise Breach where two versions run, or one may start that doesn't fit the schema or another node.
 
@@ -359,38 +371,3 @@ def check(world: World) -> None:
         raise Breach("the older version runs or can start while the schema is the newer one's")
     if (old or new) and world.schema == BROKEN:
         raise Breach("a node runs or can start while the databases are half restored")
-
-
-def observe(world: World) -> Observations:
-    """Return what a run would see."""
-    view = (LockView.FREE, LockView.TAKEABLE, LockView.OURS)[world.lock]
-    made = (OLD, NEW, "run" if world.point_is_ours else "earlier", MADE, RESTORED_AT if world.sealed else "")
-    return Observations(
-        nodes=tuple(_seen(node, number) for number, node in enumerate(world.nodes)),
-        lock=LockObservation(view, "run" if world.lock else ""),
-        restore_point=RestorePoint(_STATES[world.point], *made) if world.point else RestorePoint(),
-        saved=RestorePoint(RestoreState.COMPLETE, NEW, OLD, "run", SAVED) if world.saved else RestorePoint(),
-        now=seconds_of(SAVED) + 600,
-    )
-
-
-_seen_before: dict[tuple[Node, int], NodeObservation] = {}
-
-
-def _seen(node: Node, number: int) -> NodeObservation:
-    key = (node._replace(by_hand=0), number)
-    if key not in _seen_before:
-        _seen_before[key] = NodeObservation(
-            name=NAMES[number],
-            package=Package.BROKEN if node.package == BROKEN else Package.INSTALLED,
-            installed_version={A: OLD, T: NEW, BROKEN: NEW}[node.package],
-            process=bool(node.process),
-            running_version={NONE: "", A: OLD, T: NEW}[node.process],
-            blocked=node.blocked,
-            blocked_for="upgrade" if node.blocked else "",
-            staged=node.staged,
-            held=node.held is not False,
-            healthy=bool(node.process),
-            balancer={None: Balancer.UNMANAGED, True: Balancer.READY, False: Balancer.DRAIN}[node.in_balancer],
-        )
-    return _seen_before[key]

@@ -122,6 +122,17 @@ def test_an_upgrade_that_stopped_says_how_to_go_on_and_back() -> None:
         assert "rspm.ha.upgrade -e rspm_version=2026.08.0" in fix and "rspm.ha.rollback" in fix
 
 
+def test_an_upgrade_that_has_installed_before_its_outage_is_told_as_it_is() -> None:
+    waiting = cluster(package__version="2026.04.0", running=False, running_version="", masked=True)
+    ahead = cluster(running=False, running_version="", masked=True)
+    nodes = {"node1": ahead["node2"], "node2": waiting["node2"]}
+    for node in nodes.values():
+        node["unit"] = {**node["unit"], "blocked_for": "upgrade"}
+    problems = summarise(nodes, "", point("complete"), {})["problems"]
+    (found,) = [problem["found"] for problem in problems if problem["check"] == "unfinished-upgrade"]
+    assert "installed 2026.08.0 on node1, where it has not run yet" in found
+
+
 def test_a_rollback_that_stopped_says_how_to_go_on() -> None:
     (fix,) = told(cluster(package__version="2026.04.0", masked=True), "restoring")
     assert "rspm.ha.rollback" in fix and "upgrade" not in fix

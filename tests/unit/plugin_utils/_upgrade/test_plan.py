@@ -304,6 +304,7 @@ def any_node(draw: st.DrawFn, name: str) -> NodeObservation:
         process=process,
         running_version=draw(VERSIONS | st.just("")) if process else "",
         blocked=draw(st.booleans()),
+        blocked_for=draw(st.sampled_from(["", "upgrade", "rollback", "install"])),
         enabled=draw(st.booleans()),
         staged=draw(st.booleans()),
         held=draw(st.booleans()),
@@ -345,22 +346,25 @@ def test_every_plan_keeps_the_order(observed: Observations, target: str, mode: M
     starts = [
         place
         for (_host, action), place in when.items()
-        if action in (Action.UPGRADE_FIRST, Action.UPGRADE, Action.START)
+        if action in (Action.UPGRADE_FIRST, Action.HAND_OVER, Action.UPGRADE, Action.START)
     ]
     opening = min(starts, default=len(order))
     for node in observed.nodes:
         assert node.reachable
         foreign = not node.has(target) or node.runs_other_than(target)
         first = when.get((node.name, Action.UPGRADE_FIRST)) == opening
-        if foreign and not first and not node.stays_stopped:
-            assert when[node.name, Action.STOP_AND_BLOCK] < opening
+        installed = when.get((node.name, Action.INSTALL_NEXT), opening) < opening
+        gives = when.get((node.name, Action.HAND_OVER)) == opening and node.name != outcome.first
+        if foreign and not first and not gives and not node.stays_stopped:
+            assert when[node.name, Action.STOP_AND_BLOCK] < when.get((node.name, Action.INSTALL_NEXT), opening)
         if foreign:
-            assert (node.name, Action.UPGRADE) in when or first
+            assert (node.name, Action.UPGRADE) in when or first or installed
         elif node.process:
             assert (node.name, Action.STOP_AND_BLOCK) not in when
     if any(not node.has(target) for node in observed.nodes):
         point = observed.restore_point
         used = point.state is RestoreState.IN_USE and point.to_version == target
+        assert used or when.get((outcome.first, Action.INSTALL_NEXT), -1) < opening
         assert used or when[CLUSTER, Action.MARK_RESTORE_POINT_IN_USE] < opening
         assert not (used and PhaseName.RESTORE_POINT in places)
 

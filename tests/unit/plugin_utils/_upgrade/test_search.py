@@ -34,9 +34,12 @@ from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.model import (
     PhaseName,
     Plan,
 )
+from tests.unit.worlds import upgrade_world
+from tests.unit.worlds.upgrade_outside import observe
 from tests.unit.worlds.upgrade_search import Planner, Search, real_rollback, real_upgrade, search
-from tests.unit.worlds.upgrade_world import MADE, NAMES, Breach, Node, T, World, advance, begin, observe
+from tests.unit.worlds.upgrade_world import MADE, NAMES, Breach, Node, T, World, advance, begin
 
+AHEAD = Options(Mode.INSTALL_BEFORE)
 GIVE_UP = Options(rollback_to=MADE)
 SEARCHES = {
     "one node": Search(nodes=1, hands=1, details=True),
@@ -45,6 +48,19 @@ SEARCHES = {
     "three nodes, one started by hand": Search(nodes=3, hands=1),
     "three nodes, with load balancer, hold and broken locks": Search(nodes=3, hands=0, rollback=False, details=True),
     "three nodes, all stopped first": Search(nodes=3, hands=0, options=Options(Mode.STOP_ALL)),
+    "one node, installed before": Search(nodes=1, hands=1, options=AHEAD),
+    "two nodes, installed before, two started by hand": Search(nodes=2, hands=2, options=AHEAD),
+    "two nodes, installed before, with load balancer, hold and broken locks": Search(
+        nodes=2, hands=0, details=True, options=AHEAD
+    ),
+    "three nodes, installed before, one started by hand": Search(nodes=3, hands=1, options=AHEAD),
+    "three nodes, installed before, or any other mode, the last one goes first": Search(
+        nodes=3, hands=0, symmetric=False, options=replace(AHEAD, first="c"), others=(Options(),)
+    ),
+    "three nodes, installed before, or any other mode": Search(
+        nodes=3, hands=0, options=AHEAD, others=(Options(), Options(Mode.STOP_ALL))
+    ),
+    "four nodes, installed before": Search(nodes=4, hands=0, options=AHEAD),
     "two nodes, a finished upgrade is given up by name": Search(nodes=2, hands=1, options=GIVE_UP),
     "three nodes, a finished upgrade is given up by name, with broken locks": Search(
         nodes=3, hands=0, details=True, options=GIVE_UP
@@ -104,6 +120,7 @@ def test_users_are_without_service_only_where_the_mode_says_so(mode: Mode) -> No
             *(PhaseName.DRAIN, PhaseName.STOP, PhaseName.PROVE, PhaseName.FINAL_RESTORE_POINT),
             *(PhaseName.COMMIT, PhaseName.FIRST),
         ],
+        Mode.INSTALL_BEFORE: [PhaseName.FIRST],
     }[mode]
     # the first node is drained where all are stopped, so it is back only with the balancer's own phase
     assert [name for name in without if name is not PhaseName.FIRST_BACK] == expected
@@ -247,6 +264,21 @@ def _observation(name: str, value: object) -> Patch:
     return lambda patch: patch.setattr(NodeObservation, name, value)
 
 
+def _ahead(patch: Patch, **search_options: Any) -> Fault:
+    return Fault(Search(**{"nodes": 2, "hands": 0, "options": AHEAD, **search_options}), patch)
+
+
+def _world(name: str, value: object) -> Patch:
+    return lambda patch: patch.setattr(upgrade_world, name, value)
+
+
+def _program(action: Action, operations: tuple[str, ...]) -> Patch:
+    """Have the nodes do an action's operations in another order than is promised."""
+    old = upgrade_world.PROGRAMS[action]
+    programs = tuple(operations if program == old else program for program in upgrade_world._PROGRAMS)
+    return _world("_PROGRAMS", programs)
+
+
 FAULTS = {
     "the others are not stopped": _upgrade(_without(PhaseName.STOP)),
     "one of the others is not stopped": _upgrade(_one_node_less(PhaseName.STOP), nodes=3),
@@ -298,6 +330,24 @@ FAULTS = {
         _without(PhaseName.FINAL_SAVE), options=GIVE_UP
     ),
     "a way back that was cut off forgets what is there": _inside(_forgets_what_it_saved, hands=0, options=GIVE_UP),
+    "nothing is installed before the node that serves stops": _upgrade(_without(PhaseName.INSTALL), options=AHEAD),
+    "it is installed before the nodes are stopped": _upgrade(
+        _after(PhaseName.STOP, PhaseName.INSTALL), options=AHEAD, nodes=3
+    ),
+    "the restore point is not marked before nodes change places": _upgrade(
+        _after(PhaseName.COMMIT, PhaseName.FIRST), options=AHEAD
+    ),
+    "the first waits for no word of the node that serves": _ahead(_world("is_proved", lambda world: True)),
+    "the word of an earlier attempt will do": _ahead(_world("is_proved", lambda world: world.proof > 0)),
+    "the node that serves gives its word before it is blocked": _ahead(
+        _program(Action.HAND_OVER, ("give_proof", "block", "stop", "prove_own"))
+    ),
+    "what a node has installed is taken for not run, whoever started it": _ahead(
+        _observation("waits", property(lambda self: True)), hands=1
+    ),
+    "what a node has installed is taken for run": _ahead(
+        _observation("waits", property(lambda self: False)), details=True
+    ),
     "what is there is saved after the restore": _rollback(
         _after(PhaseName.FINAL_SAVE, PhaseName.RESTORE), options=GIVE_UP
     ),

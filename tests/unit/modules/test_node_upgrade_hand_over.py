@@ -1,0 +1,181 @@
+# Copyright (c) 2026, the rspm.ha authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Two nodes that change places, and the installation before, on a simulated machine that breaks in a wrong order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import CompletedCommand
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, Problem
+from ansible_collections.rspm.ha.plugins.module_utils._node import host_change
+from ansible_collections.rspm.ha.plugins.module_utils._node.hand_over import Said
+from ansible_collections.rspm.ha.plugins.module_utils._package.host import PackageTool
+from ansible_collections.rspm.ha.plugins.module_utils._package.rules import DryRun
+from ansible_collections.rspm.ha.plugins.modules import node_upgrade
+from tests.unit.worlds.node_upgrade_machine import FIRST, NEW, OLD, OTHERS, Machine, run, simulated, steps
+
+NODES = {"path": "/srv/x", "attempt": "run1-a", "taker": "node1", "giver": "node2", "uid": 0, "gid": 0}
+TAKES = {**FIRST, "hand_over": NODES}
+GIVES = {**TAKES, "first": False}
+SILENT = DomainError(Problem("hand-over", "node2 is silent", "w", "f"))
+
+
+class Storage:
+    """The file on the shared storage: what was said is among the machine's events."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.fails: DomainError | None = None
+        self.patience = 0.0
+
+    def __call__(self, *, stop_timeout: float, **given: Any) -> Storage:
+        assert given == NODES
+        self.patience = stop_timeout
+        return self
+
+    def say(self, said: Said) -> None:
+        if said is Said.STOPPED:
+            assert self.machine.blocked and not self.machine.running and "own_gone" in self.machine.events
+        self.machine.events.append(said.value)
+
+    def _wait(self, what: str) -> None:
+        self.machine.events.append(what)
+        if self.fails:
+            raise self.fails
+
+    def await_taker(self) -> None:
+        self._wait("await_taker")
+
+    def await_giver(self) -> None:
+        assert self.machine.blocked and not self.machine.running and self.machine.loaded, "ready to start at once"
+        self._wait("await_giver")
+
+    @contextmanager
+    def announced(self) -> Iterator[None]:
+        try:
+            yield
+        except DomainError:
+            self.machine.events.append("gone")
+            raise
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    return simulated(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def storage(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Storage:
+    found = Storage(machine)
+    monkeypatch.setattr(node_upgrade, "HandOver", found)
+    return found
+
+
+@pytest.fixture
+def taker(machine: Machine) -> Machine:
+    machine.version, machine.running = NEW, ""
+    machine.block.parent.mkdir()
+    machine.block.write_text("# Blocked by rspm.ha for: upgrade\n")
+    return machine
+
+
+def test_the_node_that_serves_stops_when_it_is_waited_for_and_says_so_when_that_is_proved(
+    machine: Machine, storage: Storage
+) -> None:
+    result = run(machine, **GIVES)
+    assert machine.events == ["await_taker", "stops", "stop", "own_gone", "stopped", "close"]
+    assert steps(result) == ["asked", "block", "stop", "prove", "sessions"]
+    assert result["changed"] and result["actions"] == ["block", "stop", "prove"] and result["version"] == ""
+    assert machine.version == OLD and machine.blocked and not machine.running
+    assert storage.patience > 120
+
+
+def test_a_node_that_nobody_waits_for_goes_on_serving(machine: Machine, storage: Storage) -> None:
+    storage.fails = SILENT
+    assert run(machine, **GIVES)["problems"][0]["check"] == "hand-over"
+    assert machine.running == OLD and not machine.blocked and machine.events == ["await_taker", "close"]
+
+
+def test_a_node_that_has_the_newer_version_itself_is_not_stopped(machine: Machine, storage: Storage) -> None:
+    machine.version = NEW
+    assert "moving the schema" in run(machine, **GIVES)["problems"][0]["why"]
+    assert machine.running == OLD and machine.events == []
+
+
+def test_the_first_starts_after_the_other_ones_word_and_the_databases_proof(taker: Machine, storage: Storage) -> None:
+    result = run(taker, **TAKES)
+    assert taker.events == ["await_giver", "own_gone", "others_gone", "close", "start"]
+    assert steps(result) == ["prove", "handed_over", "sessions", "unblock", "start", "healthy", "reload"]
+    assert taker.running == NEW and not taker.blocked
+
+
+def test_without_that_word_nothing_starts(taker: Machine, storage: Storage) -> None:
+    storage.fails = SILENT
+    assert run(taker, **TAKES)["problems"][0]["found"] == "node2 is silent"
+    assert taker.blocked and not taker.running and taker.events == ["await_giver", "close", "gone"]
+
+
+def test_with_the_word_alone_nothing_starts_either(taker: Machine, storage: Storage) -> None:
+    taker.others_after_stop = DomainError(OTHERS)
+    assert run(taker, **TAKES)["problems"][0]["check"] == "database-sessions"
+    assert taker.blocked and not taker.running and taker.events[-1] == "gone"
+
+
+def test_check_mode_waits_for_nobody(taker: Machine, storage: Storage) -> None:
+    assert run(taker, **TAKES, _ansible_check_mode=True)["actions"] == ["prove", "unblock", "start", "wait"]
+    assert run(taker, **GIVES, _ansible_check_mode=True)["problems"]
+    taker.version = taker.running = OLD
+    result = run(taker, **GIVES, _ansible_check_mode=True)
+    assert result["diff"]["after"] == f"rstudio-pm {OLD}, stopped, blocked\n" and taker.events == []
+
+
+APART = {"start": False, "apart": True}
+
+
+@pytest.fixture
+def apart(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return what was run apart; what is run apart is told from what is not by the runner."""
+    commands: list[str] = []
+
+    def opened(runner: Machine, _host: str, _places: object) -> Any:
+        def run_apart(argv: list[str], **options: Any) -> CompletedCommand:
+            commands.append(argv[0])
+            return runner(argv, **options)
+
+        return run_apart
+
+    monkeypatch.setattr(host_change, "open_apart", opened)
+    monkeypatch.setattr(PackageTool, "simulate", lambda _tool, _path: DryRun((), (), ""))
+    return commands
+
+
+def test_what_is_installed_before_is_installed_apart(taker: Machine, apart: list[str]) -> None:
+    taker.version = OLD
+    result = run(taker, **APART)
+    assert "dpkg" in apart and taker.events == ["install"] and taker.version == NEW
+    assert steps(result) == ["prove", "install", "reload"] and taker.blocked and not taker.running
+    assert not run(taker, **APART)["changed"]
+
+
+def test_an_installation_that_was_cut_is_repaired_apart(taker: Machine, apart: list[str]) -> None:
+    taker.status = "half-configured ok"
+    run(taker, **APART)
+    assert apart.count("dpkg") == 2 and taker.events == ["dpkg", "install"]
+
+
+def test_a_package_that_brings_others_is_refused_while_nothing_has_stopped(
+    machine: Machine, apart: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(machine, **APART, _ansible_check_mode=True)["actions"] == ["prove", "install"]
+    monkeypatch.setattr(PackageTool, "simulate", lambda _tool, _path: DryRun(("libssl3",), (), ""))
+    problem = run(machine, **APART, _ansible_check_mode=True)["problems"][0]
+    assert problem["check"] == "package-dependencies" and "libssl3" in problem["found"]
+    assert "first_serves_until_its_turn" in problem["fix"] and machine.running == OLD
