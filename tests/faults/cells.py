@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from tests.standin.standin_plants import PLANTS
 
@@ -35,7 +35,7 @@ class Cell:
     typed: the playbooks that are run then; refused: those of them that have to refuse. end: the version of the cluster
     in the end. says: what the run's output has to name, or that of one that refuses. faulty: name of the variant of the
     package. variables: of the run with the fault. lives: how many processes of the new version the first node may have
-    had; 0 = any number.
+    had; 0 = any number. mode: rspm_upgrade_mode of every run, "" for the default.
     """
 
     verb: str
@@ -56,6 +56,7 @@ class Cell:
     refused: tuple[str, ...] = ()
     variables: tuple[tuple[str, str], ...] = ()
     lives: int = 0
+    mode: str = ""
 
     @property
     def name(self) -> str:
@@ -64,12 +65,13 @@ class Cell:
 
 
 KILL = (Act("kill"),)
-_STOPPED, _ENDS = ("stopped",), ("stopped", "upgraded")
+STOPPED, ENDS = ("stopped",), ("stopped", "upgraded")
 
 
-def _slow(place: str, machine: str) -> tuple[Act, ...]:
+def slow(place: str, machine: str) -> tuple[Act, ...]:
     """Return what makes a node be at the place for long enough."""
-    return (Act("switch", machine, "MIGRATION_SECONDS=8") if place == "migrating" else Act("slow", machine, place),)
+    acts = {"migrating": Act("switch", machine, "MIGRATION_SECONDS=8"), "stopping": Act("slow_stop", machine)}
+    return (acts.get(place) or Act("slow", machine, place),)
 
 
 def _kills() -> Iterator[Cell]:
@@ -85,7 +87,7 @@ def _kills() -> Iterator[Cell]:
             *("upgrade", "kill", phase, fault, KILL, ("killed",)),
             place=place,
             where=where,
-            before=_slow(place, where),
+            before=slow(place, where),
         )
 
 
@@ -93,7 +95,7 @@ def _power_cuts() -> Iterator[Cell]:
     for phase in PHASES[PHASES.index("drain") :]:
         # Cut while it waits, stopped and masked, or while it serves again; the hook lets the run go on into it.
         yield Cell(
-            *("upgrade", "power", phase, "other node at its begin", (Act("power_cut", OTHER),), _ENDS),
+            *("upgrade", "power", phase, "other node at its begin", (Act("power_cut", OTHER),), ENDS),
             undo=(Act("power_on", OTHER),),
         )
     for phase, machine, place in (
@@ -105,10 +107,10 @@ def _power_cuts() -> Iterator[Cell]:
     ):
         who = "first node" if machine == FIRST else "other node"
         yield Cell(
-            *("upgrade", "power", phase, f"{who} {place}", (Act("power_cut", machine),), _STOPPED),
+            *("upgrade", "power", phase, f"{who} {place}", (Act("power_cut", machine),), STOPPED),
             place=place,
             where=machine,
-            before=_slow(place, machine),
+            before=slow(place, machine),
             undo=(Act("power_on", machine),),
             says=(machine,),
         )
@@ -125,12 +127,12 @@ def _unreachable() -> Iterator[Cell]:
         for phase, machine in (("drain", OTHER), ("first", FIRST), ("first", OTHER), ("rest", OTHER)):
             who = "the first node" if machine == FIRST else "a node"
             yield Cell(
-                *("upgrade", "unreachable", phase, f"{what} of {who}", (Act(what, machine),), _STOPPED),
+                *("upgrade", "unreachable", phase, f"{what} of {who}", (Act(what, machine),), STOPPED),
                 undo=(Act(undo, machine),),
                 says=(machine, "rspm.ha.upgrade"),
             )
     yield Cell(
-        *("upgrade", "unreachable", "drain", "hang of the load balancer", (Act("hang", "lb"),), _STOPPED),
+        *("upgrade", "unreachable", "drain", "hang of the load balancer", (Act("hang", "lb"),), STOPPED),
         undo=(Act("resume", "lb"),),
         says=("rspm.ha.upgrade",),
     )
@@ -146,15 +148,15 @@ def _databases() -> Iterator[Cell]:
     )
     for phase in ("restore_point", "prove", "first", "rest"):
         yield Cell(
-            *("upgrade", "database", phase, "stopped", stop, ("refused",) if phase == "restore_point" else _STOPPED),
+            *("upgrade", "database", phase, "stopped", stop, ("refused",) if phase == "restore_point" else STOPPED),
             undo=start,
             says=("rspm.ha.upgrade",),
         )
     yield Cell(
-        *("upgrade", "database", "first", "stopped in the migration", stop, _STOPPED),
+        *("upgrade", "database", "first", "stopped in the migration", stop, STOPPED),
         place="migrating",
         where=FIRST,
-        before=_slow("migrating", FIRST),
+        before=slow("migrating", FIRST),
         undo=start,
         says=("rspm.ha.upgrade", "rspm.ha.rollback"),
     )
@@ -171,7 +173,7 @@ def _storage() -> Iterator[Cell]:
     yield Cell(
         *("upgrade", "nfs", "rest", "server gone for 30 s, a stopped node started by hand"),
         (Act("start", OTHER), Act("stop_service", "infra", "nfs-server")),
-        _ENDS,
+        ENDS,
         undo=(Act("start_service", "infra", "nfs-server"),),
         undo_after=30,
     )
@@ -191,7 +193,7 @@ def _disks() -> Iterator[Cell]:
     )
     for phase, machine in (("first", FIRST), ("rest", OTHER)):
         yield Cell(
-            *("upgrade", "disk", phase, "full at install", (Act("fill_disk", machine, "0"),), _STOPPED),
+            *("upgrade", "disk", phase, "full at install", (Act("fill_disk", machine, "0"),), STOPPED),
             undo=(Act("free_disk", machine),),
             says=(machine, "rspm.ha.upgrade", "its disk is full"),
         )
@@ -200,9 +202,9 @@ def _disks() -> Iterator[Cell]:
 def _hands() -> Iterator[Cell]:
     for phase in ("first", "rest"):
         for what in ("start", "reboot"):
-            yield Cell("upgrade", "hand", phase, f"{what} of a stopped node", (Act(what, OTHER),), _ENDS)
+            yield Cell("upgrade", "hand", phase, f"{what} of a stopped node", (Act(what, OTHER),), ENDS)
     yield Cell(
-        *("upgrade", "hand", "first", "unmasked and started", (Act("unmask_and_start", OTHER),), _STOPPED),
+        *("upgrade", "hand", "first", "unmasked and started", (Act("unmask_and_start", OTHER),), STOPPED),
         says=(OTHER, "session"),
     )
 
@@ -210,7 +212,7 @@ def _hands() -> Iterator[Cell]:
 def _faulty_versions() -> Iterator[Cell]:
     for variant in ("fails-to-start", "fails-migration"):
         yield Cell(
-            *("upgrade", "version", "first", variant, (), _STOPPED),
+            *("upgrade", "version", "first", variant, (), STOPPED),
             place="",
             typed=("rollback",),
             end=OLD,
@@ -218,14 +220,14 @@ def _faulty_versions() -> Iterator[Cell]:
             faulty=variant,
         )
     yield Cell(
-        *("upgrade", "version", "rest", "fails to start", (), _STOPPED),
+        *("upgrade", "version", "rest", "fails to start", (), STOPPED),
         place="",
         before=(Act("switch", OTHER, "FAIL_START=yes"),),
         undo=(Act("switch", OTHER, ""),),
         says=(OTHER, "rspm.ha.upgrade"),
     )
     yield Cell(
-        *("upgrade", "version", "rest", "fails to start, back", (), _STOPPED),
+        *("upgrade", "version", "rest", "fails to start, back", (), STOPPED),
         place="",
         before=(Act("switch", OTHER, "FAIL_START=yes"),),
         undo=(Act("switch", OTHER, ""),),
@@ -244,9 +246,9 @@ def _everywhere(what: str, detail: str) -> tuple[Act, ...]:
 
 def _manners() -> Iterator[Cell]:
     """What the product may do, of which its documents say nothing."""
-    long = _slow("migrating", FIRST)
+    long = slow("migrating", FIRST)
     yield Cell(
-        *("upgrade", "manner", "first", "migration longer than the health timeout", (), _STOPPED),
+        *("upgrade", "manner", "first", "migration longer than the health timeout", (), STOPPED),
         place="",
         before=(Act("switch", FIRST, "MIGRATION_SECONDS=40"),),
         says=("left alone", "journalctl --follow", FIRST),
@@ -263,7 +265,7 @@ def _manners() -> Iterator[Cell]:
         )
     yield Cell("upgrade", "manner", "first", "migrates itself", (), ("upgraded",), place="", faulty="migrates-itself")
     yield Cell(
-        *("upgrade", "manner", "rest", "no way back", (), _STOPPED),
+        *("upgrade", "manner", "rest", "no way back", (), STOPPED),
         place="",
         before=(Act("switch", OTHER, "FAIL_START=yes"),),
         undo=(Act("switch", OTHER, ""),),
@@ -291,24 +293,7 @@ def _manners() -> Iterator[Cell]:
         )
 
 
-@dataclass(frozen=True)
-class Matrix:
-    """All cells, and each by its name."""
-
-    cells: tuple[Cell, ...] = field(
-        default_factory=lambda: (
-            *_kills(),
-            *_power_cuts(),
-            *_unreachable(),
-            *_databases(),
-            *_storage(),
-            *_disks(),
-            *_hands(),
-            *_faulty_versions(),
-            *_manners(),
-        )
-    )
-
-    def choose(self, pattern: str) -> list[Cell]:
-        """Return the cells whose name has the pattern in it."""
-        return [cell for cell in self.cells if pattern in cell.name]
+def default_cells() -> Iterator[Cell]:
+    """Return the cells of an upgrade as it is without a word."""
+    for cells in (_kills, _power_cuts, _unreachable, _databases, _storage, _disks, _hands, _faulty_versions, _manners):
+        yield from cells()

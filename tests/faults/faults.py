@@ -16,8 +16,9 @@ from tests.faults.cells import NEW, Act
 from tests.faults.controller import Controller
 from tests.scenarios.support import ask_database
 
+# A package that is installed apart sees a /run of its own; a cell has one such place only.
 # Once, dpkg is made to stand still in the middle of something, long enough for the worst to be done to it there.
-_STANDSTILL = "rm /lab-slow; sync; touch /run/lab-place; sleep 6"
+_STANDSTILL = "rm /lab-slow; sync; touch /lab-place; sleep 6"
 _SLOW = {
     # half of the files are there
     "unpacking": (
@@ -34,8 +35,9 @@ fi""",
 }
 # Each ends as soon as the node is at the place.
 PLACES = {
-    "unpacking": "[ -e /run/lab-place ]",
-    "configuring": "[ -e /run/lab-place ]",
+    "unpacking": "[ -e /lab-place ]",
+    "configuring": "[ -e /lab-place ]",
+    "stopping": "[ -e /etc/systemd/system/rstudio-pm.service.d/rspm-ha-block.conf ]",
     "migrating": "awk '/version " + NEW + " starts/ { s = 1 } s && /migrating the database/ { f = 1 } END { exit !f }' "
     "/var/log/rstudio/rstudio-pm/rstudio-pm.log",
 }
@@ -97,6 +99,10 @@ def do(lab: Lab, act: Act, run: Controller | None = None) -> str:
         unit = f"mkdir -p {folder}; printf '[Service]\\nKillMode=process\\n' > {folder}/team.conf"
         do(lab, Act("switch", name, "WORKER=yes"))
         lab.ssh(name, f"{unit}; systemctl daemon-reload; systemctl restart rstudio-pm; sync")
+    elif act.what == "slow_stop":
+        folder = "/etc/systemd/system/rstudio-pm.service.d"
+        unit = f"mkdir -p {folder}; printf '[Service]\\nExecStop=/bin/sleep 8\\n' > {folder}/team.conf"
+        lab.ssh(name, f"{unit}; systemctl daemon-reload; systemctl restart rstudio-pm; sync", timeout=120)
     elif act.what == "slow":
         program, piece = _SLOW[detail]
         wrapper = f'#!/bin/sh\n{piece}\nexec {program}.lab "$@"\n'

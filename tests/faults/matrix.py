@@ -19,8 +19,9 @@ from rspm_lab.lab import Lab
 from rspm_lab.shell import LabError
 
 from tests.faults import outside, table
+from tests.faults.all_cells import Matrix
 from tests.faults.cell_run import run_cell, wait_until_served
-from tests.faults.cells import OLD, Cell, Matrix
+from tests.faults.cells import OLD, Cell
 from tests.scenarios.support import LAB_NAME, PACKAGES, publish, run_playbook
 from tests.scenarios.workplace import REPOSITORY
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.faults.cells import PHASES, Cell
+from tests.faults.ahead_cells import AHEAD_PHASES
+from tests.faults.cells import Cell
 from tests.faults.migration_cells import FAMILIES, name_of
 
 _HEAD = """# The fault matrix
@@ -21,7 +22,8 @@ state of the load balancer, and the published packages as clients get them from 
 nodes' processes are watched: two versions at the same time, or the older one after the newer one has begun, are
 failures. After the end a second run changes nothing, the lock is free, and a new package is served by every node.
 
-*at its begin* is where the phase has begun and its first step has not.
+*at its begin* is where the phase has begun and its first step has not. *ahead* has the cells of
+`rspm_upgrade_mode=install_before_outage`; all others are those of the default.
 """
 _MIGRATION = """## From HA to one node
 
@@ -89,7 +91,7 @@ def _overview(cells: tuple[Cell, ...], records: dict[str, dict[str, Any]]) -> li
     families = list(dict.fromkeys(cell.family for cell in cells))
     lines = ["Right ends of all cells, by phase and family:", "", f"| phase | {' | '.join(families)} |"]
     lines.append("| --- |" + " --- |" * len(families))
-    for phase in PHASES:
+    for phase in AHEAD_PHASES:
         shown = []
         for family in families:
             here = [cell for cell in cells if (cell.phase, cell.family) == (phase, family)]

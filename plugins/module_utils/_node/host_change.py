@@ -31,7 +31,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._node.change_rules import 
 from ansible_collections.rspm.ha.plugins.module_utils._node.hand_over import Said
 from ansible_collections.rspm.ha.plugins.module_utils._node.host import ServiceState, load_service
 from ansible_collections.rspm.ha.plugins.module_utils._node.host_hand_over import HandOver
-from ansible_collections.rspm.ha.plugins.module_utils._package.apart import brings_others
+from ansible_collections.rspm.ha.plugins.module_utils._package.apart import brings_others, failed_apart
 from ansible_collections.rspm.ha.plugins.module_utils._package.host import (
     PackageTool,
     install_package,
@@ -135,15 +135,7 @@ class NodeUpgrade:
                 self._unpack(observed.service.package.version)
         elif plan.install:
             with timeline.step("install"):
-                # the dry run of the staging found the dependencies to be there
-                install_package(
-                    observed.tool,
-                    self.request.path,
-                    self.request.version,
-                    repair=plan.repair,
-                    quick=True,
-                    before=observed.service.package,
-                )
+                self._install(observed)
             if self.request.apart:
                 # what scripts would tell systemd they could not
                 with timeline.step("reload"):
@@ -218,6 +210,22 @@ class NodeUpgrade:
             with timeline.step("reload"):
                 daemon_reload(self.runner)
         return api
+
+    def _install(self, observed: Observed) -> None:
+        try:
+            # the dry run of the staging found the dependencies to be there
+            install_package(
+                observed.tool,
+                self.request.path,
+                self.request.version,
+                repair=observed.plan.repair,
+                quick=True,
+                before=observed.service.package,
+            )
+        except DomainError as error:
+            if self.request.apart:
+                raise DomainError(*map(failed_apart, error.problems)) from error
+            raise
 
     def _unpack(self, installed: str) -> None:
         """Have the package's files, and its scripts so far, put in place; raises DomainError where they refuse."""

@@ -13,7 +13,7 @@ Sources: namespaces(7), capabilities(7), unshare(1), setpriv(1), mount(8); proc_
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import PLAYBOOK, Problem
 from ansible_collections.rspm.ha.plugins.module_utils._storage.mount import MountEntry, mount_of
@@ -113,3 +113,8 @@ def brings_others(host: str, names: Iterable[str]) -> Problem:
         "It is installed without a network, while another node serves",
         f"Install them on every node before, and run {PLAYBOOK}.upgrade again, or {_OTHER_ORDER}",
     )
+
+
+def failed_apart(cause: Problem) -> Problem:
+    """Return the problem of a package that could not be installed, with what may be different elsewhere."""
+    return replace(cause, fix=f"{cause.fix}. Where its scripts need a network or the databases, {_OTHER_ORDER}")

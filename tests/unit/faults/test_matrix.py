@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.faults.cells import PHASES, Cell, Matrix
+from tests.faults.ahead_cells import AHEAD_PHASES, MODE
+from tests.faults.all_cells import Matrix
+from tests.faults.cells import PHASES, Cell
 from tests.faults.migration_cells import FAMILIES, name_of
 from tests.faults.table import read, render
 
@@ -27,6 +29,19 @@ def test_names_are_unique_and_fit_a_file() -> None:
 def test_the_controller_is_killed_at_every_phase() -> None:
     killed = {cell.phase for cell in CELLS if cell.family == "kill" and cell.place == "hook"}
     assert killed == set(PHASES) - {"before"}
+
+
+def test_so_it_is_where_the_package_is_installed_before_the_outage() -> None:
+    ahead = [cell for cell in CELLS if cell.family == "ahead"]
+    assert all(cell.mode == MODE for cell in ahead) and not any(cell.mode for cell in CELLS if cell not in ahead)
+    killed = {cell.phase for cell in ahead if cell.fault == "kill at its begin"}
+    assert killed == set(AHEAD_PHASES) - {"before"} and "install" in killed
+
+
+def test_what_is_powered_off_or_hangs_comes_back() -> None:
+    for cell in CELLS:
+        gone = {act.machine for act in cell.acts if act.what in ("power_cut", "hang", "partition")}
+        assert gone <= {act.machine for act in cell.undo}, cell.name
 
 
 def test_a_fault_that_is_undone_while_the_run_goes_on_can_be_undone() -> None:

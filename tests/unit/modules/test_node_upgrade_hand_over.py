@@ -171,6 +171,12 @@ def test_an_installation_that_was_cut_is_repaired_apart(taker: Machine, apart: l
     assert apart.count("dpkg") == 2 and taker.events == ["dpkg", "install"]
 
 
+def test_a_script_that_needs_what_it_can_not_reach_is_told_of_the_other_order(taker: Machine, apart: list[str]) -> None:
+    taker.version, taker.install_fails = OLD, True
+    problem = run(taker, **APART)["problems"][0]
+    assert problem["check"] == "package-install" and "first_serves_until_its_turn" in problem["fix"]
+
+
 def test_a_package_that_brings_others_is_refused_while_nothing_has_stopped(
     machine: Machine, apart: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
