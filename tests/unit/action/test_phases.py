@@ -194,6 +194,21 @@ def test_a_phase_without_hooks_has_four_tasks_around_its_step(tmp_path: Path) ->
     assert len(tasks[begin:end]) == 4 + 3, tasks
 
 
+def test_nodes_that_change_places_are_at_work_at_the_same_time(tmp_path: Path) -> None:
+    (tmp_path / "storage" / ".rspm-ha" / "lock").mkdir(parents=True)
+    pair = {"name": "first", "steps": {"node1": "hand_over", "node2": "hand_over"}}
+    cluster = Cluster(tmp_path, "upgrade", [LOCK, pair, UNLOCK])
+    other = "{{ {'node1': 'node2', 'node2': 'node1'}[inventory_hostname] }}"
+    wait = f"timeout 20 sh -c 'until [ -e {tmp_path}/{other} ]; do sleep 0.1; done'"
+    meet = f"touch {tmp_path}/{{{{ inventory_hostname }}}}; {wait}"
+    cluster.write("steps/hand_over", [{"name": "Meet", "ansible.builtin.shell": meet, "changed_when": True}])
+    cluster.run(code=0)
+    assert cluster.report["outcome"] == "done"
+    # of two tasks each node would have to end the first before either begins the second
+    own = yaml.safe_load((REPOSITORY / "roles/upgrade/tasks/steps/hand_over.yml").read_text())
+    assert len(own) == 1 and "loop" not in own[0] and "when" not in own[0]
+
+
 @pytest.mark.parametrize(
     ("fails_on", "phase", "lock"), [("node2 stage", "stage", "free"), ("node1 upgrade_first", "first", "left")]
 )

@@ -92,6 +92,16 @@ def test_what_is_in_the_way_ends_the_run(tmp_path: Path, changed: dict[str, Any]
     assert done.returncode == 2 and why in done.stdout and "gone on" not in done.stdout, done.stdout + done.stderr
 
 
+def test_two_nodes_change_places_only_where_ansible_works_on_both_at_once(tmp_path: Path) -> None:
+    ahead = {**PLAN, "rspm.ha.upgrade_plan": {**PLAN["rspm.ha.upgrade_plan"], "mode": "install_before_outage"}}
+    nodes = {name: node(name) for name in ("node1", "node2")}
+    done = run(tmp_path, [ahead, SHOW], nodes, "--forks", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    says(done, "install        install next on node1\n", "first          hand over on node1, node2\n")
+    done = run(tmp_path, [ahead], nodes, "--forks", "1")
+    assert done.returncode == 2 and "node1 and node2 are to change places" in done.stdout, done.stdout + done.stderr
+
+
 def test_what_is_left_after_all_was_done_ends_the_run(tmp_path: Path) -> None:
     ended = {**PLAN, "rspm.ha.upgrade_plan": {**PLAN["rspm.ha.upgrade_plan"], "finished": True}}
     done = run(tmp_path, [ended], {name: node(name) for name in ("node1", "node2")})
