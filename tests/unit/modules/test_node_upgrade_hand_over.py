@@ -6,6 +6,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.rspm.ha.plugins.module_utils._core import host_work
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import CompletedCommand
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, Problem
 from ansible_collections.rspm.ha.plugins.module_utils._node import host_change
@@ -135,6 +139,30 @@ def test_check_mode_waits_for_nobody(taker: Machine, storage: Storage) -> None:
     taker.version = taker.running = OLD
     result = run(taker, **GIVES, _ansible_check_mode=True)
     assert result["diff"]["after"] == f"rstudio-pm {OLD}, stopped, blocked\n" and taker.events == []
+
+
+def test_two_calls_meet_by_the_file_alone(taker: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run both calls, as on two nodes that share nothing but the file."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        nodes = {**NODES, "path": f"{folder}/hand-over", "uid": os.geteuid(), "gid": os.getegid()}
+        child = os.fork()
+        if child == 0:
+            try:
+                (tmp_path / "giver").mkdir()
+                giver = simulated(tmp_path / "giver", monkeypatch)
+                monkeypatch.setattr(host_work, "LOCK_PATH", str(tmp_path / "giver" / "lock"))
+                gave = run(giver, **{**GIVES, "hand_over": nodes})
+                told = [gave.get("problems", []), gave["timeline"], giver.events]
+                (tmp_path / "gave").write_text(json.dumps(told))
+            finally:
+                os._exit(0)
+        result = run(taker, **{**TAKES, "hand_over": nodes})
+        os.waitpid(child, 0)
+    problems, timeline, events = json.loads((tmp_path / "gave").read_text())
+    assert problems == [] and events == ["stop", "own_gone", "close"]
+    assert taker.running == NEW and "problems" not in result
+    began = {step["step"]: step["at"] for step in result["timeline"]}
+    assert timeline[-1]["step"] == "sessions" and timeline[-1]["at"] <= began["sessions"] < began["start"]
 
 
 APART = {"start": False, "apart": True}
