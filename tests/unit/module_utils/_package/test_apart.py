@@ -85,6 +85,8 @@ class Outside:
 
 @pytest.fixture
 def outside() -> Iterator[Outside]:
+    if os.geteuid():
+        pytest.skip("needs root")
     # not below /tmp, which is hidden
     folder = Path(tempfile.mkdtemp(dir="/var/tmp"))
     found = Outside(folder)
