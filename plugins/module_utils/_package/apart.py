@@ -62,12 +62,15 @@ def parse_sockets(text: str) -> tuple[str, ...]:
 
 
 def choose_places(mounts: Sequence[MountEntry], sockets: Iterable[str], data_dir: str, needed: Iterable[str]) -> Places:
-    """Return what is to be different. data_dir: of the server. needed: paths that have to be there all the same."""
+    """Return what is to be different.
+
+    data_dir: of the server, "" where there is none. needed: paths that have to be there all the same.
+    """
     hidden = tuple(place for place in HIDDEN if not any(_is_below(path, place) for path in needed))
     shared = [entry.mount_point for entry in mounts if entry.fstype in _SHARED]
     below = mount_of(list(mounts), data_dir)
     # as root, whom a file server may show nothing, only the mount itself is sure to be found
-    local = [data_dir] if below is None or below.fstype not in _SHARED else []
+    local = [data_dir] if data_dir and (below is None or below.fstype not in _SHARED) else []
     return Places(
         hidden,
         tuple(path for path in dict.fromkeys([*shared, *local]) if not _is_hidden(path, hidden)),

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import (
@@ -30,7 +31,9 @@ from ansible_collections.rspm.ha.plugins.module_utils._storage.mount import pars
 def load_places(data_dir: str, needed: Iterable[str]) -> Places:
     """Return what is different apart. data_dir: of the server. needed: paths that have to be there all the same."""
     mounts = parse_mountinfo(read_text("/proc/self/mountinfo") or "")
-    return choose_places(mounts, parse_sockets(read_text("/proc/net/unix") or ""), data_dir, needed)
+    # one that root can't see is on a mount, or is not there
+    own = data_dir if os.path.isdir(data_dir) else ""
+    return choose_places(mounts, parse_sockets(read_text("/proc/net/unix") or ""), own, needed)
 
 
 def open_apart(runner: Runner, host: str, places: Places) -> Runner:
@@ -51,5 +54,5 @@ def open_apart(runner: Runner, host: str, places: Places) -> Runner:
 
     tried = run(["true"], timeout=60)
     if tried.rc:
-        raise DomainError(not_apart(host, tried.stderr.strip().replace("\n", "; ") or f"it ended with {tried.rc}"))
+        raise DomainError(not_apart(host, " ".join(tried.stderr.split()) or f"it ended with {tried.rc}"))
     return run

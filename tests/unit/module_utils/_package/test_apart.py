@@ -58,6 +58,13 @@ def test_data_of_the_node_alone_is_read_only_and_the_package_stays_to_be_found()
     assert found.covered == ("/tmp/.s.PGSQL.6432", "/var/lib/pgsql/a socket")
 
 
+def test_a_node_without_data_of_its_own_has_none_to_keep(plain: Runner) -> None:
+    places = load_places("/nowhere/data", [])
+    assert "/nowhere/data" not in places.read_only
+    if not os.geteuid():
+        assert open_apart(plain, "node1", places)(["true"]).rc == 0
+
+
 class Outside:
     """What a script must not reach: a TCP port, sockets, data, a file that others would read, a process."""
 
