@@ -18,42 +18,9 @@ description:
     version has that. The checks of the database and of the licence do not count, since these may come later.
   - Restarts nothing. RV(needs_restart) tells whether what runs was started with something else.
   - Refuses where a step of an earlier run, whose controller may be gone, is still at work on the node.
-options:
-  data_dir:
-    description: Server.DataDir, the same on every node.
-    type: path
-    required: true
-  storage_path:
-    description: Mount point that O(data_dir) lies on. The server does not start without it. Empty for a local disk.
-    type: str
-    default: ""
-  address:
-    description: Server.Address, the URL that users reach the cluster at.
-    type: str
-    default: ""
-  http_port:
-    description: Port of HTTP.Listen.
-    type: int
-    default: 4242
-  node_count:
-    description: How many nodes the cluster has.
-    type: int
-    default: 1
-  encryption_key:
-    description:
-      - The encryption key of all nodes, written to C(/etc/rstudio-pm/rstudio-pm.key).
-      - When empty, the first node makes one in the data directory, where all nodes find it.
-    type: str
-    default: ""
-  config:
-    description:
-      - Any other setting. A mapping of sections to mappings of keys to a scalar, or to a list for a repeated key.
-      - A key that one of the other options decides is refused.
-    type: dict
-    default: {}
 extends_documentation_fragment:
   - rspm.ha.attributes
-  - rspm.ha.database.configured
+  - rspm.ha.configuration
 attributes:
   check_mode:
     description: Validates, and reports what would be written.
@@ -119,46 +86,25 @@ problems:
 """
 
 from contextlib import nullcontext
-from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.rspm.ha.plugins.module_utils._config.rules import ClusterSettings
+from ansible_collections.rspm.ha.plugins.module_utils._config.options import CONFIG_OPTIONS, settings_of
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import module_runner
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_work import node_work
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
-from ansible_collections.rspm.ha.plugins.module_utils._postgres.options import DATABASE_OPTIONS, Database
 from ansible_collections.rspm.ha.plugins.module_utils._service.host_apply import Apply, known_to_be_secret
 
 
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
-        argument_spec={
-            "data_dir": {"type": "path", "required": True},
-            "storage_path": {"type": "str", "default": ""},
-            "address": {"type": "str", "default": ""},
-            "http_port": {"type": "int", "default": 4242},
-            "node_count": {"type": "int", "default": 1},
-            "encryption_key": {"type": "str", "default": "", "no_log": True},
-            "database": {"type": "dict", "default": {}, "options": DATABASE_OPTIONS, "apply_defaults": True},
-            "config": {"type": "dict", "default": {}},
-        },
+        argument_spec=CONFIG_OPTIONS,
         supports_check_mode=True,
         # the log of the host would otherwise get what config holds
         no_log=True,
     )
-    params: dict[str, Any] = module.params
-    cluster = ClusterSettings(
-        data_dir=params["data_dir"],
-        address=params["address"],
-        http_port=params["http_port"],
-        node_count=params["node_count"],
-        database=Database(**params["database"]),
-        encryption_key=params["encryption_key"],
-        storage_path=params["storage_path"],
-        config=params["config"],
-    )
+    cluster = settings_of(module.params)
     module.no_log_values.update(known_to_be_secret(cluster))
     apply = Apply(module_runner(module), cluster)
     try:

@@ -179,8 +179,6 @@ problems:
   sample: [{"check": "tree-copy-space", "found": "node1 lacks 3400000 bytes for ...", "why": "...", "fix": "..."}]
 """
 
-import os
-import shlex
 import socket
 from typing import Any
 
@@ -189,44 +187,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import module_runner
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_timeline import Timeline
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
-from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.compare import Mismatch
-from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.host import MismatchError, Outcome, TreeCopy
-from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.plan import former_state_folder
-
-SHOWN = 20
-
-
-def listed(found: list[Mismatch]) -> list[dict[str, str]]:
-    """Return the first mismatches as plain mappings."""
-    return [each.to_dict() for each in found[:SHOWN]]
-
-
-def result_of(outcome: Outcome, check_mode: bool) -> dict[str, Any]:
-    """Return what the module returns on success."""
-    work, totals = outcome.work, outcome.work.totals
-    files, size, deleted = outcome.copied_files, outcome.copied_bytes, outcome.deleted
-    if check_mode:
-        files, size, deleted = work.to_copy.files, work.to_copy.size, work.to_delete
-    before = totals.files - work.to_copy.files, totals.size - work.to_copy.size
-    return {
-        "changed": bool(work.different) if check_mode else outcome.changes > 0,
-        "files": totals.files,
-        "bytes": totals.size,
-        "folders": totals.folders,
-        "links": totals.links,
-        "copied_files": files,
-        "copied_bytes": size,
-        "deleted": deleted,
-        "verified": outcome.verified if not check_mode else work.equal,
-        "read_bytes": outcome.read_bytes,
-        "remaining": outcome.left,
-        "free_bytes": outcome.room.size,
-        "mismatches": listed(outcome.corrupt),
-        "diff": {
-            "before": f"{before[0]} files, {before[1]} bytes in place, {work.to_delete} paths too many\n",
-            "after": f"{totals.files} files, {totals.size} bytes in place, 0 paths too many\n",
-        },
-    }
+from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.host import MismatchError, TreeCopy
+from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.host_result import listed, result_of, warnings_of
 
 
 def run(module: AnsibleModule, timeline: Timeline) -> dict[str, Any]:
@@ -242,11 +204,8 @@ def run(module: AnsibleModule, timeline: Timeline) -> dict[str, Any]:
         given["follower"],
     )
     outcome = copy.observe() if module.check_mode else copy.run()
-    former = former_state_folder(copy.destination)
-    if os.path.lexists(former):
-        module.warn(f"{former} of an earlier version is used no more; to remove it: rm -r {shlex.quote(former)}")
-    for found in outcome.corrupt[:SHOWN]:
-        module.warn(f"{found.path} in {given['destination']} {found.what}; it was copied again")
+    for found in warnings_of(outcome, given["destination"]):
+        module.warn(found)
     return {**result_of(outcome, module.check_mode), "timeline": timeline.steps}
 
 

@@ -93,14 +93,22 @@ class Decision:
     says: str
 
 
+def how_lost(current: LockRecord | None, holder: str, run_id: str) -> str:
+    """Return what became of a lock that a run has held, "" where it still does. current: what is held."""
+    if current is not None and (current.holder, current.run_id) == (holder, run_id):
+        return ""
+    now = "free" if current is None else describe(current)
+    return f"no longer this run's: it was broken or taken over, and is now {now}"
+
+
 def may_take(current: LockRecord | None, request: Request, now: str, over: bool = False) -> Decision:
     """Return whether the lock is free, ours, to be taken over, or not to be had.
 
     current: what is held, None for nothing. now: UTC, as in LockRecord. over: whether its lease is.
     """
-    if request.keeps and (current is None or (current.holder, current.run_id) != (request.holder, request.keeps)):
-        lost = "free" if current is None else describe(current)
-        return Decision(LockView.HELD, None, f"no longer this run's: it was broken or taken over, and is now {lost}")
+    lost = how_lost(current, request.holder, request.keeps) if request.keeps else ""
+    if lost:
+        return Decision(LockView.HELD, None, lost)
     fresh = LockRecord(
         request.run_id,
         request.holder,

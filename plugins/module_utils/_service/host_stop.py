@@ -17,6 +17,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._service.host import block
 from ansible_collections.rspm.ha.plugins.module_utils._service.rules import UnitState
 from ansible_collections.rspm.ha.plugins.module_utils._service.stop_rules import (
     Remains,
+    judge_blocked,
     judge_stopped,
     listen_addresses,
     parse_listeners,
@@ -45,7 +46,7 @@ def stop_and_prove(
 ) -> Remains:
     """Block the node, stop it, and prove it: no process, no listening port; returns what is left: nothing.
 
-    timeout: seconds for systemd's stop. Raises DomainError while anything is left.
+    timeout: seconds for systemd's stop. Raises DomainError while anything is left, or where it is not blocked any more.
     """
     plan = plan_stop(before, purpose)
     said, sent = "", 0
@@ -69,5 +70,5 @@ def stop_and_prove(
                 runner(["systemctl", "kill", f"--signal={signal}", UNIT], timeout=30)
                 sent += 1
             time.sleep(_POLL_INTERVAL)
-        raise_any(judge_stopped(host, remains, said))
+        raise_any(judge_stopped(host, remains, said) or judge_blocked(host, remains))
     return remains

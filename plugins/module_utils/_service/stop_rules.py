@@ -129,6 +129,20 @@ def judge_stopped(host: str, remains: Remains, said: str = "") -> list[Problem]:
     ]
 
 
+def judge_blocked(host: str, remains: Remains) -> list[Problem]:
+    """Return why a node that is stopped does not stay so: somebody has unblocked it while it was being stopped."""
+    if remains.unit.blocked_for:
+        return []
+    return [
+        Problem(
+            "node-stopped",
+            f"rstudio-pm on {host} is stopped, and not blocked any more: somebody has unblocked it meanwhile",
+            "Whatever starts it now works beside what relies on it being stopped",
+            "Find out who starts it, then run the same command again",
+        )
+    ]
+
+
 def state_text(running: bool, blocked: bool, version: str = "") -> str:
     """Return the node's state as a line of a diff."""
     words: Sequence[str] = (

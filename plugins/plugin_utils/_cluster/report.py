@@ -41,13 +41,22 @@ def done_phases(done: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
             told = [name] if name else [host for host, steps in entry["steps"].items() if steps]
             for host in told or ["cluster"]:
                 steps = [dict(step) for step in entry["steps"].get(host, [])]
-                spent = round(sum(step["seconds"] for step in steps), 3)
-                hosts[host] = {"action": action, "seconds": spent, "steps": steps}
+                hosts[host] = {"action": action, "seconds": round(_spent(steps), 3), "steps": steps}
         begun, ended = entry["from"], entry["to"]
         phases.append(
             {"name": entry["phase"], "from": begun, "to": ended, "nodes": hosts, "seconds": _seconds(begun, ended)}
         )
     return phases
+
+
+def _spent(steps: Iterable[Mapping[str, Any]]) -> float:
+    """Return the seconds in which steps were done, of which several may be done at the same time."""
+    spans = sorted((_moment(step["at"]), step["seconds"]) for step in steps)
+    spent, until = 0.0, 0.0
+    for begun, seconds in spans:
+        spent += max(0.0, begun + seconds - max(begun, until))
+        until = max(until, begun + seconds)
+    return spent
 
 
 def done_by_phase(by_host: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
@@ -80,8 +89,11 @@ def left_to_do(plan: Mapping[str, Any], lines: Iterable[str], what: str, it: str
 
 
 def _seconds(start: str, end: str) -> float:
-    first, last = (datetime.fromisoformat(text.replace("Z", "+00:00")) for text in (start, end))
-    return round((last - first).total_seconds(), 3)
+    return round(_moment(end) - _moment(start), 3)
+
+
+def _moment(text: str) -> float:
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 
 
 def phase_table(phases: Iterable[Mapping[str, Any]], who: str) -> list[str]:

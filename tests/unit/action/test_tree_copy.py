@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the action of tree_copy makes of the end of the copy."""
+"""What the actions of tree_copy and node_migrate make of the end of the copy."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ import subprocess
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from ansible_collections.rspm.ha.plugins.action.tree_copy import ActionModule
+from ansible_collections.rspm.ha.plugins.plugin_utils._progress import read_follow
+from ansible_collections.rspm.ha.plugins.plugin_utils._progress.read_follow import Copying
 
 STARTED = {"ansible_job_id": "j1.2", "results_file": "/root/.ansible_async/j1.2"}
 
@@ -23,6 +26,7 @@ STARTED = {"ansible_job_id": "j1.2", "results_file": "/root/.ansible_async/j1.2"
 @pytest.fixture
 def action(monkeypatch: pytest.MonkeyPatch) -> ActionModule:
     made = object.__new__(ActionModule)
+    made._task = SimpleNamespace(action="rspm.ha.tree_copy")
     monkeypatch.setattr(made, "_low_level_execute_command", lambda *_args, **_more: {"stdout": ""})
     return made
 
@@ -74,7 +78,8 @@ def test_a_copy_that_begins_late_is_asked_for_its_result_at_its_end(
 
     thread = threading.Thread(target=copy)
     thread.start()
-    action._follow(STARTED, str(tmp_path), "x", "node1", None)
+    monkeypatch.setattr(read_follow, "state_folder", lambda _destination: str(tmp_path))
+    action._follow(STARTED, Copying("/copy", "x"), "node1", None)
     thread.join()
     # once, and not up to two seconds later
     assert len(asked) == 1 and 0 < asked[0] - times[0] < 1
@@ -84,4 +89,45 @@ def test_a_copy_that_never_begins_is_asked_for_its_result(
     action: ActionModule, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(action, "_ended", lambda *_args: {"failed": True})
-    assert action._follow(STARTED, str(tmp_path), "x", "node1", None) == {"failed": True}
+    monkeypatch.setattr(read_follow, "state_folder", lambda _destination: str(tmp_path))
+    assert action._follow(STARTED, Copying("/copy", "x"), "node1", None) == {"failed": True}
+
+
+def test_a_call_that_does_more_than_copy_is_followed_to_the_end_of_all(
+    action: ActionModule, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    held, texts, asked = tmp_path / "held", [], []
+
+    def execute(command: str) -> dict[str, str]:
+        done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+        texts.append(done.stdout)
+        return {"stdout": done.stdout}
+
+    monkeypatch.setattr(action, "_low_level_execute_command", execute)
+    monkeypatch.setattr(action, "_ended", lambda *_args: asked.append(time.monotonic()) or {})
+    monkeypatch.setattr(read_follow, "state_folder", lambda _destination: str(tmp_path))
+    times: list[float] = []
+
+    def migrate() -> None:
+        time.sleep(0.5)
+        with held.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            (tmp_path / "progress.x").write_text("how far it is\n")
+            time.sleep(4)
+            (tmp_path / "progress.x").unlink()
+            # the databases, the start
+            time.sleep(2)
+            times.append(time.monotonic())
+
+    thread = threading.Thread(target=migrate)
+    thread.start()
+    action._follow(STARTED, Copying("/copy", "x", str(held)), "node1", None)
+    thread.join()
+    assert len(asked) == 1 and 0 < asked[0] - times[0] < 1
+    assert any("how far it is" in text for text in texts)
+
+
+def test_asking_makes_no_lock_of_another_mode(tmp_path: Path) -> None:
+    for question in Copying("/copy", "x", str(tmp_path / "held")).questions():
+        subprocess.run(["sh", "-c", question], check=True)
+    assert list(tmp_path.iterdir()) == []

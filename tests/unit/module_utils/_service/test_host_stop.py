@@ -25,6 +25,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._service.stop_rules import
     Listener,
     Remains,
     StopPlan,
+    judge_blocked,
     judge_stopped,
     listen_addresses,
     parse_listeners,
@@ -265,3 +266,9 @@ def test_sessions_are_part_of_the_proof(node: Node, monkeypatch: pytest.MonkeyPa
     result = run(database=DATABASE)
     assert result["problems"][0]["check"] == "database-sessions"
     assert result["timeline"][-1]["step"] == "sessions"
+
+
+def test_a_node_that_somebody_unblocks_meanwhile_does_not_stay_stopped() -> None:
+    assert judge_blocked("node1", remains(0, "upgrade")) == []
+    (problem,) = judge_blocked("node1", remains())
+    assert problem.check == "node-stopped" and "somebody has unblocked it meanwhile" in problem.found

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.report import done_phases
 from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.report import outline, report
 
 PLAN = {
@@ -43,10 +44,12 @@ def entry(
     phase: str, start: str, end: str, actions: dict[str, str], steps: dict[str, dict[str, float]] | None = None
 ) -> dict[str, Any]:
     at = "2026-11-24T08:00:{}Z"
-    timelines = {
-        host: [{"step": step, "at": at.format(start), "seconds": seconds} for step, seconds in found.items()]
-        for host, found in {"a": {}, "b": {}, "c": {}, **(steps or {})}.items()
-    }
+    timelines: dict[str, list[dict[str, Any]]] = {"a": [], "b": [], "c": []}
+    for host, found in (steps or {}).items():
+        begun = float(start)
+        for step, seconds in found.items():
+            timelines[host].append({"step": step, "at": at.format(f"{begun:06.3f}"), "seconds": seconds})
+            begun += seconds
     return {"phase": phase, "from": at.format(start), "to": at.format(end), "actions": actions, "steps": timelines}
 
 
@@ -191,3 +194,12 @@ def test_a_rollback_says_what_it_gave_up_and_where_that_is_saved() -> None:
         "What was there before it is saved until the next upgrade: /mnt/x.",
     ]
     assert outline(plan)[1] == "Gives up what was written, 3 days."
+
+
+def test_steps_at_the_same_time_are_not_counted_twice() -> None:
+    entries = [entry("move", "00", "09", {"a": "move"}, {"a": {"stop": 1.0, "data compare": 2.0}})]
+    entries[0]["steps"]["a"] += [
+        {"step": "databases dump", "at": "2026-11-24T08:00:01.500Z", "seconds": 3.0},
+        {"step": "switch", "at": "2026-11-24T08:00:06Z", "seconds": 0.5},
+    ]
+    assert done_phases(entries)[0]["nodes"]["a"]["seconds"] == 5.0
