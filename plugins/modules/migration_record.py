@@ -15,7 +15,8 @@ description:
   - Reads and writes what is written down of a migration, in one step that outlives a power cut. It lies on the shared
     storage, outside of the data directory, and from the switch on also on each node
     (C(/var/lib/rspm-ha/migration.json)), where it is found when the shared storage is gone.
-  - A state can only follow the one before it, so that what was switched is never given up.
+  - A state can only follow the one before it, so that what was switched is never given up. The switch itself is
+    written by M(rspm.ha.node_migrate) alone.
 options:
   path:
     description: Folder on the shared storage, which the service's account may write.
@@ -29,12 +30,11 @@ options:
     description:
       - V(observed) only tells what is there.
       - V(begun) writes the choices down. The old cluster is the home of the data.
-      - V(switched) notes that from here on the node may write to its new home.
       - V(finished) notes that nothing is left to do.
       - V(absent) removes what V(begun) wrote.
       - V(retired) writes O(record) on this host alone, which is out for good.
     type: str
-    choices: [observed, begun, switched, finished, absent, retired]
+    choices: [observed, begun, finished, absent, retired]
     default: observed
   run_id:
     description: Id of the run, RV(rspm.ha.cluster_lock#module:lock.run_id). For O(state=begun).
@@ -97,11 +97,13 @@ EXAMPLES = r"""
     path: /mnt/rstudio-pm/.rspm-ha/migration
     storage_path: /mnt/rstudio-pm
 
-- name: Record that the migration can't be undone from here
+- name: Record that the migration is done
   rspm.ha.migration_record:
     path: /mnt/rstudio-pm/.rspm-ha/migration
     storage_path: /mnt/rstudio-pm
-    state: switched
+    state: finished
+    inventory: /home/anna/single-node-inventory
+    operator: anna@ops1
 """
 
 RETURN = r"""
@@ -164,16 +166,6 @@ from ansible_collections.rspm.ha.plugins.module_utils._migration.rules import Re
 from ansible_collections.rspm.ha.plugins.module_utils._service.rules import BLOCK_PATH, blocked_for
 
 
-def write(store: RecordStore, wanted: Written | None) -> None:
-    """Put the record in place. From the switch on also on this host, last of all."""
-    if wanted is None:
-        store.remove_shared()
-        return
-    store.write_shared(wanted)
-    if wanted.switched:
-        store.write_own(wanted)
-
-
 def put_out(store: RecordStore, given: dict[str, Any], write_it: bool) -> dict[str, Any]:
     """Write the record on this host alone."""
     # a check has switched nothing
@@ -208,7 +200,10 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     new = Written(state="", begun="", **{name: given[name] for name in names})
     wanted = advance(now, RecordState(given["state"]), new, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
     if wanted != now and not module.check_mode:
-        write(store, wanted)
+        if wanted is None:
+            store.remove_shared()
+        else:
+            store.write(wanted)
     after = wanted.state if wanted else RecordState.ABSENT.value
     return {
         "changed": wanted != now,
@@ -227,7 +222,7 @@ def main() -> None:
             "storage_path": {"type": "path", "required": True},
             "state": {
                 "type": "str",
-                "choices": ["observed", "begun", "switched", "finished", "absent", "retired"],
+                "choices": ["observed", "begun", "finished", "absent", "retired"],
                 "default": "observed",
             },
             "run_id": {"type": "str", "default": ""},

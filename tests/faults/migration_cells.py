@@ -6,10 +6,10 @@ import itertools
 
 # load balancer, data, database
 CHOICES = list(itertools.product(("keep", "route"), ("keep", "move"), ("keep", "move")))
+# All but ready_target, which only is where the load balancer keeps users from the target.
 PHASES = (
-    *("lock", "begin", "warm", "serve", "drain", "stop_others", "stop_target", "data", "databases", "switch"),
-    *("configure", "start", "route", "retire", "close_databases", "close_storage", "inventory", "finish", "unlock"),
-    *("withdraw", "leave"),
+    *("lock", "begin", "warm", "serve", "drain", "stop_others", "move", "route", "retire", "close_databases"),
+    *("close_storage", "inventory", "finish", "unlock", "withdraw", "leave"),
 )
 # In the order in which one migration meets them.
 FAULTS = (
@@ -17,12 +17,12 @@ FAULTS = (
     "power cut of the target in the warm copy",
     "the server of files is away for 30 s in the warm copy",
     "power cut of the target while PostgreSQL is made ready",
-    "the target's disk is full in the last pass",
-    "power cut of the target in the last pass",
-    "power cut of the server of files and databases in the last pass",
-    "the server of files is away for 30 s in the last pass",
-    "the target's disk is full when the databases are copied",
-    "power cut of the target in the database restore",
+    "the target's disk is full when all is stopped and copied",
+    "the call on the target is killed when all is stopped and copied",
+    "power cut of the target when all is stopped and copied",
+    "power cut of the server of files and databases when all is stopped and copied",
+    "the server of files and databases is away for 30 s when all is stopped and copied",
+    "the call on the target is killed at its start",
     "power cut of the target at its start",
     "power cut of a node that is retired",
 )
@@ -34,8 +34,8 @@ CONTENTS = (
 FAMILIES: dict[str, tuple[str, ...]] = {
     "choice": tuple("-".join(choice) for choice in CHOICES),
     # one migration that goes on after each
-    "kill": (f"at the begin of each phase: {', '.join(PHASES).replace('_', ' ')}",),
-    "fault": (f"one after the other: {'; '.join(FAULTS)}",),
+    "kill": (f"as each phase begins: {', '.join(PHASES).replace('_', ' ')}",),
+    "fault": (f"one after another: {'; '.join(FAULTS)}",),
     "content": CONTENTS,
 }
 

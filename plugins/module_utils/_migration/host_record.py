@@ -53,6 +53,12 @@ class RecordStore:
         text = read_text(LOCAL_PATH)
         return parse(text, LOCAL_PATH) if text is not None else None
 
+    def write(self, record: Written) -> None:
+        """Put the record in place. From the switch on also on this host, last of all."""
+        self.write_shared(record)
+        if record.switched:
+            self.write_own(record)
+
     def write_shared(self, record: Written) -> None:
         """Put the record in place in one step that outlives a power cut."""
         new = f"{self.folder}/.{FILE}.new"

@@ -10,6 +10,7 @@ What the order rests on (tests/unit/plugin_utils/_migration/test_search.py looks
 1. Until SWITCHED is written no configuration names the new home, and nothing of the old one was changed: starting the
    old cluster is the way back.
 2. Before SWITCHED is written every node is blocked and proved stopped, and what moves was copied and verified since.
+   That, and all that no node may serve during, is one call on the target (_migration/host_move).
 3. Once it is written no node but the target starts again, and the target only with the new home in its configuration.
 Sources: the vendor's guide (from HA to a single node): stop all, route, copy, start.
 """
@@ -87,7 +88,7 @@ def plan_abort(observed: Observations) -> Outcome:
 
 
 def _before_switch(observed: Observations, options: Options) -> _Phases:
-    """Return the phases up to the point from which there is only forward."""
+    """Return the phases up to the one within which there is only forward."""
     target = [node for node in observed.nodes if node.name == options.target]
     others = [node for node in observed.nodes if node.name != options.target]
     serving = [node for node in others if node.process and node.balancer is Balancer.READY]
@@ -97,26 +98,28 @@ def _before_switch(observed: Observations, options: Options) -> _Phases:
         once(PhaseName.BEGIN, Action.BEGIN) if observed.record.state is RecordState.ABSENT else None,
         _on(PhaseName.WARM, Action.WARM_COPY, target if warm else []),
         _on(PhaseName.SERVE, Action.SERVE_DATABASES, target if options.move_databases else []),
+        # it alone serves while the others stop, and is sent its users again as soon as it is healthy
+        _on(PhaseName.READY_TARGET, Action.LB_READY, [node for node in target if _is_out(node)]),
         _on(PhaseName.DRAIN, Action.LB_DRAIN, serving),
-        # the target serves meanwhile; both are done also where all is stopped, since they prove it
+        # the target serves meanwhile; this is done also where all is stopped, since it proves that
         _on(PhaseName.STOP_OTHERS, Action.STOP_AND_BLOCK, others),
-        _on(PhaseName.STOP_TARGET, Action.STOP_AND_BLOCK, target),
-        _on(PhaseName.DATA, Action.LAST_COPY, target if options.move_data else []),
-        _on(PhaseName.DATABASES, Action.COPY_DATABASES, target if options.move_databases else []),
-        _on(PhaseName.SWITCH, Action.SWITCH, observed.nodes),
     ]
 
 
+def _is_out(node: NodeObservation) -> bool:
+    """Whether the load balancer keeps users from a node that could serve them."""
+    return node.process and node.healthy and node.balancer in (Balancer.DRAIN, Balancer.MAINT)
+
+
 def _after_switch(observed: Observations, options: Options) -> _Phases:
-    """Return the phases that begin where there is only forward. All are repeated until the end is written down."""
+    """Return the phases from the one that writes the switch on. All are repeated until the end is written down."""
     target = [node for node in observed.nodes if node.name == options.target]
     others = [node for node in observed.nodes if node.name != options.target]
     # one that somebody started by hand since
     loose = [node for node in others if not node.stays_stopped] if observed.record.state is RecordState.SWITCHED else []
     return [
         _on(PhaseName.STOP_OTHERS, Action.STOP_AND_BLOCK, loose),
-        _on(PhaseName.CONFIGURE, Action.CONFIGURE, target),
-        _on(PhaseName.START, Action.START, target),
+        _on(PhaseName.MOVE, Action.MOVE, target),
         _at(PhaseName.ROUTE, Action.ROUTE, observed.balancer_hosts),
         _on(PhaseName.RETIRE, Action.RETIRE, others),
         _close(

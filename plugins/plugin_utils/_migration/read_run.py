@@ -15,6 +15,7 @@ from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.read import (
     measurement,
     stopped_in,
 )
+from ansible_collections.rspm.ha.plugins.plugin_utils._migration.report import SWITCHING, UNKNOWN
 
 
 def read_found(known: Variables) -> dict[str, Any]:
@@ -52,18 +53,20 @@ def read_amounts(known: Variables) -> dict[str, Any]:
 
 def read_run(known: Variables, purpose: str, outcome: str) -> dict[str, Any]:
     """Return what the run did, as its report takes it."""
-    home, plan = known.own("migration_host"), known.own("migration_planned")
+    home, plan, at = known.own("migration_host"), known.own("migration_planned"), stopped_in(known)
+    # in the phase that writes it, only what the node has told since counts
     written = known.of(home, "migration_written", {}).get("record") or {}
+    before = UNKNOWN if at == SWITCHING and plan["record"] in ("absent", "begun") else plan["record"]
     return {
         "purpose": purpose,
         "outcome": outcome,
         "plan": plan,
         "choices": known.own("migration_choices"),
-        "record": written.get("state", plan["record"]),
+        "record": written.get("state", before),
         "began": plan["began"],
         "done": done_of(known),
         "failures": failures_of(known),
-        "at": stopped_in(known),
+        "at": at,
         "measured": measurement(known),
         "left": known.own("migration_left"),
         **{name: known.of(home, f"migration_{name}_copied", {}) for name in ("data", "databases")},

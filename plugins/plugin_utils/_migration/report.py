@@ -21,12 +21,15 @@ from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.report import (
 )
 from ansible_collections.rspm.ha.plugins.plugin_utils._migration.model import VERB
 
-_BEFORE_STOP = ("", "lock", "begin", "warm", "serve", "drain")
-_BEFORE_SWITCH = (*_BEFORE_STOP, "stop_others", "stop_target", "data", "databases", "switch")
+_BEFORE_STOP = ("", "lock", "begin", "warm", "serve", "ready_target", "drain")
+_BEFORE_SWITCH = (*_BEFORE_STOP, "stop_others")
+# In which the switch is written
+SWITCHING = "move"
+UNKNOWN = "unknown"
 
 # What the lab's machines did, rounded down, to reckon with: files and bytes a second of a copy, bytes of databases.
 _FILES, _BYTES, _ROWS_BYTES = 250.0, 20e6, 2e6
-# Seconds of an outage that depend on nothing: stopping, starting, and asking the machines in between.
+# Seconds of an outage that depend on nothing: stopping, starting, and one call between.
 _FIXED = 30.0
 
 
@@ -35,15 +38,16 @@ def estimate(data: Mapping[str, Any], databases: Mapping[str, Any]) -> dict[str,
 
     data: tree_copy's prediction, {} where data is kept. databases: what database_copy observed, likewise.
     """
-    before, outage = 60.0, _FIXED
+    before, copies = 60.0, [0.0]
     if data:
         compare = sum(step["seconds"] for step in data["timeline"] if step["step"] == "compare")
         before += data["copied_files"] / _FILES + data["copied_bytes"] / _BYTES + compare
-        outage += 2 * compare
+        copies.append(2 * compare)
     if databases:
         before += 30
-        outage += 5 + databases["bytes"] / _ROWS_BYTES
-    return {"before_seconds": round(before), "outage_seconds": round(outage)}
+        copies.append(5 + databases["bytes"] / _ROWS_BYTES)
+    # both are copied at the same time
+    return {"before_seconds": round(before), "outage_seconds": round(_FIXED + max(copies))}
 
 
 def outline(plan: Mapping[str, Any], choices: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
@@ -188,7 +192,10 @@ def left_behind(choices: Mapping[str, Any], left: Mapping[str, Any]) -> list[dic
 
 
 def _says(result: Mapping[str, Any], record: str, copied: Mapping[str, Any]) -> list[str]:
-    """Return how the run ended, and what to type next. record: the state that is written down. copied: of the plan."""
+    """Return how the run ended, and what to type next. copied: of the plan.
+
+    record: the state that is written down, UNKNOWN where the node that writes it has not told.
+    """
     target, phase = result["target"], result["stopped_in"]
     if result["outcome"] == "nothing to do":
         return ["Nothing was to be done."]
@@ -213,11 +220,16 @@ def _says(result: Mapping[str, Any], record: str, copied: Mapping[str, Any]) -> 
         return [*lines, f"To go on, once the cause is gone: {abort}."]
     if phase in _BEFORE_STOP:
         lines.append("No node was stopped, and the cluster serves.")
-    if phase in _BEFORE_SWITCH and record not in ("switched", "finished"):
+    if record not in ("switched", "finished") and phase in (*_BEFORE_SWITCH, SWITCHING):
         lines.append(
             "To go on, once the cause is gone, type the same command again. To give up and start the old cluster, "
             f"which has lost nothing: {abort}."
         )
+        if phase == SWITCHING and record == UNKNOWN:
+            lines.append(
+                f"{target} has not told whether the switch is written. Where it is, the way back is refused, and the "
+                "same command goes on."
+            )
     else:
         lines.append(
             "The node may have written to its own data and databases, so this can't be undone: once the cause is gone, "

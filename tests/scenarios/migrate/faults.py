@@ -6,7 +6,9 @@ import time
 from typing import Callable
 
 from rspm_lab import lab as lab_module
+from rspm_lab.shell import LabError
 
+from tests.scenarios import support
 from tests.scenarios.migrate.migration import LOCAL, TARGET
 from tests.scenarios.support import Lab
 
@@ -34,6 +36,52 @@ def cable(machine: str, seconds: float) -> Fault:
         lab.network.set_link(lab.spec(machine).number, True)
 
     return fault
+
+
+def kill_call(lab: Lab) -> None:
+    """Kill the one call on the target that moves everything, with all that only lives with it."""
+    lab.ssh(TARGET, "kill -9 $(sed -n 's/.*, pid //p' /run/rspm-ha.lock)")
+
+
+# A table that pg_dump waits for then.
+_HOLD = "su postgres -c 'psql -d rstudio_pm -c \"BEGIN; LOCK TABLE awkward; SELECT pg_sleep(900)\"'"
+_WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted;"
+_LET_GO = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'BEGIN; LOCK TABLE awkward%';"
+
+
+def while_copied(fault: Fault) -> Fault:
+    """Return a fault that comes about when all nodes are stopped, and what they have is being copied.
+
+    The databases wait for a table of theirs until the fault is over, so that the switch is not written before.
+    """
+
+    def held(lab: Lab) -> None:
+        lab.ssh("infra", f"cd /; nohup {_HOLD} < /dev/null > /dev/null 2>&1 &")
+        support.wait_for("the copy", lambda: support.ask_database(lab, _WAITING) != ["0"], 120)
+        fault(lab)
+        support.wait_for("the copy goes on", lambda: _let_go(lab), 120)
+
+    return held
+
+
+def _let_go(lab: Lab) -> bool:
+    """Let the databases go on; a server that has lost its power holds nothing. Return whether that is done."""
+    try:
+        support.ask_database(lab, _LET_GO)
+    except LabError:
+        return False
+    return True
+
+
+def when_switched(fault: Fault) -> Fault:
+    """Return a fault that comes about as soon as the target begins to start on its own data and databases."""
+
+    def acting(lab: Lab) -> None:
+        running = "systemctl show rstudio-pm --property MainPID --value"
+        lab.ssh(TARGET, f"for i in $(seq 600); do [ $({running}) != 0 ] && break; sleep 0.1; done", timeout=120)
+        fault(lab)
+
+    return acting
 
 
 def full_disk(lab: Lab) -> None:

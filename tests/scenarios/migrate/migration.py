@@ -22,7 +22,7 @@ SHARED = "/srv/rstudio-pm/data"
 LOCAL = "/var/lib/rstudio-pm/data"
 # Seconds for which a phase goes on before the kill. In one more than these the next may be over, and nothing left for
 # the kill after it; and what "finish" writes makes the next run skip the unlocking.
-_GOES_ON = {"finish": 0.0, "unlock": 0.2, "withdraw": 0.2, "leave": 0.2}
+_GOES_ON = {"move": 3.0, "finish": 0.0, "unlock": 0.2, "withdraw": 0.2, "leave": 0.2}
 PACKAGES = ("moved_one", "moved_two", "moved_three")
 
 # Names that are no text, links of both kinds, holes, folders without files, rights and times of all sorts.
@@ -214,7 +214,8 @@ def migrate_meanwhile(phase: str, act: Callable[[], None], until: str = "", **va
         for line in process.stdout:
             said.append(line)
             if not acted and _begins(line, phase):
-                time.sleep(2)
+                # what happens in the one call on the target waits for its moment itself
+                time.sleep(0 if phase == "move" else 2)
                 act()
                 acted = True
             elif until and _begins(line, until):

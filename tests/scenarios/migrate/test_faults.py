@@ -6,7 +6,18 @@ import pytest
 
 from tests.faults.migration_cells import FAMILIES, FAULTS
 from tests.scenarios import support
-from tests.scenarios.migrate.faults import CORRUPT, Fault, cable, change_files, corrupt_a_byte, cut, full_disk
+from tests.scenarios.migrate.faults import (
+    CORRUPT,
+    Fault,
+    cable,
+    change_files,
+    corrupt_a_byte,
+    cut,
+    full_disk,
+    kill_call,
+    when_switched,
+    while_copied,
+)
 from tests.scenarios.migrate.migration import (
     MOVED,
     OTHERS,
@@ -28,13 +39,13 @@ WHERE: tuple[tuple[str, Fault, str], ...] = (
     ("warm", cut(TARGET), "serve"),
     ("warm", cable("infra", 30), "serve"),
     ("serve", cut(TARGET), "drain"),
-    ("data", full_disk, "databases"),
-    ("data", cut(TARGET), "databases"),
-    ("data", cut("infra"), "databases"),
-    ("data", cable("infra", 30), "databases"),
-    ("databases", full_disk, "switch"),
-    ("databases", cut(TARGET), "switch"),
-    ("start", cut(TARGET), "route"),
+    ("move", while_copied(full_disk), "route"),
+    ("move", while_copied(kill_call), "route"),
+    ("move", while_copied(cut(TARGET)), "route"),
+    ("move", while_copied(cut("infra")), "route"),
+    ("move", while_copied(cable("infra", 30)), "route"),
+    ("move", when_switched(kill_call), "route"),
+    ("move", when_switched(cut(TARGET)), "route"),
     ("retire", cut("node2"), "close_databases"),
 )
 
@@ -43,6 +54,9 @@ WHERE: tuple[tuple[str, Fault, str], ...] = (
 def test_the_same_command_goes_on_after_every_fault(cluster: Lab) -> None:
     before = look(cluster)
     for text, (phase, fault, until) in zip(FAULTS, WHERE, strict=True):
+        if text.endswith("at its start"):
+            # the run before may have come further
+            cluster.ssh(TARGET, "systemctl stop rstudio-pm")
         code, said = migrate_meanwhile(phase, lambda act=fault: act(cluster), until, **chosen(MOVED))  # type: ignore[misc]
         print(f"{text}: the run ended with {code}: " + " ".join(said.split("PLAY RECAP")[0].split()[-120:]))
         for name in cluster.machines:

@@ -9,7 +9,7 @@ from rspm_lab import lab as lab_module
 
 from tests.faults.migration_cells import CHOICES, FAMILIES, PHASES
 from tests.scenarios import support, tenants
-from tests.scenarios.migrate.faults import CORRUPT, cable, change_files, corrupt_a_byte
+from tests.scenarios.migrate.faults import CORRUPT, cable, change_files, corrupt_a_byte, kill_call, while_copied
 from tests.scenarios.migrate.migration import (
     LOCAL,
     MOVED,
@@ -38,7 +38,9 @@ def test_the_whole_story(cluster: Lab) -> None:
     _what_can_not_be_is_refused()
     _what_is_away_is_refused_by_name(cluster)
     _a_check_changes_nothing(cluster)
-    migrate_meanwhile("warm", lambda: cable("infra", 10)(cluster), "switch", **chosen(MOVED))
+    migrate_meanwhile("warm", lambda: cable("infra", 10)(cluster), "drain", **chosen(MOVED))
+    cut_off, _said = migrate_meanwhile("move", lambda: while_copied(kill_call)(cluster), "route", **chosen(MOVED))
+    assert cut_off != 0
     _given_up(cluster, before)
 
     def change() -> None:
@@ -49,11 +51,11 @@ def test_the_whole_story(cluster: Lab) -> None:
 
     load = Clients(support.address(cluster, "lb"), "/__ping__", count=2)
     with tenants.unnoticed(cluster), load as clients:
-        _code, said = migrate_meanwhile("serve", change, "configure", **chosen(MOVED))
+        _code, said = migrate_meanwhile("serve", change, "route", **chosen(MOVED))
         assert CORRUPT in said and "it was copied again" in said
         back = migrate(abort=True)
         assert back.run.code != 0 and "has been switched to its own data and databases" in back.run.messages()
-        assert not any(answers(cluster, node) for node in support.NODES)
+        assert [node for node in support.NODES if answers(cluster, node)] == [TARGET]
         done = migrate(as_it_comes=True, **chosen(MOVED))
     assert clients.answered > 50
     assert done.run.code == 0, done.run.output[-4000:]

@@ -85,12 +85,11 @@ PROGRAMS: dict[Action, tuple[str, ...]] = {
     Action.WARM_COPY: (),
     Action.SERVE_DATABASES: (),
     Action.LB_DRAIN: ("drain",),
-    Action.STOP_AND_BLOCK: ("block", "stop"),
-    Action.LAST_COPY: ("copy_data",),
-    Action.COPY_DATABASES: ("copy_databases",),
-    Action.SWITCH: ("still", "switch"),
-    Action.CONFIGURE: ("configure", "stop_old"),
-    Action.START: ("unblock", "start"),
+    Action.STOP_AND_BLOCK: ("block", "stop", "stopped"),
+    Action.MOVE: (
+        *("record", "others_gone", "block", "stop", "stopped", "others_gone", "copy_data", "copy_databases"),
+        *("still", "switch", "configure", "stop_old", "unblock", "start"),
+    ),
     Action.ROUTE: (),
     Action.RETIRE: ("retire", "stop", "unmount"),
     Action.CLOSE_DATABASES: ("close",),
@@ -106,6 +105,29 @@ PROGRAMS: dict[Action, tuple[str, ...]] = {
     Action.FORGET: ("forget",),
     Action.RELEASE_LOCK: ("release",),
 }
+
+
+# The place of a node in MOVE's program that has copied the databases first: both are copied at the same time.
+_DATABASES_FIRST = -1
+# What MOVE does to, or asks of, more than its own node.
+_OF_ALL = ("record", "others_gone", "copy_data", "copy_databases", "still", "switch")
+
+
+def _ways(world: World, action: Action, at: int) -> list[tuple[str, int]]:
+    """Return what may be next of an action, each with the place after it; none where it is done."""
+    program = PROGRAMS[action]
+    if action is not Action.MOVE:
+        return [(program[at], at + 1)] if at < len(program) else []
+    if at == _DATABASES_FIRST:
+        return [("copy_data", program.index("copy_databases") + 1)]
+    if at == len(program):
+        return []
+    if program[at] == "record" and world.record >= SWITCHED:
+        return [("record", program.index("switch") + 1 if "switch" in program else at + 1)]
+    ways = [(program[at], at + 1)]
+    if program[at : at + 2] == ("copy_data", "copy_databases"):
+        ways.append(("copy_databases", _DATABASES_FIRST))
+    return ways
 
 
 class Run(NamedTuple):
@@ -126,17 +148,16 @@ def begin(world: World, plan: Plan, options: Options) -> tuple[World, Run | None
 def advance(world: World, run: Run) -> Iterator[tuple[World, Run | None]]:
     """Yield what may be next when nothing goes wrong: one operation on any host that has one left in this phase."""
     steps = run.phases[0]
-    left = [number for number, (_host, action) in enumerate(steps) if run.ats[number] < len(PROGRAMS[action])]
-    if not left:
+    ways = [
+        (number, host, operation, after)
+        for number, (host, action) in enumerate(steps)
+        for operation, after in _ways(world, action, run.ats[number])
+    ]
+    if not ways:
         rest = run.phases[1:]
         yield world, Run(run.options, rest, (0,) * len(rest[0])) if rest else None
-        return
-    for number in left:
-        host, action = steps[number]
-        operation = PROGRAMS[action][run.ats[number]]
-        if operation == "switch" and any(at == 0 for at in run.ats):
-            continue  # it is written down when all were looked at
-        ats = (*run.ats[:number], run.ats[number] + 1, *run.ats[number + 1 :])
+    for number, host, operation, at in ways:
+        ats = (*run.ats[:number], at, *run.ats[number + 1 :])
         try:
             after = _operate(world, run.options, host, operation)
         except Abort:
@@ -147,7 +168,7 @@ def advance(world: World, run: Run) -> Iterator[tuple[World, Run | None]]:
 
 def _operate(world: World, options: Options, host: str, operation: str) -> World:
     running = [node for node in world.nodes if node.process]
-    if host in NAMES and operation not in ("switch", "copy_data", "copy_databases", "finish", "close"):
+    if host in NAMES and operation not in (*_OF_ALL, "finish", "close"):
         number = NAMES.index(host)
         return moved(_with(world, number, _on_node(world, options, operation, number)), number)
     if operation == "lock":
@@ -162,16 +183,30 @@ def _operate(world: World, options: Options, host: str, operation: str) -> World
         if world.record != BEGUN:
             raise Abort
         return world._replace(record=ABSENT)
+    if operation == "record":
+        if world.record not in (BEGUN, SWITCHED):
+            raise Abort
+        return world
+    if operation in ("others_gone", "still"):
+        # a node that works on the old databases has a session in them
+        target, *others = world.nodes
+        if any(node.process for node in others) or (operation == "still" and (target.process or not target.block)):
+            raise Abort
+        return world
+    if operation in ("copy_data", "copy_databases") and world.written:
+        raise Breach("what the node has written since the switch is copied over")
     if operation == "copy_data":
-        return world._replace(data=not running)
+        return world._replace(data=not running) if options.move_data else world
+    if operation == "copy_databases" and not options.move_databases:
+        return world
     if operation == "copy_databases":
         if running:
             raise Abort
         return world._replace(databases=True)
     if operation == "switch":
-        if world.record == ABSENT:
+        if world.record not in (BEGUN, SWITCHED):
             raise Abort
-        return world._replace(record=max(world.record, SWITCHED))
+        return world._replace(record=SWITCHED)
     if operation == "close":
         return world._replace(closed=True)
     assert operation == "finish"
@@ -190,7 +225,7 @@ def _on_node(world: World, options: Options, operation: str, number: int) -> Nod
         return node._replace(block=2)
     if operation == "stop":
         return node._replace(process=NOTHING, by_hand=0 if node.block else node.by_hand)
-    if operation == "still":
+    if operation == "stopped":
         if node.process or not node.block:
             raise Abort
         return node
@@ -246,8 +281,13 @@ def start_by_hand(world: World, number: int, run: Run | None) -> World | None:
     node = world.nodes[number]
     if node.process or not node.mounted:
         return None
-    unseen = run is not None and run.phases[0][0][1] is Action.SWITCH and run.ats[number] > 0
+    unseen = run is not None and run.phases[0][0][1] is Action.MOVE and _is_past("still", run.ats[0])
     return moved(_with(world, number, node._replace(block=0, process=node.config, by_hand=2)), number, unseen)
+
+
+def _is_past(operation: str, at: int) -> bool:
+    program = PROGRAMS[Action.MOVE]
+    return operation in program and at > program.index(operation)
 
 
 def check(world: World, options: Options) -> None:

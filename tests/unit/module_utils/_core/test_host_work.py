@@ -145,7 +145,16 @@ def test_without_the_right_to_look_it_says_so(lock: Path) -> None:
     assert caught.value.problems[0].check == "node-lock"
 
 
+DATABASES = {"host": "127.0.0.1", "name": "a", "usage_name": "b", "user": "u", "password": "p"}
+HELD = {"path": "/nowhere/lock", "uid": 1, "gid": 1, "run_id": "r", "holder": "h"}
 MODULES: dict[str, dict[str, Any]] = {
+    "node_migrate": {
+        "version": "2026.08.0",
+        "record_path": "/nowhere/migration",
+        "lock": HELD,
+        "source": DATABASES,
+        "configuration": {"data_dir": "/nowhere/data"},
+    },
     "node_start": {"version": "2026.08.0"},
     "node_stop": {},
     "node_upgrade": {"version": "2026.08.0"},

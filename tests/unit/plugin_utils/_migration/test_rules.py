@@ -123,9 +123,9 @@ def test_what_is_kept_has_no_phase() -> None:
             plan = plan_migration(OBSERVED, Options("a", move_data=data, move_databases=databases))
             assert isinstance(plan, Plan)
             actions = {step.action for phase in plan.phases for step in phase.steps}
-            assert (Action.LAST_COPY in actions) == (Action.WARM_COPY in actions) == data
+            assert (Action.WARM_COPY in actions) == data and Action.MOVE in actions
             assert (Action.LEAVE_STORAGE in actions) == (Action.WITHDRAW in actions) == data
-            assert (Action.COPY_DATABASES in actions) == (Action.SERVE_DATABASES in actions) == databases
+            assert (Action.SERVE_DATABASES in actions) == databases
             assert (Action.RETIRE_DATABASES in actions) == databases
 
 
@@ -280,15 +280,31 @@ def test_a_run_that_stopped_says_which_ways_are_open() -> None:
         "began": "",
         "done": [],
         "failures": {"a": "full"},
-        "at": "data",
+        "at": "stop_others",
         "measured": {},
         "data": {},
         "databases": {},
         "left": {},
     }
     assert "rspm_migration=abort" in " ".join(report(run)["says"])
-    after = " ".join(report({**run, "at": "start", "record": "switched"})["says"])
-    assert "this can't be undone" in after and "abort" not in after
+    before = " ".join(report({**run, "at": "move"})["says"])
+    assert "rspm_migration=abort" in before and "has not told" not in before
+    unknown = " ".join(report({**run, "at": "move", "record": "unknown"})["says"])
+    assert "rspm_migration=abort" in unknown and "a has not told whether the switch is written" in unknown
+    for phase in ("move", "route"):
+        after = " ".join(report({**run, "at": phase, "record": "switched"})["says"])
+        assert "this can't be undone" in after and "abort" not in after
+
+
+def test_a_target_that_the_balancer_keeps_users_from_is_put_back_before_the_others_leave() -> None:
+    plan = plan_migration(first(balancer=Balancer.MAINT), MOVE)
+    assert isinstance(plan, Plan)
+    names = [phase.name.value for phase in plan.phases]
+    at = names.index("ready_target")
+    assert names[at : at + 4] == ["ready_target", "drain", "stop_others", "move"]
+    for left in (first(), first(balancer=Balancer.MAINT, process=False, healthy=False)):
+        plan = plan_migration(left, MOVE)
+        assert isinstance(plan, Plan) and "ready_target" not in [phase.name.value for phase in plan.phases]
 
 
 def test_what_is_left_behind_comes_with_the_commands_that_remove_it() -> None:

@@ -24,6 +24,7 @@ from ansible_collections.rspm.ha.plugins.plugin_utils._migration.model import (
     PhaseName,
     Plan,
 )
+from tests.unit.worlds import migration_world
 from tests.unit.worlds.migration_world import (
     ABSENT,
     BEGUN,
@@ -248,15 +249,9 @@ def _always_back(observed: Observations, options: Options) -> Outcome:
 
 FAULTS = {
     "the others are not stopped": _ahead(_without(PhaseName.STOP_OTHERS)),
-    "the target is not stopped": _ahead(_without(PhaseName.STOP_TARGET)),
-    "the data is copied before the stop": _ahead(_before(PhaseName.DATA, PhaseName.STOP_OTHERS)),
-    "the databases are copied before the stop": _ahead(_before(PhaseName.DATABASES, PhaseName.STOP_OTHERS)),
-    "no last copy": _ahead(_without(PhaseName.DATA)),
-    "databases are not copied": _ahead(_without(PhaseName.DATABASES)),
-    "configured before the switch": _ahead(_before(PhaseName.CONFIGURE, PhaseName.SWITCH)),
-    "started before it is configured": _ahead(_before(PhaseName.START, PhaseName.CONFIGURE)),
-    "the switch is not written down": _ahead(_without(PhaseName.SWITCH)),
-    "nothing is started": _ahead(_without(PhaseName.CONFIGURE)),
+    "all is moved before the others stop": _ahead(_before(PhaseName.MOVE, PhaseName.STOP_OTHERS)),
+    "nothing is moved": _ahead(_without(PhaseName.MOVE)),
+    "retired before it is moved": _ahead(_before(PhaseName.RETIRE, PhaseName.MOVE)),
     "the others are not retired": _ahead(_without(PhaseName.RETIRE)),
     "the old databases stay open": _ahead(
         lambda plan: _without(PhaseName.CLOSE_DATABASES)(_without(PhaseName.CLOSE_STORAGE)(plan))
@@ -277,6 +272,68 @@ def test_the_search_finds_a_planted_fault(what: Search) -> None:
     with pytest.raises(Breach) as breach:
         search(what)
     print(breach.value)
+
+
+Program = tuple[str, ...]
+MOVE: Program = migration_world.PROGRAMS[Action.MOVE]
+
+
+def _leaving_out(*names: str) -> Program:
+    return tuple(name for name in MOVE if name not in names)
+
+
+def _earlier(name: str, other: str) -> Program:
+    """Return the program with an operation in front of another one."""
+    rest = _leaving_out(name)
+    at = rest.index(other)
+    return (*rest[:at], name, *rest[at:])
+
+
+# Of the one call on the target; how often a person may start a node.
+PROGRAM_FAULTS: dict[str, tuple[Program, int]] = {
+    "the target is not stopped": (_leaving_out("block", "stop", "stopped", "still"), 0),
+    "the target is stopped and not blocked": (_leaving_out("block", "stopped", "still"), 0),
+    "the data is copied before the stop": (_earlier("copy_data", "stop"), 0),
+    "no last copy": (_leaving_out("copy_data"), 0),
+    "databases are not copied": (_leaving_out("copy_databases"), 0),
+    "configured before the switch": (_earlier("configure", "switch"), 0),
+    "started before it is configured": (_earlier("start", "configure"), 0),
+    "started on the old home beside the new one": (_leaving_out("stop_old"), 1),
+    "the switch is not written down": (_leaving_out("switch"), 0),
+    "switched before the copy": (_earlier("switch", "copy_data"), 0),
+    "nothing is configured": (_leaving_out("configure"), 0),
+    "nobody is looked for before the switch": (_leaving_out("still"), 1),
+}
+
+
+@pytest.mark.parametrize(("program", "hands"), PROGRAM_FAULTS.values(), ids=PROGRAM_FAULTS)
+def test_the_search_finds_a_fault_in_the_call_on_the_target(
+    monkeypatch: pytest.MonkeyPatch, program: Program, hands: int
+) -> None:
+    monkeypatch.setitem(migration_world.PROGRAMS, Action.MOVE, program)
+    with pytest.raises(Breach) as breach:
+        search(Search(hands=hands))
+    print(breach.value)
+
+
+def test_the_search_finds_that_what_was_switched_is_copied_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    ways = migration_world._ways
+
+    def forgetful(world: World, action: Action, at: int) -> list[tuple[str, int]]:
+        return ways(world._replace(record=BEGUN), action, at)
+
+    monkeypatch.setattr(migration_world, "_ways", forgetful)
+    with pytest.raises(Breach) as breach:
+        search(Search())
+    print(breach.value)
+
+
+def test_the_search_finds_that_a_node_which_was_unblocked_meanwhile_counts_as_stopped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(migration_world.PROGRAMS, Action.STOP_AND_BLOCK, ("block", "stop"))
+    with pytest.raises(Breach):
+        search(Search(hands=1))
 
 
 def test_the_search_finds_that_blocked_is_not_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
