@@ -153,7 +153,8 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={**HOST_OPTIONS, "left": {"type": "dict", "options": LEFT}}, supports_check_mode=True
     )
-    runner, told = module_runner(module), {}
+    runner = module_runner(module)
+    told: dict[str, Any] = {}
     # Without root nothing else can be known.
     problems = judge_root(os.geteuid(), load_account())
     if not problems:

@@ -38,7 +38,7 @@ PACKAGES: dict[str, dict[str, tuple[str, ...]]] = {
     LOAD_BALANCER: {DEBIAN: ("haproxy",), REDHAT: ("haproxy",), SUSE: ("haproxy",)},
 }
 # What the roles install beside it; preflight does not look for it in the repositories.
-FURTHER = {
+FURTHER: dict[str, dict[str, tuple[str, ...]]] = {
     NODE: {DEBIAN: ("nfs-common", "netbase"), REDHAT: ("nfs-utils",), SUSE: ("nfs-client",)},
     DATABASE: {
         DEBIAN: ("ssl-cert", "acl"),
