@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from rspm_lab import lab as lab_module
@@ -95,7 +96,8 @@ def test_one_node_has_it_all_and_the_others_are_out(cluster: Lab, choice: Choice
 def _the_old_inventory_is_refused(lab: Lab, done: Migration) -> None:
     """Assert that what is typed with the old inventory says where the new one is, and changes nothing anywhere."""
     before, theirs = support.fingerprint(), tenants.walk(lab)
-    for verb, variables in (("site", {}), ("upgrade", {"rspm_version": "2026.08.0"}), ("rollback", {})):
+    typed: dict[str, dict[str, Any]] = {"site": {}, "upgrade": {"rspm_version": "2026.08.0"}, "rollback": {}}
+    for verb, variables in typed.items():
         refused = run_playbook(verb, **variables)
         said = refused.messages()
         assert refused.code != 0 and "[migration-finished] The cluster became the single node node1" in said, said
@@ -156,11 +158,12 @@ def _a_check_changes_nothing(cluster: Lab) -> None:
 
 
 def _what_can_not_be_is_refused() -> None:
-    for variables, said in (
+    wrong: list[tuple[dict[str, Any], str]] = [
         ({"database": "sqlite"}, "does not support a migration from PostgreSQL to SQLite"),
         ({"target": "node9"}, "rspm_migration_target is node9"),
         ({"data": "move", "data_dir": "/mnt/rstudio-pm/other"}, "would lie on it again"),
-    ):
+    ]
+    for variables, said in wrong:
         refused = migrate(**({"target": TARGET} | variables))
         assert refused.run.code != 0
         assert said in refused.run.messages()

@@ -57,7 +57,13 @@ class Cluster:
         # the ids of whoever runs the tests may be root's
         (collection / "roles" / "rspm" / "tasks" / "main.yml").write_text("[]\n")
         self.tasks = collection / "roles" / role / "tasks"
-        plan = {"phases": phases, "holder_gone": "", "began": "2026-11-28T03:59:00Z", "gives_up": "", "problems": []}
+        plan: dict[str, Any] = {
+            "phases": phases,
+            "holder_gone": "",
+            "began": "2026-11-28T03:59:00Z",
+            "gives_up": "",
+            "problems": [],
+        }
         plan |= {"first": "node1", "from_version": "2026.04.0", "to_version": "2026.08.0", "versions": {}}
         plan |= {"target": "node1", "version": "2026.04.0", "record": "absent", "written": {}}
         self.write("plan", [{"name": "Plan", "ansible.builtin.set_fact": {f"{role}_planned": plan}}])
@@ -75,7 +81,7 @@ class Cluster:
 
     def run(self, *args: str, groups: dict[str, list[str]] | None = None, code: int = 2, **changed: Any) -> str:
         """Run the verb; returns what it printed, and keeps its report and the lines that its hosts said."""
-        book = {
+        book: dict[str, Any] = {
             "name": "Run the verb",
             "hosts": "all",
             "gather_facts": False,
@@ -258,5 +264,5 @@ def test_a_migration_works_at_its_home_and_reports_where_it_was_prepared(tmp_pat
         "prepare",
         [{"name": "Refuse", "ansible.builtin.fail": {"msg": "no room"}, "when": "inventory_hostname == 'node1'"}],
     )
-    cluster.run(groups=groups, **target)
+    cluster.run(groups=groups, code=2, **target)
     assert cluster.report["outcome"] == "stopped" and cluster.report["failures"] == {"node1": "no room"}

@@ -173,7 +173,7 @@ def test_the_lock_of_a_run_that_is_gone_is_told_by_the_controller_itself(tmp_pat
     place.mkdir(parents=True)
     ask = {"state": "observed", "path": str(place), "uid": "{{ lookup('pipe', 'id -u') }}", "verb": "upgrade"}
     ask |= {"gid": "{{ lookup('pipe', 'id -g') }}", "target": NEW}
-    tasks = [
+    tasks: list[dict[str, Any]] = [
         {"name": "Ask", "rspm.ha.cluster_lock": ask, "run_once": True, "register": "lock"},
         {"name": "Tell", "ansible.builtin.debug": {"msg": "<{{ lock.view }} {{ lock.holder_gone }}>"}},
     ]

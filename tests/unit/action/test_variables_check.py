@@ -110,7 +110,7 @@ PLANTED: list[tuple[str, Any, str, str]] = [
 
 @pytest.mark.parametrize(("name", "value", "where", "says"), PLANTED)
 def test_one_mistake_is_told_alone(name: str, value: object, where: str, says: str) -> None:
-    rows = told(**{name: value})
+    rows = told("site", **{name: value})
     assert [row[:2] for row in rows if row[0] == name] == [(name, where)] or "n1" in where
     assert {row[0] for row in rows} == {name}
     assert any(says in row[2] and row[1] == where for row in rows), rows

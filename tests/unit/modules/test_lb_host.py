@@ -183,7 +183,7 @@ def test_the_new_process_takes_the_listening_sockets_over(takes_over: bool) -> N
         current, new = folder / "current.cfg", folder / "new.cfg"
         current.write_text(config("old"))
         new.write_text(config("new"))
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         with subprocess.Popen([HAPROXY, "-W", "-f", str(current)], **quiet) as old:
             wait_until(lambda: said_by(port) == "old", "the old process answers")
             takeover = ["-x", str(admin)] if takes_over else []

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.rspm.ha.plugins.modules import lb_member
 from tests.conftest import COLLECTIONS
@@ -34,7 +35,7 @@ SECRET = "tok3n-of-the-team"
 )
 def test_no_argument_of_a_teams_command_is_told(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     logged: list[str] = []
-    monkeypatch.setattr(lb_member.AnsibleModule, "log", lambda _module, text, **_more: logged.append(str(text)))
+    monkeypatch.setattr(AnsibleModule, "log", lambda _module, text, **_more: logged.append(str(text)))
     result = run_module(
         lb_member, {"node": "n1", "state": "drain", "command": command, "timeout": 1, "_ansible_no_log": True}
     )

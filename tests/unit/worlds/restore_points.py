@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -167,7 +168,7 @@ def node_files(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def store_of(server: Server, node: Path, **changes: str) -> Store:
+def store_of(server: Server, node: Path, **changes: Any) -> Store:
     """Return the restore point of a node."""
     database = Database("127.0.0.1", server.port, "main", "usage", "pm", SECRET, "disable")
     return Store(Commands(), f"{node}/shared/.rspm-ha/restore-point", replace(database, **changes))

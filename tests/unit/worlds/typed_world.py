@@ -60,7 +60,7 @@ class World:
         """Run a playbook, which has to fail, and return everything that it prints."""
         extra = ["-e", json.dumps(typed)] if typed else []
         (self.folder / "password").write_text(password)
-        vault = ["--vault-password-file", self.folder / "password"]
+        vault = ["--vault-password-file", str(self.folder / "password")]
         done = subprocess.run(
             [self.command, "-i", self.folder / "inventory", "-vvv", *vault, *extra, *args, playbook],
             stdout=subprocess.PIPE,

@@ -71,14 +71,18 @@ def test_a_process_outside_of_the_unit_is_seen() -> None:
         ({"load_state": "not-found"}, True),
     ],
 )
-def test_blocked_by_any_means(changes: dict[str, str], blocked: bool) -> None:
+def test_blocked_by_any_means(changes: dict[str, Any], blocked: bool) -> None:
     assert dataclasses.replace(NODE, unit=dataclasses.replace(NODE.unit, **changes)).blocked is blocked
 
 
 def test_a_start_is_needed_where_node_start_would_do_something_or_wait() -> None:
     assert not NODE.start_needed and not NODE.to_dict()["start_needed"]
     assert not dataclasses.replace(NODE, api=dataclasses.replace(NODE.api, health_code=402)).start_needed
-    units = [{"pid": 0, "active_state": "failed"}, {"file_state": "disabled"}, {"blocked_for": "install"}]
+    units: list[dict[str, Any]] = [
+        {"pid": 0, "active_state": "failed"},
+        {"file_state": "disabled"},
+        {"blocked_for": "install"},
+    ]
     others: list[dict[str, Any]] = [
         {"api": QUIET},
         {"api": dataclasses.replace(NODE.api, starting=True)},

@@ -15,7 +15,7 @@ import pytest
 
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import CompletedCommand
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
-from ansible_collections.rspm.ha.plugins.module_utils._package import host, host_fetch
+from ansible_collections.rspm.ha.plugins.module_utils._package import host_fetch
 from ansible_collections.rspm.ha.plugins.module_utils._package import host_stage as staging
 from ansible_collections.rspm.ha.plugins.module_utils._package.host import PackageTool, install_package
 from ansible_collections.rspm.ha.plugins.module_utils._package.host_stage import StageRequest, stage
@@ -240,7 +240,7 @@ def test_a_package_that_is_not_what_it_claims_is_not_whole() -> None:
 
 
 def test_waits_for_dpkgs_lock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host.time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)
     apt = Apt(fails=["dpkg: error: dpkg frontend lock was locked by another process with pid 7"] * 2)
     assert install_package(PackageTool(apt, HOST), "/p.deb", "2026.04.0", repair=False, quick=True).installed
     assert apt.names() == ["dpkg", "dpkg", "dpkg"]
@@ -248,7 +248,7 @@ def test_waits_for_dpkgs_lock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_lists_are_waited_for_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """apt-get update itself does not wait: its lock is not dpkg's."""
-    monkeypatch.setattr(host.time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)
     left = ["E: Could not get lock /var/lib/apt/lists/lock. It is held by process 7 (apt-get)"] * 2
     environments = []
 

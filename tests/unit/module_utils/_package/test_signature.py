@@ -165,7 +165,7 @@ def test_what_is_asked_for_its_signature(
         return CompletedCommand(1, "", "")
 
     file = PackageFile("/x.rpm", "rstudio-pm", "2026.04.0-1", "x86_64", 1, 1, checksum)
-    tool = PackageTool(run, Host(family, "9", os.uname().machine))  # type: ignore[arg-type]
+    tool = PackageTool(run, Host(family, "9", os.uname().machine))
     request = StageRequest("2026.04.0", source, "", "", "")
     assert bool(staging._judge(tool, request, file, checksum)) is asked
     assert bool(calls) is asked

@@ -16,11 +16,11 @@ import pytest
 
 from ansible_collections.rspm.ha.plugins.module_utils._postgres import rules
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import (
-    ConnectFailed,
     connect,
     login,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.login import judge_login
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.rules import ConnectFailed
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.sessions import (
     Session,
     parse_sessions,

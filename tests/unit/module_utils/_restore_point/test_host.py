@@ -169,7 +169,7 @@ def test_the_module_goes_through_all_states_and_is_idempotent(server: Server, no
         "path": f"{node}/shared/.rspm-ha/restore-point",
         "database": {**database, "password": SECRET, "sslmode": "disable"},
     }
-    versions = {"run_id": "r1", "from_version": "2026.04.0", "to_version": "2026.08.0"}
+    versions: dict[str, Any] = {"run_id": "r1", "from_version": "2026.04.0", "to_version": "2026.08.0"}
 
     def run(state: str, check: bool = False, **more: str) -> tuple[bool, str]:
         done = run_module(restore_point, {**common, **more, "state": state, "_ansible_check_mode": check})
@@ -199,7 +199,7 @@ def test_the_module_goes_through_all_states_and_is_idempotent(server: Server, no
     assert run("staged") == (False, "restored")
     assert run("configured") == (False, "restored")
     assert run("in_use") == (True, "in_use")
-    later = {"run_id": "r3", "from_version": "2026.08.0", "to_version": "2026.08.1"}
+    later: dict[str, Any] = {"run_id": "r3", "from_version": "2026.08.0", "to_version": "2026.08.1"}
     assert run("created", **later) == (True, "complete")
 
 
@@ -219,7 +219,7 @@ def test_the_module_tells_the_space_that_a_dump_needs_and_removes_what_it_saved(
     ):
         more = rows or "SET ROLE pm; INSERT INTO download (name) SELECT repeat(md5(g::text), 30)"
         server.sql(f"{more} FROM generate_series(1, 5000) g", name)
-    versions = {"run_id": "r1", "from_version": "2026.08.0", "to_version": "2026.04.0"}
+    versions: dict[str, Any] = {"run_id": "r1", "from_version": "2026.08.0", "to_version": "2026.04.0"}
     made = run_module(restore_point, {**common, **login, **versions, "state": "created"})
     needed = run_module(restore_point, {**common, **login})["space"]["dump"]
     saved = sum(os.path.getsize(f"{made['folder']}/{name}") for name in made["files"])

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.rspm.ha.plugins.module_utils._restore_point import host
+from ansible_collections.rspm.ha.plugins.module_utils._config.host import Candidate
 from ansible_collections.rspm.ha.plugins.module_utils._restore_point.host import Store
 from ansible_collections.rspm.ha.plugins.module_utils._restore_point.rules import RestoreState
 from tests.unit.worlds.postgres_server import BINARIES, needs_server, postgres
@@ -128,12 +128,12 @@ def test_what_is_killed_leaves_one_whole_content(monkeypatch: pytest.MonkeyPatch
     forked = multiprocessing.get_context("fork")
     with bare() as made, filled(made) as server, node_files(monkeypatch) as node:
 
-        def private(self: host.Candidate, _account: str, ids: tuple[int, int]) -> None:
+        def private(self: Candidate, _account: str, ids: tuple[int, int]) -> None:
             # what is killed can't remove it
             self._ids = ids
             self.folder = tempfile.mkdtemp(dir=node)
 
-        monkeypatch.setattr(host.Candidate, "__init__", private)
+        monkeypatch.setattr(Candidate, "__init__", private)
         server.sql(SAVED, "main")
         store = store_of(server, node)
         saved = content_of(server)

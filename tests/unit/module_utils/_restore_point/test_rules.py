@@ -189,7 +189,7 @@ def test_the_words_of_the_tools(rc: int, said: str, check: str, part: str) -> No
 
 @pytest.mark.parametrize(("rc", "said"), [(124, ""), (1, "cat: x: Permission denied"), (1, "Stale file handle")])
 def test_a_storage_that_does_not_answer_is_not_absent(rc: int, said: str) -> None:
-    def runner(_argv: list[str], **_more: Any) -> CompletedCommand:
+    def runner(argv: list[str], **_more: Any) -> CompletedCommand:
         return CompletedCommand(rc, "", said)
 
     with pytest.raises(DomainError):
@@ -197,7 +197,7 @@ def test_a_storage_that_does_not_answer_is_not_absent(rc: int, said: str) -> Non
 
 
 def test_nothing_there_is_absent() -> None:
-    def runner(_argv: list[str], **_more: Any) -> CompletedCommand:
+    def runner(argv: list[str], **_more: Any) -> CompletedCommand:
         return CompletedCommand(1, "", "cat: x: No such file or directory")
 
     assert Store(runner, "/mnt/rstudio-pm/.rspm-ha/restore-point").read() == ABSENT

@@ -89,7 +89,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     monkeypatch.setattr(config_host, "_user", lambda _uid: "rstudio-pm")
     monkeypatch.setattr(config_host, "_group", lambda _gid: "rstudio-pm")
     monkeypatch.setattr(host_apply.WantedFile, "rights", lambda self: f"rstudio-pm:rstudio-pm {self.mode:04o}")
-    monkeypatch.setattr(config_host.tempfile, "mkdtemp", lambda **_: _made(tmp_path / "candidate"))
+    monkeypatch.setattr("tempfile.mkdtemp", lambda **_: _made(tmp_path / "candidate"))
     monkeypatch.setattr(
         config_host, "as_account", lambda argv, who="": ["runuser", "-u", who, "--", *argv] if who else argv
     )
@@ -270,7 +270,7 @@ def test_secrets_of_a_configuration_that_is_no_gcfg(tmp_path: Path) -> None:
 def test_shared_files_are_read_as_the_account_that_owns_them(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file server with root_squash shows them to nobody else, and an unseen key would be an absent one."""
     monkeypatch.undo()
-    monkeypatch.setattr(host_user.pwd, "getpwnam", lambda _name: None)
+    monkeypatch.setattr("pwd.getpwnam", lambda _name: None)
     assert host_user.as_account(["cat", "/x"]) == ["runuser", "-u", "rstudio-pm", "--", "cat", "/x"]
     asked: list[list[str]] = []
 

@@ -119,7 +119,14 @@ def test_restart_reasons() -> None:
 
 
 def decide(**changes: Any) -> Any:
-    now = {"package": PACKAGE, "unit": UNIT, "api": API, "config": CONFIG, "wanted": "2026.04.0", "planning": False}
+    now: dict[str, Any] = {
+        "package": PACKAGE,
+        "unit": UNIT,
+        "api": API,
+        "config": CONFIG,
+        "wanted": "2026.04.0",
+        "planning": False,
+    }
     now.update(changes)
     return decide_start(**now)
 

@@ -41,7 +41,7 @@ class World:
         patch.setattr(host, "try_places", self.try_places)
         patch.setattr(host, "trial_mount", self.trial_mount)
         patch.setattr(host_node, "list_holders", lambda *_arguments: self.holders)
-        patch.setattr(host_node.os.path, "exists", lambda _path: self.client)
+        patch.setattr("os.path.exists", lambda _path: self.client)
 
     def try_places(
         self, request: StorageRequest, entry: MountEntry, *_arguments: Any, **_more: Any

@@ -17,7 +17,7 @@ import pytest
 
 from ansible_collections.rspm.ha.plugins.module_utils._account_files.host import find_account
 from ansible_collections.rspm.ha.plugins.module_utils._tree_copy import compare as tree_copy_compare
-from ansible_collections.rspm.ha.plugins.module_utils._tree_copy import host, host_worker, plan
+from ansible_collections.rspm.ha.plugins.module_utils._tree_copy import host, host_rsync, host_worker, plan
 from ansible_collections.rspm.ha.plugins.module_utils._tree_copy import shares as tree_copy_shares
 from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.host import TreeCopy
 from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.host_rsync import Command
@@ -162,8 +162,8 @@ def test_each_difference_is_mended(place: Path, change: str) -> None:
 
 def test_several_rsyncs_copy_what_one_would(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tree_copy_shares, "_PARALLEL_COST", 0)
-    started = []
-    begin = host.run_all
+    started: list[int] = []
+    begin = host_rsync.run_all
     monkeypatch.setattr(host, "run_all", lambda *a: started.append(len(a[0])) or begin(*a))
     outcome = copy(place, "warm")
     assert started == [2, 1, 1] and outcome.copied_files == 12
@@ -176,7 +176,7 @@ def test_how_far_it_is_within_a_large_file_is_shown(
 ) -> None:
     write(os.fsencode(place / "source/large"), os.urandom(size))
     started: list[Command] = []
-    begin = host.run_all
+    begin = host_rsync.run_all
     monkeypatch.setattr(host, "run_all", lambda *a: started.extend(a[0]) or begin(*a))
     copy(place, "warm")
     assert [("--info=progress2" in each.argv) for each in started if each.argv[0] == "rsync"] == [shown]
@@ -191,7 +191,7 @@ def test_several_rsyncs_copy_new_folders_whole(place: Path, monkeypatch: pytest.
         write(os.fsencode(place / f"source/many/{number}/file"), b"%d" % number)
         os.utime(place / f"source/many/{number}", (number, number))
     os.symlink("nowhere", place / "source/many/7/link")
-    lists = []
+    lists: list[tuple[int, bytes]] = []
     deal = tree_copy_shares.deal
     monkeypatch.setattr(tree_copy_shares, "deal", lambda *a: lists.extend(deal(*a)) or iter(lists))
     copy(place, "warm")

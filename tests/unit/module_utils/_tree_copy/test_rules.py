@@ -134,7 +134,8 @@ def test_evidence_is_read_up_to_the_first_line_that_is_none(items: list[Evidence
 def test_digests_prove_what_was_at_rest() -> None:
     pair = Pair(b"a", FILE, FILE._replace(inode=9), None)
     source, target = Digest(FILE.identity, TEXT, NOW), Digest(FILE.identity._replace(inode=9), TEXT, NOW)
-    assert tree.judge_digests(pair, source, target).record == Evidence(b"a", source.identity, target.identity, TEXT)
+    assert pair.target is not None
+    assert tree.judge_digests(pair, source, target).record == Evidence(b"a", FILE.identity, pair.target.identity, TEXT)
     recent = FILE._replace(ctime_ns=NOW - tree.SOURCE_SETTLE_NS)
     verdict = tree.judge_digests(pair._replace(source=recent), Digest(recent.identity, TEXT, NOW), target)
     assert (verdict.what, verdict.record) == ("", None)

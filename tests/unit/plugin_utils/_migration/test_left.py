@@ -31,6 +31,7 @@ VERBS = ("preflight", "site", "upgrade", "rollback", "status", "unlock")
 KINDS = list(itertools.product(("keep", "route"), ("keep", "move"), ("keep", "move")))
 OLD = Settings("/mnt/rstudio-pm", "/mnt/rstudio-pm/data", "db1")
 FOLDER = "/home/anna/single-node-inventory"
+AT = "2026-11-28T04:00:00Z"
 NODES = ("node1", "node2", "node3")
 
 
@@ -135,7 +136,7 @@ def test_a_cluster_without_a_migration_is_left_alone() -> None:
 
 
 def test_the_lock_of_another_run_is_told_to_those_who_plan_nothing() -> None:
-    lock = LockRecord("id", "boot/1/1", "ben@ops2", "upgrade", "2026.08.0", *["2026-11-28T04:00:00Z"] * 2, "stage", "n")
+    lock = LockRecord("id", "boot/1/1", "ben@ops2", "upgrade", "2026.08.0", AT, AT, "stage", "n")
     for verb in ("preflight", "site"):
         (problem,) = left_behind({"node1": {"lock": lock.to_dict()}, "node2": {}}, verb, OLD)
         assert "locked by ben@ops2" in problem.found
@@ -152,7 +153,7 @@ def test_a_node_that_is_out_keeps_what_the_other_had(tmp_path: Path, monkeypatch
     own = tmp_path / "own" / "migration.json"
     monkeypatch.setattr(host_record, "LOCAL_PATH", str(own))
     monkeypatch.setattr(host_record, "write_file", lambda path, text, _mode: Path(path).write_text(text))
-    store = host_record.RecordStore(lambda *_args, **_options: pytest.fail("a command"), str(tmp_path))  # type: ignore[arg-type]
+    store = host_record.RecordStore(lambda *_args, **_options: pytest.fail("a command"), str(tmp_path))
     given = {"record": record_of(KINDS[0], RecordState.SWITCHED).to_dict(), "inventory": FOLDER, "operator": "a@b"}
     assert migration_record.put_out(store, given, False)["changed"] and not own.exists()
     assert [migration_record.put_out(store, given, True)["changed"] for _time in range(2)] == [True, False]
@@ -192,7 +193,7 @@ def test_a_node_tells_all_in_one_look(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "block.conf").write_text(block_text(RETIRED))
     (tmp_path / "own.json").write_text(render(retire(record_of(KINDS[0], RecordState.SWITCHED), FOLDER, "a@b")))
     folder = tmp_path / "share" / ".rspm-ha"
-    given = {"folder": str(folder), "storage_path": str(tmp_path / "share"), "kind": "local"}
+    given: dict[str, Any] = {"folder": str(folder), "storage_path": str(tmp_path / "share"), "kind": "local"}
     given |= {"uid": os.geteuid(), "gid": os.getegid()}
     dead = CompletedCommand(124, "", "cat did not end within 15 s")
 
@@ -200,7 +201,7 @@ def test_a_node_tells_all_in_one_look(tmp_path: Path, monkeypatch: pytest.Monkey
         return CompletedCommand(0, "", "") if "test" in argv else dead
 
     if locked:
-        lock = LockRecord("id", "boot/1/1", "ben@ops2", "upgrade", "1", *["2026-11-28T04:00:00Z"] * 2, "stage", "n")
+        lock = LockRecord("id", "boot/1/1", "ben@ops2", "upgrade", "1", AT, AT, "stage", "n")
         (folder / "lock").mkdir(parents=True)
         (folder / "lock" / "000001.json").write_text(json.dumps(lock.to_dict()))
     left = host_left.load_left(runner, given)

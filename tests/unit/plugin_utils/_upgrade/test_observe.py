@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -230,7 +231,11 @@ def test_a_start_that_came_to_its_end_by_itself_is_no_change() -> None:
     assert "phase first was nothing and is now start on a" in problem.found and "phase rest was" not in problem.found
 
 
-STARTING = [{"running_version": ""}, {"healthy": False}, {"running_version": "", "healthy": False, "enabled": False}]
+STARTING: list[dict[str, Any]] = [
+    {"running_version": ""},
+    {"healthy": False},
+    {"running_version": "", "healthy": False, "enabled": False},
+]
 
 
 @given(st.data(), st.booleans(), st.sampled_from([RestoreState.COMPLETE, RestoreState.IN_USE, RestoreState.RESTORED]))
@@ -238,14 +243,18 @@ def test_a_node_that_was_found_starting_may_come_up_at_any_time(
     data: st.DataObject, rollback: bool, state: RestoreState
 ) -> None:
     version, other = (OLD, NEW) if rollback else (NEW, OLD)
-    kinds = [serving, halted, *(partial(serving, **starting) for starting in STARTING)]
+    kinds: list[Callable[[str, str], NodeObservation]] = [
+        serving,
+        halted,
+        *(partial(serving, **starting) for starting in STARTING),
+    ]
     nodes = [data.draw(st.sampled_from(kinds))(name, data.draw(st.sampled_from([version, other]))) for name in "abc"]
     nodes.append(serving("d", version, **data.draw(st.sampled_from(STARTING))))
 
     def plan(*nodes: NodeObservation) -> tuple[Any, set[str]]:
         observed = cluster(*nodes, point=(state, "run1"), lock=OURS)
         outcome = plan_rollback(observed) if rollback else plan_upgrade(observed, NEW)
-        phases = outcome.to_dict()["phases"] if isinstance(outcome, Plan) else []
+        phases: Any = outcome.to_dict()["phases"] if isinstance(outcome, Plan) else []
         return phases, {host for phase in phases for host, action in phase["steps"].items() if action == "start"}
 
     before, to_start = plan(*nodes)
