@@ -73,8 +73,9 @@ def below(ancestor: int) -> dict[int, str]:
     parents, lines = {}, {}
     for path in Path("/proc").glob("[0-9]*"):
         with suppress(OSError, IndexError):
-            parents[int(path.name)] = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+            # the line first: a process may end between the two
             lines[int(path.name)] = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+            parents[int(path.name)] = int((path / "stat").read_text().rpartition(")")[2].split()[1])
     found: dict[int, str] = {}
     grown = True
     while grown:
