@@ -27,8 +27,7 @@ description:
     also what in the source belongs to others, with a group that the account is in. The last pass mounts NFS once more
     for itself, so that it sees nothing that is out of date.
   - Lock and evidence are in a folder below C(/var/lib/rspm-ha/tree_copy), which may be removed when the copy is in
-    use. What an earlier version kept beside the copy is not believed. A run that is cut off, also by a power cut,
-    leaves nothing that the next one can't go on from.
+    use. A run that is cut off, also by a power cut, leaves nothing that the next one can't go on from.
   - Shows at least every five seconds how far it is. A copy that nobody follows any more, because the playbook was
     ended, ends by itself after half a minute.
 requirements:

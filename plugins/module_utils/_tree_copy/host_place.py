@@ -12,7 +12,7 @@ from contextlib import suppress
 from ansible_collections.rspm.ha.plugins.module_utils._account_files.host import Account, open_unfollowed, swappable
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_space import free_space
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
-from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.plan import Room, TargetFacts, former_state_folder
+from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.plan import Room, TargetFacts
 from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.rules import (
     owner_problem,
     place_problem,
@@ -34,22 +34,20 @@ def load_room(path: str) -> Room:
 
 def load_target(path: str, copy_of: str) -> TargetFacts:
     """Return what is at the destination. copy_of: source whose copy it is, as the state knows it."""
-    former = former_state_folder(path)
     try:
         real = os.path.realpath(path)
     except OSError:
         # a link that is gone by now
         real = path
-    former = former if os.path.lexists(former) else ""
     try:
         descriptor = open_unfollowed(path, os.O_RDONLY | os.O_DIRECTORY)
     except FileNotFoundError:
-        return TargetFacts(real, "absent", True, copy_of, former)
+        return TargetFacts(real, "absent", True, copy_of)
     except OSError:
         # a file, or a link in the way
-        return TargetFacts(real, "other", False, copy_of, former)
+        return TargetFacts(real, "other", False, copy_of)
     try:
-        return TargetFacts(real, "folder", not os.listdir(descriptor), copy_of, former)
+        return TargetFacts(real, "folder", not os.listdir(descriptor), copy_of)
     finally:
         os.close(descriptor)
 

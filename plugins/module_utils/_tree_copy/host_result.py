@@ -6,13 +6,10 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 from typing import Any
 
 from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.compare import Mismatch
 from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.host import Outcome
-from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.plan import former_state_folder
 
 SHOWN = 20
 
@@ -52,8 +49,4 @@ def result_of(outcome: Outcome, check_mode: bool) -> dict[str, Any]:
 
 def warnings_of(outcome: Outcome, destination: str) -> list[str]:
     """Return what a person should know of a pass that succeeded. destination: as it was given."""
-    former = former_state_folder(os.path.normpath(destination))
-    found = [f"{each.path} in {destination} {each.what}; it was copied again" for each in outcome.corrupt[:SHOWN]]
-    if os.path.lexists(former):
-        found.insert(0, f"{former} of an earlier version is used no more; to remove it: rm -r {shlex.quote(former)}")
-    return found
+    return [f"{each.path} in {destination} {each.what}; it was copied again" for each in outcome.corrupt[:SHOWN]]

@@ -43,12 +43,6 @@ def state_folder(destination: str) -> str:
     return f"{STATE_FOLDER}/{posixpath.basename(path)}-{sign}"
 
 
-def former_state_folder(destination: str) -> str:
-    """Return where versions before 1.0.0 kept that; it is not believed, since the account could have written it."""
-    path = posixpath.normpath(destination)
-    return posixpath.join(posixpath.dirname(path), f".{posixpath.basename(path)}.tree_copy")
-
-
 def rsync_argv(
     source: str,
     destination: str,
@@ -257,14 +251,13 @@ class SourceFacts:
 class TargetFacts:
     """What is at the destination. real: without symlinks. kind: "absent", "folder" or "other".
 
-    copy_of: source whose copy it is, "" where it is not ours. former: what an earlier version knew of it, "" = nothing.
+    copy_of: source whose copy it is, "" where it is not ours.
     """
 
     real: str
     kind: str
     empty: bool
     copy_of: str
-    former: str = ""
 
 
 def _within(inner: str, outer: str) -> bool:
@@ -313,8 +306,6 @@ def judge_places(host: str, source: str, destination: str, here: SourceFacts, th
         ]
     if there.kind == "folder" and not there.empty and there.copy_of != source:
         what = f"a copy of {there.copy_of}" if there.copy_of else "not empty and was not made by tree_copy"
-        if there.former and not there.copy_of:
-            what += f", or by an earlier version, whose {there.former} is not believed"
         return [
             Problem(
                 "tree-copy-destination",
