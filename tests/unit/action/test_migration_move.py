@@ -63,7 +63,11 @@ def cluster(tmp_path: Path) -> Cluster:
 
 def run(cluster: Cluster, code: int = 0, **variables: Any) -> tuple[str, dict[str, Any]]:
     """Run the phases, and return what was printed and what the module was given."""
-    given = {"rspm_migration_target": "node1", "rspm_database_password": CANARY, "rspm_database_host": "db1"}
+    given: dict[str, Any] = {
+        "rspm_migration_target": "node1",
+        "rspm_database_password": CANARY,
+        "rspm_database_host": "db1",
+    }
     given |= {"rspm_encryption_key": CANARY, "rspm_config": {"Mail": {"Password": CANARY}}, "rspm_address": ""}
     given["rspm_node_address"] = "192.0.2.1"
     printed = cluster.run("-vvv", code=code, groups={"rspm_nodes": ["node1", "node2"]}, **given, **variables)

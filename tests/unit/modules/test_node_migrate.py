@@ -18,7 +18,6 @@ import pytest
 
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import Problem
 from ansible_collections.rspm.ha.plugins.module_utils._lock.host import LockFolder
-from ansible_collections.rspm.ha.plugins.module_utils._migration import host_move
 from ansible_collections.rspm.ha.plugins.module_utils._migration.host_beside import Beside
 from ansible_collections.rspm.ha.plugins.module_utils._migration.host_record import RecordStore
 from ansible_collections.rspm.ha.plugins.module_utils._service import host_stop
@@ -222,7 +221,7 @@ def test_both_are_copied_at_the_same_time_where_there_are_processors(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, processors: int
 ) -> None:
     begun(machine, EVERYTHING)
-    monkeypatch.setattr(host_move.os, "sched_getaffinity", lambda _pid: set(range(processors)))
+    monkeypatch.setattr("os.sched_getaffinity", lambda _pid: set(range(processors)))
     sign, copy = machine.folder / "sign", TreeCopy.run
     machine.while_copying = sign.touch
 
@@ -243,7 +242,7 @@ def test_data_that_can_not_be_copied_keeps_the_databases_waiting_on_one_processo
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun(machine, EVERYTHING)
-    monkeypatch.setattr(host_move.os, "sched_getaffinity", lambda _pid: {0})
+    monkeypatch.setattr("os.sched_getaffinity", lambda _pid: {0})
     (machine.folder / "copy").write_text("a file")
     assert run(arguments(machine, EVERYTHING))["problems"][0]["check"] == "tree-copy-destination"
     assert not machine.copied()

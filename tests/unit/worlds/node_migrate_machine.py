@@ -155,7 +155,7 @@ def simulated(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.setattr(host_move, "open_watch", lambda _database: machine)
     monkeypatch.setattr(host_move, "Copier", _copier(machine))
     monkeypatch.setattr(host_move, "report", lambda *_arguments: {"changed": True, "tables": 9, "rows": 30})
-    monkeypatch.setattr(host_move.os, "sched_getaffinity", lambda _pid: {0, 1})
+    monkeypatch.setattr("os.sched_getaffinity", lambda _pid: {0, 1})
     monkeypatch.setattr(node_migrate, "module_runner", lambda _module: machine)
     monkeypatch.setattr(node_migrate, "require_driver", lambda _module: None)
     make_tree(os.fsencode(folder / "storage/data"))

@@ -27,6 +27,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._node.hand_over import (
     TAKER_AT,
     Said,
     Word,
+    never_asked,
     parse,
     render,
     says,
@@ -118,7 +119,7 @@ def test_a_taker_that_fails_keeps_the_giver_serving(hand_over: HandOver) -> None
 
 
 def hand_over_problems() -> tuple[Any, ...]:
-    return (host_hand_over.never_asked("node2", "node1", 60, gone=False),)
+    return (never_asked("node2", "node1", 60, gone=False),)
 
 
 def test_a_storage_that_is_gone_is_named(hand_over: HandOver) -> None:
