@@ -40,7 +40,7 @@ def cable(machine: str, seconds: float) -> Fault:
 
 def kill_call(lab: Lab) -> None:
     """Kill the one call on the target that moves everything, with all that only lives with it."""
-    lab.ssh(TARGET, "kill -9 $(sed -n 's/.*, pid //p' /run/rspm-ha.lock)")
+    lab.ssh(TARGET, "sed -n 's/.*, pid //p' /run/rspm-ha.lock | xargs --no-run-if-empty kill -9")
 
 
 # A table that pg_dump waits for then.
