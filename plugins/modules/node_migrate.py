@@ -21,9 +21,10 @@ description:
     written down by M(rspm.ha.migration_record). Data that was copied by M(rspm.ha.tree_copy) while the cluster served
     is not copied again. The databases are copied as by M(rspm.ha.database_copy), where it has more than one processor
     at the same time as the data. Neither is cut for a failure of the other, and all that failed is told.
-  - Right before the switch is written, the node, the sessions in the old databases and the cluster's lock are looked at
-    once more. Somebody who has started a node, given the migration up or broken the lock meanwhile keeps it from being
-    written. Until then nothing of the old cluster was changed, and starting it is the way back.
+  - While it copies, it looks twice a second for sessions of other machines in the old databases, since a node may be
+    started and stopped again. Right before the switch is written, the node, these sessions and the cluster's lock are
+    looked at once more. Somebody who has started a node, given the migration up or broken the lock meanwhile keeps it
+    from being written. Until then nothing of the old cluster was changed, and starting it is the way back.
   - Where it fails or is killed, it is called again. Before the switch it does everything once more, which is little
     where the copies are equal; after it only what comes then, and it never touches what the node has written since.
   - A node that was started here and does not get healthy is stopped and blocked again.

@@ -28,6 +28,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._database_copy.rules impor
 from ansible_collections.rspm.ha.plugins.module_utils._lock.host import LockFolder
 from ansible_collections.rspm.ha.plugins.module_utils._migration.host_beside import Beside
 from ansible_collections.rspm.ha.plugins.module_utils._migration.host_left import read
+from ansible_collections.rspm.ha.plugins.module_utils._migration.host_lookout import Lookout
 from ansible_collections.rspm.ha.plugins.module_utils._migration.host_record import RecordStore
 from ansible_collections.rspm.ha.plugins.module_utils._migration.move_rules import (
     PURPOSE,
@@ -180,11 +181,13 @@ class Move:
     def _copy(self, plan: MovePlan) -> None:
         """Copy and verify what moves; data and databases at the same time where this host can do more than one thing.
 
-        Neither is cut for the other's failure: what was copied counts for the next call, and all is told at once.
+        Neither is cut for the other's failure: what was copied counts for the next call, and all is told at once. What
+        another node has written meanwhile, however short, may be missing.
         """
         jobs = len(os.sched_getaffinity(0))
         # a process of its own in any case: it mounts what no later step may see
         beside = Beside(self._copy_data) if plan.copy_data else None
+        lookout = Lookout(self._watch)
         problems: list[Problem] = []
         try:
             if beside and not (plan.copy_databases and jobs > 1):
@@ -199,6 +202,7 @@ class Move:
         finally:
             if beside:
                 beside.end()
+            problems += judge_sessions_left(lookout.end())
             self.timeline.steps.sort(key=lambda step: str(step["at"]))
         raise_any(problems)
 

@@ -16,9 +16,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.rspm.ha.plugins.module_utils._core.problem import Problem
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, Problem
 from ansible_collections.rspm.ha.plugins.module_utils._lock.host import LockFolder
 from ansible_collections.rspm.ha.plugins.module_utils._migration.host_beside import Beside
+from ansible_collections.rspm.ha.plugins.module_utils._migration.host_lookout import Lookout
 from ansible_collections.rspm.ha.plugins.module_utils._migration.host_record import RecordStore
 from ansible_collections.rspm.ha.plugins.module_utils._service import host_stop
 from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.host import TreeCopy
@@ -169,6 +170,40 @@ def test_what_happens_while_it_is_copied_keeps_the_switch_from_being_written(
     written = machine.record.read_shared()
     assert (written.state if written else "absent") == ("absent" if check == "migration-record" else "begun")
     assert result["record"]["state"] == "begun" and "switch" not in steps(result)[:-1]
+
+
+def test_a_node_that_was_started_and_stopped_again_while_it_was_copied_is_not_overlooked(machine: Machine) -> None:
+    begun(machine, EVERYTHING)
+
+    def visit() -> None:
+        machine.visited = True
+        time.sleep(1.5)
+        machine.visited = False
+
+    machine.while_copying = visit
+    result = run(arguments(machine, EVERYTHING))
+    assert [problem["check"] for problem in result["problems"]] == ["database-sessions"]
+    assert "node2 from 192.0.2.2" in result["msg"] and "what the copies would lack" in result["msg"]
+    as_before(machine)
+    machine.while_copying = lambda: None
+    assert not run(arguments(machine, EVERYTHING)).get("failed")
+    has_moved(machine)
+
+
+def test_databases_that_are_away_for_a_while_end_no_lookout(machine: Machine) -> None:
+    opened: list[bool] = []
+
+    def open_watch() -> Any:
+        opened.append(True)
+        if len(opened) == 1:
+            raise DomainError(Problem("database-sessions", "away", "w", "f"))
+        return machine
+
+    lookout = Lookout(open_watch)
+    deadline = time.monotonic() + 20
+    while len(opened) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert lookout.end() == [] and len(opened) == 2
 
 
 def test_a_node_beside_which_others_work_is_not_stopped(machine: Machine) -> None:

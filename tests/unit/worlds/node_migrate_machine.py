@@ -28,6 +28,8 @@ from ansible_collections.rspm.ha.plugins.module_utils._migration import host_mov
 from ansible_collections.rspm.ha.plugins.module_utils._migration.host_record import RecordStore
 from ansible_collections.rspm.ha.plugins.module_utils._migration.record import Written
 from ansible_collections.rspm.ha.plugins.module_utils._package.rules import Host
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.node_sessions import End
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.sessions import Session
 from ansible_collections.rspm.ha.plugins.module_utils._service import host as service_host
 from ansible_collections.rspm.ha.plugins.module_utils._service import host_apply
 from ansible_collections.rspm.ha.plugins.module_utils._tree_copy import compare, plan
@@ -47,7 +49,8 @@ class Machine(node_upgrade_machine.Machine):
     """The node. What outlives a call is in files, so that a call may be killed in a process of its own.
 
     looks: what is found elsewhere, one after another, each time that it is looked whether another node works on the
-    old databases. while_copying: what happens while the databases are copied. fails: why that fails.
+    old databases. while_copying: what happens while the databases are copied. fails: why that fails. visited:
+    whether another node works on them right now.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -56,6 +59,7 @@ class Machine(node_upgrade_machine.Machine):
         self.looks: list[bool] = []
         self.while_copying: Callable[[], object] = lambda: None
         self.fails: list[Problem] = []
+        self.visited = False
         self.record = RecordStore(self, str(folder / "storage/.rspm-ha/migration"))
         self.config = folder / "etc/rstudio-pm.gcfg"
 
@@ -88,6 +92,15 @@ class Machine(node_upgrade_machine.Machine):
     def prove_own_gone(self) -> int:
         assert not self.running and self.blocked
         return 0
+
+    where = "db1:5432"
+
+    def own_end(self) -> End:
+        return End("192.0.2.1", 40000)
+
+    def wait(self, _timeout: float, *, not_of: str) -> tuple[Session, ...]:
+        assert not_of == "192.0.2.1"
+        return (Session(7, "main", "pm", "node2", "192.0.2.2", "idle", "", ""),) if self.visited else ()
 
     def prove_others_gone(self) -> None:
         self.events.append("others_gone")
