@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Rules about plays and tasks."""
+"""Rules about plays and tasks that ansible-lint does not have; that each has a name, its rule `name` sees."""
 
 from __future__ import annotations
 
@@ -32,22 +32,6 @@ HIDING = {
     "rspm.ha.node_upgrade": ("database",),
     "rspm.ha.restore_point": ("database",),
 }
-
-
-def every_task_has_a_name(root: Path) -> list[str]:
-    """Return the plays, blocks and tasks without a name."""
-    found = [
-        f"{tree.where(root, task.path, task.data.line)}: a {'block' if task.is_block else 'task'} without a name"
-        for task in tree.tasks(root)
-        if not task.data.get("name")
-    ]
-    for path in tree.matching(root, "playbooks/**/*.yml", "extensions/**/*.yml"):
-        found += [
-            f"{tree.where(root, path, p.line)}: a play without a name"
-            for p in tree.plays(root, path)
-            if not p.get("name")
-        ]
-    return found
 
 
 def nothing_ignores_errors(root: Path) -> list[str]:
@@ -251,7 +235,6 @@ def failures_are_text(root: Path) -> list[str]:
 
 
 RULES = [
-    every_task_has_a_name,
     nothing_ignores_errors,
     failed_when_false_says_why,
     failures_are_text,

@@ -32,22 +32,6 @@ FAILED_WHEN = "\n- name: x\n  ansible.builtin.command: x\n  failed_when: false\n
 
 # rule, file, what is replaced there ("" appends, None makes the file or empties it), by what, what the finding says
 PLANTED: list[tuple[Rule, str, str | None, str, str | None]] = [
-    (task_rules.every_task_has_a_name, ROLE, "", "\n- ansible.builtin.command: x\n", "a task without a name"),
-    (
-        task_rules.every_task_has_a_name,
-        ROLE,
-        "",
-        "\n- block:\n    - name: y\n      x.y.z: {}\n",
-        "a block without a name",
-    ),
-    (task_rules.every_task_has_a_name, ROLE, "", "\n- name: x\n  rescue:\n    - x.y.z: {}\n", "a task without a name"),
-    (
-        task_rules.every_task_has_a_name,
-        SITE,
-        "- name: Make the things\n  hosts",
-        "- hosts",
-        "a play without a name",
-    ),
     (
         task_rules.nothing_ignores_errors,
         SITE,
