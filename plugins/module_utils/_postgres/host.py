@@ -204,24 +204,6 @@ def connect(
     return _guarded({**parameters, **servers[-1]}, given, timeout)
 
 
-def login(
-    host: str,
-    port: int,
-    database: str,
-    user: str,
-    password: str,
-    sslmode: str = "require",
-    timeout: float = 5.0,
-    schema: str = "",
-    options: Mapping[str, str] | None = None,
-) -> facts.LoginResult:
-    """Try a login, and ask for the version and the rights in the schema. What network and server do raises nothing."""
-    result, connection = open_session(host, port, database, user, password, sslmode, timeout, schema, options)
-    if connection is not None:
-        connection.close()
-    return result
-
-
 def open_session(
     host: str,
     port: int,
@@ -233,7 +215,10 @@ def open_session(
     schema: str = "",
     options: Mapping[str, str] | None = None,
 ) -> tuple[facts.LoginResult, Connection | None]:
-    """Do what login does, and return the session still open where the login succeeded."""
+    """Try a login, and ask for the version and the rights in the schema; the session is open where it succeeded.
+
+    What network and server do raises nothing.
+    """
     credentials = Credentials(user=user, database=database, password=password)
     given = options or {}
     result = facts.LoginResult(

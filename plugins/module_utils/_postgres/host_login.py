@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import Problem
-from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import login, try_port
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import open_session, try_port
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.login import (
     LoginResult,
     judge_login,
@@ -17,6 +17,15 @@ from ansible_collections.rspm.ha.plugins.module_utils._postgres.options import D
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.rules import SERVER_ERROR
 
 
+def login(database: Database, name: str, schema: str, timeout: float) -> LoginResult:
+    """Return how far a login to one database comes."""
+    account = (database.user, database.password, database.sslmode)
+    result, session = open_session(database.host, database.port, name, *account, timeout, schema, database.options)
+    if session is not None:
+        session.close()
+    return result
+
+
 def try_logins(database: Database, made: bool, timeout: float) -> tuple[list[Problem], int]:
     """Return why a login to the databases does not do, and the server's version number, 0 where it is not known.
 
@@ -24,11 +33,8 @@ def try_logins(database: Database, made: bool, timeout: float) -> tuple[list[Pro
     """
     problems: list[Problem] = []
     version = 0
-    account = (database.user, database.password, database.sslmode)
     for name, schema in ((database.name, database.schema), (database.usage_name, database.usage_schema)):
-        result = login(
-            database.host, database.port, name, *account, timeout=timeout, schema=schema, options=database.options
-        )
+        result = login(database, name, schema, timeout)
         problems += judge_managed_login(result) if made else judge_login(result)
         version = version or result.server_version_num
         if result.failure not in ("", SERVER_ERROR):

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.rspm.ha.plugins.module_utils._postgres import rules
-from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import login
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import open_session
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.login import LoginResult, judge_login
 from tests.unit.worlds import postgres_server
 
@@ -48,6 +48,14 @@ REVOKE CONNECT ON DATABASE closed FROM public;
 CREATE DATABASE only_tls OWNER pm;
 CREATE DATABASE only_plain OWNER pm;
 """
+
+
+def login(*where: Any, **more: Any) -> LoginResult:
+    """Try a login as open_session does, and close its session."""
+    result, session = open_session(*where, **more)
+    if session is not None:
+        session.close()
+    return result
 
 
 class Server(postgres_server.Server):

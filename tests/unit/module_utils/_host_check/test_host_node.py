@@ -19,6 +19,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._host_check import host_no
 from ansible_collections.rspm.ha.plugins.module_utils._package.rules import Host, PackageState
 from ansible_collections.rspm.ha.plugins.module_utils._postgres import host_login
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.login import LoginResult
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.options import Database
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.rules import (
     NO_DRIVER,
     REFUSED,
@@ -139,8 +140,14 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         def state(self) -> PackageState:
             return made.state
 
-    def login(host: str, port: int, name: str, user: str, _password: str, sslmode: str, **_given: Any) -> LoginResult:
-        return LoginResult(host=host, port=port, database=name, user=user, sslmode=sslmode, **made.login)
+    def login(database: Database, name: str, _schema: str, _timeout: float) -> LoginResult:
+        where: dict[str, Any] = {
+            "host": database.host,
+            "port": database.port,
+            "user": database.user,
+            "sslmode": database.sslmode,
+        }
+        return LoginResult(database=name, **where, **made.login)
 
     monkeypatch.setattr(os, "geteuid", lambda: made.uid)
     monkeypatch.setattr(host_node, "PackageTool", Tool)

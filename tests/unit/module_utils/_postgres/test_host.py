@@ -17,7 +17,6 @@ import pytest
 from ansible_collections.rspm.ha.plugins.module_utils._postgres import rules
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import (
     connect,
-    login,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.login import judge_login
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.rules import ConnectFailed
@@ -28,7 +27,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._postgres.sessions import 
 )
 from ansible_collections.rspm.ha.plugins.modules import database_sessions
 from tests.unit.worlds.module_run import run_module
-from tests.unit.worlds.postgres_logins import PASSWORD, Server, needs_postgres
+from tests.unit.worlds.postgres_logins import PASSWORD, Server, login, needs_postgres
 from tests.unit.worlds.postgres_server import free_port
 
 pytestmark = needs_postgres

@@ -13,9 +13,8 @@ import threading
 import pytest
 
 from ansible_collections.rspm.ha.plugins.module_utils._postgres import host, rules
-from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import login
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.login import judge_login
-from tests.unit.worlds.postgres_logins import PASSWORD, Server, needs_postgres
+from tests.unit.worlds.postgres_logins import PASSWORD, Server, login, needs_postgres
 from tests.unit.worlds.postgres_server import free_port
 
 pytestmark = needs_postgres
