@@ -1,6 +1,8 @@
 # What the performance claims rest on: every benchmark writes its runs to .cache/bench. RUNS=1 is a trial.
 BENCHMARKS := converge upgrade migrate visibility scale
 RUNS ?= 5
+# What bench-upgrade or bench-migrate is to measure, as "three bare --setting pipelining"; empty: all of it.
+ONLY ?=
 BENCH_PACKAGES := .cache/bench-packages
 bench-run = $(lab-environment) python
 
@@ -9,6 +11,10 @@ bench: venv lab-tools packages build ## all benchmarks (hours; RUNS=5), docs/per
 	@rm -rf .cache/bench
 	@for name in $(BENCHMARKS); do $(MAKE) --no-print-directory bench-$$name || echo "bench-$$name did not reach all"; done
 	@$(LAB) down
+	@$(MAKE) --no-print-directory bench-page
+
+.PHONY: bench-page
+bench-page: venv ## docs/performance.md and its plots, of what was measured last; fails where something was not, or missed
 	@$(bench-run) bench/report.py --page docs/performance.md
 
 .PHONY: bench-converge
@@ -25,13 +31,13 @@ bench-upgrade: venv lab-tools packages build ## outage of the upgrade, against t
 	@for size in 1 300; do tests/standin/build --out $(BENCH_PACKAGES)/$$size --version 2025.12.0-14 --version 2026.04.0 \
 	  --payload $$size > /dev/null; done
 	@$(LAB) down && $(LAB) up --memory 1536 node1 node2 node3 node4 node5 node6 infra lb
-	@$(bench-run) bench/upgrade_outage.py --runs $(RUNS) --packages $(BENCH_PACKAGES) --megabits $(MEGABITS)
+	@$(bench-run) bench/upgrade_outage.py --runs $(RUNS) --packages $(BENCH_PACKAGES) --megabits $(MEGABITS) $(ONLY)
 
 # The machines have the memory for the names of all files of both trees, as servers do.
 .PHONY: bench-migrate
 bench-migrate: venv lab-tools packages build ## outage and total time of the migration to one node, against the same by hand
 	@$(LAB) down && $(LAB) up --memory 2048
-	@$(bench-run) bench/migrate.py --runs $(RUNS)
+	@$(bench-run) bench/migrate.py --runs $(RUNS) $(ONLY)
 
 .PHONY: bench-visibility
 bench-visibility: venv lab-tools packages build ## how soon a new file is seen, and NFS operations, by mount options

@@ -5,8 +5,8 @@ remainder        a warm rsync was typed before; then stop, rsync, pg_dump | pg_r
 guide            the guide's five lines: stop all, cp -a, pg_dump | psql, change the configuration, start
 careful copy     no more than a copy that is read back: caches dropped, cp -a, caches dropped, cmp
 
-In each, service is what a client gets at the load balancer. All of one shape begin with the same disks, by hand with
-PostgreSQL on the node made ready beforehand.
+In each, service is what the same client gets at the load balancer. All of one shape begin with the same disks, by hand
+with PostgreSQL on the node made ready beforehand.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -28,16 +29,21 @@ from bench.catalogue import (
     MIGRATE_LARGE,
     MIGRATE_MANY,
     OUTAGE,
+    PIPELINING,
     REMAINDER,
     SETTINGS,
     WALL,
 )
+from bench.upgrade_outage_world import Client
 from bench.workbench import Bench
 from tests.scenarios import support
 from tests.scenarios.support import Lab, lab_module
 
 TARGET, OTHERS = "node1", ("node2", "node3")
 DATABASES = "rstudio_pm rstudio_pm_usage"
+# A client that asks more often takes from the copy what the machines have.
+INTERVAL = 0.2
+SERVED_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -120,40 +126,39 @@ def serves(lab: Lab, machine: str) -> bool:
     return support.get(f"{support.address(lab, machine)}:4242")[0] == 200
 
 
-def typed(lab: Lab, command: str) -> dict[str, float]:
-    """Stop the nodes, and type the rest on the target (seconds)."""
+def made_ready(lab: Lab, way: str) -> str:
+    """Do what a person does while the cluster serves; return what is typed on the target then."""
+    lab.ssh(TARGET, _MAKE_READY)
+    copy, dump, load = _COPY, "", _PSQL
+    if way == REMAINDER:
+        lab.ssh(TARGET, _WARM, timeout=7200)
+        copy, dump, load = _RSYNC, "-Fc", _RESTORE
+    return _BY_HAND.format(copy=copy, dump=dump, load=load, databases=DATABASES)
+
+
+def typed(lab: Lab, command: str) -> float:
+    """Stop the nodes, and type the rest on the target; return how long it took (seconds)."""
     begun = time.monotonic()
     for node in OTHERS:
         lab.ssh(node, "systemctl stop rstudio-pm")
-    without = time.monotonic()
     # a PostgreSQL that was just installed listens on no other
     addresses = {"old": support.address(lab, "infra"), "new": "127.0.0.1"}
     lab.ssh(TARGET, f"bash -c {shlex.quote(command % addresses)}", timeout=7200)
     support.wait_for("the node", lambda: support.get(support.address(lab, "lb"))[0] == 200, 120)
-    end = time.monotonic()
-    return {OUTAGE: end - without, WALL: end - begun}
+    return time.monotonic() - begun
 
 
-def by_hand(lab: Lab, way: str) -> dict[str, float]:
-    """Return what the hand's way costs (seconds)."""
-    if way == CAREFUL_COPY:
-        for node in (TARGET, *OTHERS):
-            lab.ssh(node, "systemctl stop rstudio-pm")
-        begun = time.monotonic()
-        lab.ssh(TARGET, f"bash -c {shlex.quote(_CAREFUL)}", timeout=7200)
-        return {COPY: time.monotonic() - begun}
-    lab.ssh(TARGET, _MAKE_READY)
-    if way == GUIDE_MANY:
-        return typed(lab, _BY_HAND.format(copy=_COPY, dump="", load=_PSQL, databases=DATABASES))
-    lab.ssh(TARGET, _WARM, timeout=7200)
-    return typed(lab, _BY_HAND.format(copy=_RSYNC, dump="-Fc", load=_RESTORE, databases=DATABASES))
+def careful_copy(lab: Lab) -> float:
+    """Return how long a copy takes that is read back, while nothing else is done (seconds)."""
+    for node in (TARGET, *OTHERS):
+        lab.ssh(node, "systemctl stop rstudio-pm")
+    begun = time.monotonic()
+    lab.ssh(TARGET, f"bash -c {shlex.quote(_CAREFUL)}", timeout=7200)
+    return time.monotonic() - begun
 
 
 def with_us() -> tuple[dict[str, float], dict[str, float]]:
-    """Return what the playbook costs (seconds), as a client at the load balancer saw it, and how long its phases took.
-
-    copy: of the warm passes on the machine, looking at both trees and verifying included.
-    """
+    """Return what the playbook costs, and how long its phases took (seconds)."""
     folder = support.person().new_folder("bench-")
     begun = time.monotonic()
     workbench.play(
@@ -166,26 +171,38 @@ def with_us() -> tuple[dict[str, float], dict[str, float]]:
     )
     wall = time.monotonic() - begun
     report = support.read_json(folder / "report.json")
-    phases = {phase["name"]: phase for phase in report["phases"]}
-    copy = sum(step["seconds"] for step in phases["warm"]["nodes"][TARGET]["steps"])
-    seconds = {name: phase["seconds"] for name, phase in phases.items()}
-    return {OUTAGE: report["outage"]["total_seconds"], WALL: wall, COPY: copy}, seconds
+    seconds = {phase["name"]: phase["seconds"] for phase in report["phases"]}
+    return {WALL: wall, COPY: copied(report)}, seconds
+
+
+def copied(report: dict[str, Any]) -> float:
+    """Return how long all passes of the copy took on the target: looking at both trees and verifying are in it."""
+    done = {phase["name"]: phase["nodes"][TARGET]["steps"] for phase in report["phases"] if TARGET in phase["nodes"]}
+    last = [step for step in done["move"] if step["step"].startswith("data ")]
+    return sum(step["seconds"] for step in [*done["warm"], *last])
 
 
 def measure(bench: Bench, shape: Shape, setting: str, number: int) -> None:
     """Go one way from a cluster of a shape; setting: "" for by hand."""
-    lab_module.restore(bench.lab, shape.label)
-    support.wait_for("the cluster", lambda: all(serves(bench.lab, node) for node in support.NODES), 180)
+    lab = bench.lab
+    lab_module.restore(lab, shape.label)
+    support.wait_for("the cluster", lambda: all(serves(lab, node) for node in support.NODES), 180)
     bench.ready(setting)
-    if setting:
-        figures, phases = with_us()
-        bench.add(shape.ours, setting, number, figures, phases=phases)
-    else:
-        bench.add(shape.by_hand, setting, number, by_hand(bench.lab, shape.by_hand))
+    if not setting and shape.by_hand == CAREFUL_COPY:
+        bench.add(shape.by_hand, setting, number, {COPY: careful_copy(lab)})
+        return
+    command = "" if setting else made_ready(lab, shape.by_hand)
+    with Client(support.address(lab, "lb"), INTERVAL) as client:
+        support.wait_for("service before", lambda: client.served_for(SERVED_SECONDS), 60)
+        figures, phases = with_us() if setting else ({WALL: typed(lab, command)}, {})
+        support.wait_for("service after", lambda: client.served_for(SERVED_SECONDS), 60)
+    figures = {OUTAGE: client.outage().total, **figures}
+    bench.add(shape.ours if setting else shape.by_hand, setting, number, figures, phases=phases)
 
 
 def prepare(bench: Bench, shapes: list[Shape]) -> None:
     """Make a cluster, and keep a snapshot of it with the files of each shape."""
+    bench.ready(PIPELINING)
     workbench.give_time()
     workbench.play("site")
     lab_module.snapshot(bench.lab, "empty")
@@ -200,16 +217,17 @@ def prepare(bench: Bench, shapes: list[Shape]) -> None:
 def main() -> int:
     """Measure all ways in turn, in each round."""
     parser = workbench.options(__doc__)
-    parser.add_argument("shapes", nargs="*", default=[shape.label for shape in SHAPES], help="few, many, large")
+    workbench.selection(parser, [shape.label for shape in SHAPES])
     options = parser.parse_args()
-    shapes = [shape for shape in SHAPES if shape.label in options.shapes]
+    shapes = [shape for shape in SHAPES if not options.ways or shape.label in options.ways]
     bench = Bench("migrate")
     prepare(bench, shapes)
-    ways = ["", *SETTINGS]
+    ways = ["", *([options.setting] if options.setting else SETTINGS)]
     for number in range(options.runs):
         for shape in shapes:
             # another one first in each round
-            for setting in ways[number % 3 :] + ways[: number % 3]:
+            turn = number % len(ways)
+            for setting in ways[turn:] + ways[:turn]:
                 measure(bench, shape, setting, number)
     return bench.conclude()
 

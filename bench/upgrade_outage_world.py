@@ -1,12 +1,15 @@
-"""What upgrade_outage.py measures with, and what belongs to none of the ways that it compares: a client at the load
+"""What upgrade_outage.py measures with, and what belongs to none of the ways that it compares: clients at the load
 balancer, and a web server that has the packages.
 """
 
 from __future__ import annotations
 
+import collections
 import functools
+import http.client
 import http.server
 import multiprocessing
+import socket
 import socketserver
 import threading
 import time
@@ -19,6 +22,9 @@ from tests.scenarios import support
 INTERVAL = 0.05
 # A user who waits longer than this takes the service for gone.
 PATIENCE = 2.0
+# A download that gets nothing for so long is cut.
+STALLED = 30.0
+FINISHED, CUT, REFUSED = "finished", "cut", "refused"
 
 
 @dataclass(frozen=True)
@@ -32,10 +38,10 @@ class Outage:
 
 
 class Client:
-    """Asks every 50 ms, whether or not the requests before were answered, and remembers when it was not served."""
+    """Asks every so many seconds, whether or not it was answered before, and remembers when it was not served."""
 
-    def __init__(self, address: str, path: str = "/__api__/status") -> None:
-        self._address, self._path = address, path
+    def __init__(self, address: str, interval: float = INTERVAL) -> None:
+        self._address, self._interval = address, interval
         self._samples: list[tuple[float, bool]] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -43,7 +49,7 @@ class Client:
 
     def _ask(self) -> None:
         sent = time.monotonic()
-        code, _body = support.get(self._address, self._path, timeout=PATIENCE)
+        code, _body = support.get(self._address, "/__api__/status", timeout=PATIENCE)
         served = code == 200 and time.monotonic() - sent <= PATIENCE
         with self._lock:
             self._samples.append((sent, served))
@@ -52,7 +58,7 @@ class Client:
         slot = time.monotonic()
         while not self._stop.is_set():
             threading.Thread(target=self._ask, daemon=True).start()
-            slot = max(slot + INTERVAL, time.monotonic())
+            slot = max(slot + self._interval, time.monotonic())
             self._stop.wait(slot - time.monotonic())
 
     def __enter__(self) -> Client:
@@ -69,7 +75,7 @@ class Client:
         begun = time.monotonic() - PATIENCE - seconds
         with self._lock:
             recent = [served for sent, served in self._samples if sent >= begun]
-        return len(recent) > seconds / INTERVAL / 2 and all(recent)
+        return len(recent) > seconds / self._interval / 2 and all(recent)
 
     def outage(self) -> Outage:
         """Return how long there was no service: from the first request that failed to the next that was served."""
@@ -85,6 +91,58 @@ class Client:
         if since is not None:
             raise RuntimeError("the service did not come back")
         return Outage(round(sum(lengths), 2), round(max(lengths, default=0.0), 2), len(lengths), len(samples))
+
+
+class Downloads:
+    """Clients that fetch a file slowly, one time after the other, and count how that ended."""
+
+    def __init__(self, address: str, path: str, content: bytes, seconds: float, clients: int = 3) -> None:
+        host, _colon, port = address.partition(":")
+        self._place, self._content, self._rate = (host, int(port or 80)), content, len(content) / seconds
+        self._request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode()
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._run, daemon=True) for _number in range(clients)]
+        self.ended: collections.Counter[str] = collections.Counter()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            ended = self._fetch()
+            # one that is under way at the end of the measurement has not ended
+            if not self._stop.is_set():
+                self.ended[ended] += 1
+            if ended == REFUSED:
+                self._stop.wait(0.25)
+
+    def _fetch(self) -> str:
+        answer, fetched = None, b""
+        with socket.socket() as link:
+            # else most of the file would be in the kernel's buffers at once, and no download would be slow
+            link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)
+            link.settimeout(STALLED)
+            try:
+                link.connect(self._place)
+                link.sendall(self._request)
+                answer = http.client.HTTPResponse(link)
+                answer.begin()
+                if answer.status != http.HTTPStatus.OK:
+                    return REFUSED
+                begun = time.monotonic()
+                while not self._stop.is_set() and (chunk := answer.read(1 << 13)):
+                    fetched += chunk
+                    self._stop.wait(begun + len(fetched) / self._rate - time.monotonic())
+            except (OSError, http.client.HTTPException):
+                return CUT if answer and answer.headers else REFUSED
+        return FINISHED if fetched == self._content else CUT
+
+    def __enter__(self) -> Downloads:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):

@@ -12,13 +12,14 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench import records, report
-from bench.catalogue import DEFAULTS, PIPELINING, RUNS
+from bench.catalogue import DEFAULTS, PIPELINING, RUNS, SETTINGS
 from bench.records import Record
 from tests.scenarios import support
 from tests.scenarios.support import Run
@@ -30,6 +31,19 @@ def options(description: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=RUNS, help="how often each way is gone (default: %(default)s)")
     return parser
+
+
+def selection(parser: argparse.ArgumentParser, ways: Sequence[str]) -> None:
+    """Add the options that leave a part out: which ways, by a word for each, and which of Ansible's settings."""
+
+    def known(word: str) -> str:
+        # argparse's own choices refuse that nothing is given
+        if word not in ways:
+            raise argparse.ArgumentTypeError(f"{word} is none of {', '.join(ways)}")
+        return word
+
+    parser.add_argument("ways", nargs="*", type=known, metavar="WAY", help=f"of {', '.join(ways)} (default: all)")
+    parser.add_argument("--setting", choices=SETTINGS, help="of Ansible (default: one after the other)")
 
 
 def _said(*argv: str) -> str:

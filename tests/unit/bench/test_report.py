@@ -152,3 +152,15 @@ def test_an_axis_has_few_marks_and_holds_all(high: float) -> None:
 def test_small_and_large_figures_side_by_side_are_on_a_logarithmic_axis() -> None:
     assert "logarithmic" in plot.draw("t", [plot.Bar("a", 0.01, 0.02, 0.03, True), plot.Bar("b", 50, 60, 70, False)])
     assert "logarithmic" not in plot.draw("t", [plot.Bar("a", 2, 2, 2, True), plot.Bar("b", 50, 60, 70, False)])
+
+
+def test_a_page_of_one_benchmark_says_what_was_not_measured() -> None:
+    some = [each for each in whole() if each.benchmark == "upgrade_outage"]
+    verdicts = report.judge(some)
+    text = report.page(Measured({"upgrade_outage": MACHINE}, some), verdicts)
+    sections = text.split("\n## ")[1:]
+    alone = [section.splitlines()[0] for section in sections if "Not measured." not in section]
+    assert alone == ["Wanted", "upgrade_outage"]
+    others = len(WANTED) - sum(each.one.benchmark == "upgrade_outage" for each in WANTED)
+    assert text.count("| not measured |") == others * len(SETTINGS)
+    assert report.conclude(verdicts, []) == 1
