@@ -100,7 +100,8 @@ BENCHMARKS = [
         "Updating HA Nodes" as a careful person types it, who waits for each node before going on to the
         next. The bare commands have the file on the disk and the other nodes stopped before. With downloads,
         three clients fetch a file again and again that takes them 4 s, and three more let it take 20 s, from
-        before the upgrade until after it. Refused are those that got no answer, or another one.
+        before the upgrade until after it; the machines' socket buffers are small, so that they are under way
+        at the node itself, as larger files are. Refused are those that got no answer, or another one.
         A node that the load balancer drains before it stops ends them all. Two nodes stop without that: the
         one that goes first, since its way back would lengthen the outage, and the last old one, since
         nobody could take its place meanwhile. There a request has as long as the server gives it when

@@ -107,6 +107,10 @@ WAYS = [
 ]
 # What is downloaded slowly, for the repository a wheel.
 SLOW = random.Random(0).randbytes(1 << 20)
+# By itself a kernel takes a file of this size at once from who sends it, who could stop then without cutting anything.
+SMALL_BUFFERS = (
+    "echo 4096 16384 65536 > /proc/sys/net/ipv4/tcp_wmem; echo 4096 32768 65536 > /proc/sys/net/ipv4/tcp_rmem"
+)
 
 
 class Upgrades:
@@ -136,8 +140,9 @@ class Upgrades:
 
     def prepare(self, labels: set[str]) -> None:
         """Keep a snapshot of each cluster that a way begins with."""
+        self.bench.ready(PIPELINING)
         workbench.give_time()
-        for node in SIX:
+        for node in THREE:
             self.lab.ssh(node, "apt-get update -qq && apt-get install -y -qq curl > /dev/null", timeout=600)
         lab_module.snapshot(self.lab, "new")
         slow = support.person().new_folder("bench-") / "slow-1.0-py3-none-any.whl"
@@ -201,11 +206,13 @@ class Upgrades:
         self.settle(way)
         if way.name == BARE:
             self.others_stopped(way)
+        downloads = {}
+        if way.name == UPGRADE_DOWNLOADS:
+            for machine in ("lb", *way.cluster.nodes):
+                self.lab.ssh(machine, SMALL_BUFFERS)
+            file = published_file("slow")
+            downloads = {seconds: Downloads(self.balancer, file, SLOW, seconds) for seconds in (SHORT, LONG)}
         self.bench.ready(setting)
-        downloads = {
-            seconds: Downloads(self.balancer, published_file("slow"), SLOW, seconds)
-            for seconds in ((SHORT, LONG) if way.name == UPGRADE_DOWNLOADS else ())
-        }
         with Client(self.balancer) as client, ExitStack() as stack:
             for each in downloads.values():
                 stack.enter_context(each)

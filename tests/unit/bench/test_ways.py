@@ -47,15 +47,15 @@ def test_ways_of_ansible_are_gone_with_each_setting_and_others_once() -> None:
     assert len(every) == 5 * len(SETTINGS) + 3 and len({(way.word, setting) for way, setting in every}) == len(every)
     some = upgrade_outage.runs(["bare", "three"], PIPELINING)
     assert [(way.word, setting) for way, setting in some] == [("three", PIPELINING), ("bare", "")]
-    assert [way.name for way, setting in every if not setting][0] == BARE
+    assert next(way.name for way, setting in every if not setting) == BARE
 
 
 def test_a_way_that_is_not_known_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     parser = workbench.options("")
     workbench.selection(parser, ["three", "bare"])
     assert parser.parse_args([]).ways == []
-    chosen = parser.parse_args(["three", "--setting", "pipelining", "--runs", "2"])
-    assert (chosen.ways, chosen.setting, chosen.runs) == (["three"], PIPELINING, 2)
+    chosen = parser.parse_args(["--runs", "2", "three", "bare", "--setting", "pipelining"])
+    assert (chosen.ways, chosen.setting, chosen.runs) == (["three", "bare"], PIPELINING, 2)
     with pytest.raises(SystemExit):
         parser.parse_args(["four"])
     assert "four" in capsys.readouterr().err
