@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.report import done_phases
-from bench import migrate, upgrade_outage, workbench
+from bench import migrate, scale, upgrade_outage, workbench
 from bench.catalogue import AHEAD, BARE, DEFAULTS, PIPELINING, SERVES, SETTINGS, WANTED
 from tests.scenarios import support
 
@@ -70,6 +70,16 @@ def test_each_setting_is_what_ansible_is_told(monkeypatch: pytest.MonkeyPatch, t
         bench.ready(setting)
         told.append(person.environment["ANSIBLE_PIPELINING"])
     assert told == ["False", "True", "False"]
+
+
+def test_a_name_that_is_simulated_is_that_of_no_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[dict[str, str]] = []
+    monkeypatch.setattr(workbench, "variables_of", lambda machine: machine)
+    monkeypatch.setattr(workbench, "inventory", made.append)
+    scale.aliases(7)
+    leads_to = ["node1", "node2", "node3", "node1", "node2", "node3", "node1"]
+    assert list(made[0].values()) == leads_to
+    assert [name for name in made[0] if "node" in name] == [f"{node}.example.org" for node in leads_to[:3]]
 
 
 def step(name: str, second: int, seconds: float) -> dict[str, object]:
