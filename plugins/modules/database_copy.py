@@ -234,25 +234,15 @@ removal_commands:
   elements: str
   sample: ['DROP DATABASE "rstudio_pm";', 'DROP DATABASE "rstudio_pm_usage";']
 timeline:
-  description: What was done, in that order. Also tells how far a failure came.
+  description:
+    - What was done, in that order. Also tells how far a failure came.
+    - C(step), which is C(observe), C(sessions), C(compare), C(dump), C(empty), C(restore), C(verify), C(rights),
+      C(finish), C(sessions afterwards) or C(retire), with the database, C(at) and C(seconds) as
+      RV(rspm.ha.node_upgrade#module:timeline) has them.
   returned: always
   type: list
   elements: dict
-  contains:
-    step:
-      description:
-        - C(observe), C(sessions), C(compare), C(dump), C(empty), C(restore), C(verify), C(rights), C(finish),
-          C(sessions afterwards) or C(retire), with the database.
-      type: str
-      sample: restore main
-    at:
-      description: When it began, in UTC.
-      type: str
-      sample: "2026-11-24T05:50:01.123Z"
-    seconds:
-      description: How long it took.
-      type: float
-      sample: 12.204
+  sample: [{"step": "restore main", "at": "2026-11-24T05:50:01.123Z", "seconds": 12.204}]
 problems:
   description: What is wrong, each with check, found, why and fix.
   returned: failure

@@ -201,27 +201,16 @@ health_code:
   type: int
   sample: 200
 timeline:
-  description: What was done, in the order in which it began, empty in check mode. Also tells how far a failure came.
+  description:
+    - What was done, in the order in which it began, empty in check mode. Also tells how far a failure came.
+    - C(step), C(at) and C(seconds) as RV(rspm.ha.node_upgrade#module:timeline) has them. A step is C(others_gone),
+      C(block), C(stop), C(prove), C(sessions), C(still_stopped), C(switch), C(configure), C(unblock), C(enable),
+      C(start), C(healthy), C(reload), and where the start failed C(block_again) and C(stop_again).
+    - Or it is C(data) or C(databases) with a step of M(rspm.ha.tree_copy) or M(rspm.ha.database_copy). These may overlap.
   returned: always
   type: list
   elements: dict
-  contains:
-    step:
-      description:
-        - C(others_gone), C(block), C(stop), C(prove), C(sessions), C(still_stopped), C(switch), C(configure),
-          C(unblock), C(enable), C(start), C(healthy), C(reload), and where the start failed C(block_again) and
-          C(stop_again).
-        - C(data) or C(databases) with a step of M(rspm.ha.tree_copy) or M(rspm.ha.database_copy). These may overlap.
-      type: str
-      sample: databases restore main
-    at:
-      description: When it began, in UTC.
-      type: str
-      sample: "2026-11-24T05:50:01.123Z"
-    seconds:
-      description: How long it took.
-      type: float
-      sample: 4.204
+  sample: [{"step": "databases restore main", "at": "2026-11-24T05:50:01.123Z", "seconds": 4.204}]
 problems:
   description: What is wrong, each with check, found, why and fix.
   returned: failure

@@ -93,23 +93,14 @@ sessions_ended:
   type: int
   sample: 0
 timeline:
-  description: What was done, in that order, empty in check mode. Also tells how far a failure came.
+  description:
+    - What was done, in that order, empty in check mode. Also tells how far a failure came.
+    - C(step), which is C(block), C(stop), C(prove) or C(sessions), C(at) and C(seconds) as
+      RV(rspm.ha.node_upgrade#module:timeline) has them.
   returned: always
   type: list
   elements: dict
-  contains:
-    step:
-      description: C(block), C(stop), C(prove) or C(sessions).
-      type: str
-      sample: stop
-    at:
-      description: When it began, in UTC.
-      type: str
-      sample: "2026-11-24T05:50:01.123Z"
-    seconds:
-      description: How long it took.
-      type: float
-      sample: 1.204
+  sample: [{"step": "stop", "at": "2026-11-24T05:50:01.123Z", "seconds": 1.204}]
 problems:
   description: What is wrong, each with check, found, why and fix.
   returned: failure

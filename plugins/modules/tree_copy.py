@@ -153,23 +153,14 @@ mismatches:
       type: str
       sample: has mode 0600, not 0640
 timeline:
-  description: What was done, in that order. Also tells how far a failure came.
+  description:
+    - What was done, in that order. Also tells how far a failure came.
+    - C(step), which is C(mount), C(wait), C(compare), C(copy), C(sync) or C(verify), C(at) and C(seconds) as
+      RV(rspm.ha.node_upgrade#module:timeline) has them.
   returned: always
   type: list
   elements: dict
-  contains:
-    step:
-      description: C(mount), C(wait), C(compare), C(copy), C(sync) or C(verify).
-      type: str
-      sample: copy
-    at:
-      description: When it began, in UTC.
-      type: str
-      sample: "2026-11-24T05:50:01.123Z"
-    seconds:
-      description: How long it took.
-      type: float
-      sample: 1.204
+  sample: [{"step": "copy", "at": "2026-11-24T05:50:01.123Z", "seconds": 1.204}]
 problems:
   description: What is wrong, each with check, found, why and fix.
   returned: failure
