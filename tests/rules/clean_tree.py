@@ -149,7 +149,7 @@ CLEAN = {
     "roles/rspm/README.md": made_pages.role_page("rspm", yaml.safe_load(CLUSTER_SPEC), VARIABLES),
     "roles/rspm/defaults/main.yml": CLUSTER_DEFAULTS,
     "roles/rspm/meta/argument_specs.yml": CLUSTER_SPEC,
-    "roles/rspm/meta/main.yml": "galaxy_info: {}\n",
+    "roles/rspm/meta/main.yml": "dependencies: []\n",
     "roles/rspm/tasks/main.yml": "[]\n",
     "roles/thing/README.md": made_pages.role_page("thing", yaml.safe_load(SPECS), VARIABLES),
     "roles/thing/meta/argument_specs.yml": SPECS,

@@ -125,7 +125,7 @@ PLANTED: list[tuple[Rule, str, str | None, str, str | None]] = [
         "roles/other: no meta/argument_specs.yml",
     ),
     (role_rules.variables_are_in_one_place, "roles/thing/defaults/main.yml", None, "thing_x: 1\n", "internal in vars/"),
-    (role_rules.variables_are_in_one_place, "roles/thing/meta/main.yml", None, "galaxy_info: {}\n", "is no dependency"),
+    (role_rules.variables_are_in_one_place, "roles/thing/meta/main.yml", None, "{}\n", "is no dependency"),
     (role_rules.specs_and_defaults_agree, DEFAULTS, "rspm_path: /srv", "rspm_path: /opt", "argument_specs says '/srv'"),
     (role_rules.specs_and_defaults_agree, DEFAULTS, "", "rspm_more: 1\n", "not in argument_specs"),
     (role_rules.specs_and_defaults_agree, DEFAULTS, "", "other: 1\n", "does not start with rspm_"),
