@@ -116,7 +116,14 @@ CHECK = """
   tasks:
     - name: Check what was typed
       rspm.ha.variables_check:
-        verb: site
+        verb: "{{ check_verb }}"
+"""
+
+BEGIN = """
+- name: Check what was typed
+  ansible.builtin.import_playbook: parts/check.yml
+  vars:
+    check_verb: site
 """
 
 PLAY = """
@@ -140,7 +147,8 @@ CLEAN = {
     "docs/variables.md": made_pages.variables_page(CLUSTER_SPEC),
     "extensions/molecule/default/converge.yml": PLAY,
     "galaxy.yml": "dependencies: {a.b: '>=1'}\n",
-    "playbooks/site.yml": CHECK + PLAY,
+    "playbooks/parts/check.yml": CHECK,
+    "playbooks/site.yml": BEGIN + PLAY,
     "plugins/module_utils/_disk/host.py": "import os\n",
     "plugins/module_utils/_disk/rules.py": DECISION,
     "plugins/modules/thing.py": MODULE,

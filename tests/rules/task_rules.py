@@ -91,15 +91,21 @@ def groups_may_be_absent(root: Path) -> list[str]:
 
 
 def every_verb_checks_first(root: Path) -> list[str]:
-    """Return the playbooks that begin neither with the check of what was typed nor with another playbook."""
+    """Return the playbooks that begin neither with the check of what was typed nor with another verb, and that check
+    where it does not do just that.
+    """
     found = []
     for path in tree.matching(root, "playbooks/*.yml"):
         first = (tree.load(path) or [{}])[0]
-        tasks = first.get("tasks") or [{}]
-        checked = (tasks[0].get("rspm.ha.variables_check") or {}).get("verb") == path.stem and len(tasks) == 1
-        hosts = "rspm.ha.check_hosts" in str(first.get("hosts"))
-        if "ansible.builtin.import_playbook" not in first and not (checked and hosts):
-            found.append(f"{tree.where(root, path)}: does not begin with rspm.ha.variables_check for this verb alone")
+        imported = str(first.get("ansible.builtin.import_playbook"))
+        checked = imported == "parts/check.yml" and (first.get("vars") or {}).get("check_verb") == path.stem
+        if not checked and not ("/" not in imported and (path.parent / imported).is_file()):
+            found.append(f"{tree.where(root, path)}: does not begin with parts/check.yml for this verb")
+    path = root / "playbooks" / "parts" / "check.yml"
+    plays = tree.load(path)
+    given = [task.get("rspm.ha.variables_check") for play in plays for task in play["tasks"]]
+    if given != [{"verb": "{{ check_verb }}"}] or "rspm.ha.check_hosts" not in str(plays[0]["hosts"]):
+        found.append(f"{tree.where(root, path)}: does more or less than rspm.ha.variables_check for the verb")
     return found
 
 

@@ -21,6 +21,7 @@ CLUSTER_SPEC = "roles/rspm/meta/argument_specs.yml"
 MODULE = "plugins/modules/thing.py"
 DECIDE = "plugins/module_utils/_disk/rules.py"
 SITE = "playbooks/site.yml"
+CHECKED = "playbooks/parts/check.yml"
 SCENARIO = "extensions/molecule/default/converge.yml"
 SECRET_TASK = "\n- name: x\n  ansible.builtin.debug:\n    msg: '{{ thing_password }}'\n"
 HIDDEN_TASK = "\n- name: x\n  rspm.ha.node_stop:\n    database: '{{ thing_password }}'\n"
@@ -46,7 +47,7 @@ PLANTED: list[tuple[Rule, str, str | None, str, str | None]] = [
     (task_rules.failures_are_text, ROLE, "", LIST, "a list of problems as a message"),
     (task_rules.failures_are_text, ROLE, "", LIST.replace("x.problems", "x.problems | join"), "a list of problems"),
     (task_rules.failures_are_text, ROLE, "", LIST.replace("x.problems", "x.problems | join(', ')"), None),
-    (task_rules.every_play_stops_the_run, SITE, "  any_errors_fatal: true\n", "", "playbooks/site.yml:2"),
+    (task_rules.every_play_stops_the_run, SITE, "  any_errors_fatal: true\n", "", "playbooks/site.yml:7"),
     (
         task_rules.every_play_stops_the_run,
         SCENARIO,
@@ -54,7 +55,7 @@ PLANTED: list[tuple[Rule, str, str | None, str, str | None]] = [
         "any_errors_fatal: false",
         "converge.yml:2",
     ),
-    (task_rules.every_play_keeps_the_order, SITE, "  strategy: linear\n", "", "playbooks/site.yml:2"),
+    (task_rules.every_play_keeps_the_order, SITE, "  strategy: linear\n", "", "playbooks/site.yml:7"),
     (task_rules.every_play_keeps_the_order, SITE, "strategy: linear", "strategy: free", "without strategy: linear"),
     (module_rules.folders_have_a_mode, MODULE, "", "\nos.makedirs(path, mode=0o755)\n", "obeys the umask"),
     (task_rules.every_play_keeps_ssh_alive, SITE, "rspm.ha.ssh_args", "x.y.ssh_args", "without ansible_ssh_args"),
@@ -83,7 +84,9 @@ PLANTED: list[tuple[Rule, str, str | None, str, str | None]] = [
     (task_rules.becoming_is_a_variable, SITE, "  strategy: linear", "  become: true\n  strategy: linear", "become is"),
     (task_rules.groups_may_be_absent, SITE, "rspm_nodes", "rspm_nodes:rspm_database", "select('in', groups)"),
     (task_rules.every_verb_checks_first, SITE, "verb: site", "verb: upgrade", "does not begin with"),
-    (task_rules.every_verb_checks_first, SITE, "lookup('rspm.ha.check_hosts')", "'localhost'", "does not begin with"),
+    (task_rules.every_verb_checks_first, SITE, "parts/check.yml", "parts/more.yml", "does not begin with"),
+    (task_rules.every_verb_checks_first, CHECKED, "lookup('rspm.ha.check_hosts')", "'localhost'", "more or less"),
+    (task_rules.every_verb_checks_first, CHECKED, "{{ check_verb }}", "site", "more or less"),
     (task_rules.every_verb_checks_first, "playbooks/more.yml", None, clean_tree.PLAY, "playbooks/more.yml"),
     (task_rules.secrets_are_not_logged, ROLE, "", SECRET_TASK, "thing_password is used"),
     (task_rules.secrets_are_not_logged, ROLE, "", HIDDEN_TASK, None),
@@ -178,7 +181,7 @@ PLANTED: list[tuple[Rule, str, str | None, str, str | None]] = [
     ),
     (
         role_rules.cluster_variables_are_defined,
-        SITE,
+        CHECKED,
         "any_errors",
         "vars: {a: '{{ rspm_q }}'}\n  any_errors",
         "rspm_q is not",
@@ -265,7 +268,7 @@ PLANTED: list[tuple[Rule, str, str | None, str, str | None]] = [
     (text_rules.nothing_is_skipped, ".ansible-lint", None, "skip_list: [x]\n", "skip_list"),
     (text_rules.nothing_is_skipped, "tests/sanity/ignore-2.19.txt", None, "x\n", "no list of what to ignore"),
     (word_rules.names_begin_with_a_verb, ROLE, "Make the thing", "The thing is there", "'The thing is there' does not"),
-    (word_rules.names_begin_with_a_verb, SITE, "Check the variables", "What was typed", "site.yml:2: 'What was"),
+    (word_rules.names_begin_with_a_verb, SITE, "Check what was typed", "What was typed", "site.yml:2: 'What was"),
     (word_rules.names_begin_with_a_verb, SITE, "- name: Run more", "- name: More", "'More' does not"),
     (word_rules.names_begin_with_a_verb, MODULE, "Make the thing", "Thing", "thing.py: 'Thing' does not"),
     (word_rules.one_thing_has_one_word, DECIDE, "", "def unmask_node(): ...\n", "unmask_node: write block"),
