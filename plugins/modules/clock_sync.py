@@ -130,6 +130,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._clock.rules import (
 )
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import Runner, module_runner
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_files import read_text, write_file
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_module import problems_told
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, raise_any
 
 # chronyd's first measurements (iburst) take about 7 s
@@ -240,10 +241,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    try:
+    with problems_told(module):
         module.exit_json(**Clock(module, module_runner(module)).bring_up())
-    except DomainError as error:
-        module.fail_json(**error.to_result())
 
 
 if __name__ == "__main__":

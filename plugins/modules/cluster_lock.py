@@ -45,14 +45,6 @@ options:
     description: Folder of the lock, on the shared storage and outside of the data directory.
     type: path
     required: true
-  uid:
-    description: Numeric id of the service's user.
-    type: int
-    required: true
-  gid:
-    description: Numeric id of the service's group.
-    type: int
-    required: true
   holder:
     description: Process on the controller that the lock is for; by default the Ansible process that runs the task.
     type: str
@@ -91,6 +83,7 @@ options:
     default: 900
 extends_documentation_fragment:
   - rspm.ha.attributes
+  - rspm.ha.node
 attributes:
   action:
     description: Says which run it is for, and renews the lease beside the playbook.
@@ -244,7 +237,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_module import problems_told
 from ansible_collections.rspm.ha.plugins.module_utils._lock import host
 from ansible_collections.rspm.ha.plugins.module_utils._lock.host_lease import make_request
 from ansible_collections.rspm.ha.plugins.module_utils._lock.lease import LEASE, seems_over
@@ -360,11 +353,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    try:
-        result = run(module.params, host.this_node(), now, not module.check_mode)
-    except DomainError as error:
-        module.fail_json(**error.to_result())
-    module.exit_json(**result)
+    with problems_told(module):
+        module.exit_json(**run(module.params, host.this_node(), now, not module.check_mode))
 
 
 if __name__ == "__main__":

@@ -101,7 +101,7 @@ from contextlib import closing
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_module import problems_told
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import require_driver
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.host_sessions import open_watch
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.options import SESSION_OPTIONS
@@ -114,11 +114,8 @@ def main() -> None:
     if not module.params["databases"]:
         module.fail_json(msg="databases is empty: name at least one.")
     require_driver(module)
-    try:
-        with closing(open_watch({**module.params, "timeout": 0})) as watch:
-            own_address, sessions = watch.own_end().address, watch.wait(0)
-    except DomainError as error:
-        module.fail_json(**error.to_result())
+    with problems_told(module), closing(open_watch({**module.params, "timeout": 0})) as watch:
+        own_address, sessions = watch.own_end().address, watch.wait(0)
     module.exit_json(
         changed=False,
         sessions=[session.to_dict() for session in sessions],

@@ -43,10 +43,6 @@ options:
         description: The variable that decides it, empty where it is fixed.
         type: str
         default: ""
-  lock_timeout:
-    description: Seconds to wait for a package manager that is at work.
-    type: int
-    default: 300
   left:
     description: Of a node, the storage on which earlier runs may have left something, RV(left).
     type: dict
@@ -82,6 +78,7 @@ options:
         required: true
 extends_documentation_fragment:
   - rspm.ha.attributes.looks
+  - rspm.ha.node.packages
 author:
   - rspm.ha authors (@rspm-ha)
 """

@@ -180,6 +180,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import command_runner
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_files import read_text
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_module import problems_told
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, raise_any
 from ansible_collections.rspm.ha.plugins.module_utils._haproxy import rules as haproxy
 from ansible_collections.rspm.ha.plugins.module_utils._haproxy.host import Runtime, write_if_different
@@ -255,7 +256,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     given = module.params
-    try:
+    with problems_told(module):
         if given["state"] == haproxy.OBSERVED:
             result = observe_members(Runtime(given["socket"]), given["backend"], given["state_file"])
         elif given["command"]:
@@ -265,9 +266,7 @@ def main() -> None:
             result = {"changed": given["state"] != haproxy.READY, "sessions": 0, "waited": 0.0}
         else:
             result = change_member(module, Runtime(given["socket"]))
-    except DomainError as error:
-        module.fail_json(**error.to_result())
-    module.exit_json(**result)
+        module.exit_json(**result)
 
 
 if __name__ == "__main__":

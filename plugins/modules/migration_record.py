@@ -158,7 +158,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import module_runner
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_files import read_text
-from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_module import problems_told
 from ansible_collections.rspm.ha.plugins.module_utils._migration.host_left import load_own, read
 from ansible_collections.rspm.ha.plugins.module_utils._migration.host_record import RecordStore, is_mounted
 from ansible_collections.rspm.ha.plugins.module_utils._migration.record import OUT, Written, advance, retire
@@ -239,11 +239,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    try:
+    with problems_told(module, lambda: {"blocked_for": blocked_for(read_text(BLOCK_PATH) or "")}):
         module.exit_json(**run(module))
-    except DomainError as error:
-        purpose = blocked_for(read_text(BLOCK_PATH) or "")
-        module.fail_json(**error.to_result(), blocked_for=purpose)
 
 
 if __name__ == "__main__":

@@ -115,6 +115,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import Runner, module_runner
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_files import make_parents, read_text, write_file
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_module import problems_told
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, Problem, raise_any
 from ansible_collections.rspm.ha.plugins.module_utils._storage import host_export
 from ansible_collections.rspm.ha.plugins.module_utils._storage.export import (
@@ -241,11 +242,9 @@ def main() -> None:
     )
     if module.params["state"] == "checked":
         module.exit_json(changed=False, problems=[problem.to_dict() for problem in find_problems(module.params)])
-    try:
+    with problems_told(module):
         bring = withdraw if module.params["state"] == "absent" else bring_up
         module.exit_json(**bring(module, module_runner(module)))
-    except DomainError as error:
-        module.fail_json(**error.to_result())
 
 
 if __name__ == "__main__":

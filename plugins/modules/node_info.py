@@ -277,7 +277,7 @@ problems:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import module_runner
-from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_module import problems_told
 from ansible_collections.rspm.ha.plugins.module_utils._node.host import load_node
 
 
@@ -291,11 +291,9 @@ def main() -> None:
         supports_check_mode=True,
     )
     given = module.params
-    try:
+    with problems_told(module):
         node = load_node(module_runner(module), given["api_timeout"], given["settle_timeout"])
-    except DomainError as error:
-        module.fail_json(**error.to_result())
-    module.exit_json(changed=False, node=node.to_dict())
+        module.exit_json(changed=False, node=node.to_dict())
 
 
 if __name__ == "__main__":

@@ -87,6 +87,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import Runner, module_runner
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_module import problems_told
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._licence.host import apply, give_back, load_licence
 from ansible_collections.rspm.ha.plugins.module_utils._licence.rules import (
@@ -140,11 +141,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     work = present if module.params["state"] == "present" else absent
-    try:
-        result = work(module.params, module_runner(module), module.check_mode)
-    except DomainError as error:
-        module.fail_json(**error.to_result())
-    module.exit_json(**result)
+    with problems_told(module):
+        module.exit_json(**work(module.params, module_runner(module), module.check_mode))
 
 
 if __name__ == "__main__":

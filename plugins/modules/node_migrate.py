@@ -87,18 +87,6 @@ options:
     description: Folder for the dump of the databases on this host, as for M(rspm.ha.database_copy).
     type: path
     default: /var/tmp
-  allow_unlicensed:
-    description: Whether a server without a licence, which answers 402, counts as healthy.
-    type: bool
-    default: false
-  stop_timeout:
-    description: For how many seconds systemd may take to stop the server.
-    type: int
-    default: 120
-  health_timeout:
-    description: For how many seconds to wait for health.
-    type: int
-    default: 300
   follower:
     description: Id of whoever asks for the progress. Set by the action plugin of the same name.
     type: str
@@ -107,6 +95,8 @@ extends_documentation_fragment:
   - rspm.ha.attributes
   - rspm.ha.configuration.nested
   - rspm.ha.database.copy
+  - rspm.ha.node.start
+  - rspm.ha.node.stop
 attributes:
   check_mode:
     description:
@@ -206,7 +196,8 @@ timeline:
     - C(step), C(at) and C(seconds) as RV(rspm.ha.node_upgrade#module:timeline) has them. A step is C(others_gone),
       C(block), C(stop), C(prove), C(sessions), C(still_stopped), C(switch), C(configure), C(unblock), C(enable),
       C(start), C(healthy), C(reload), and where the start failed C(block_again) and C(stop_again).
-    - Or it is C(data) or C(databases) with a step of M(rspm.ha.tree_copy) or M(rspm.ha.database_copy). These may overlap.
+    - Or it is C(data) or C(databases) with a step of M(rspm.ha.tree_copy) or M(rspm.ha.database_copy), which may
+      overlap.
   returned: always
   type: list
   elements: dict
@@ -220,15 +211,14 @@ problems:
 """
 
 import socket
-from contextlib import nullcontext
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.rspm.ha.plugins.module_utils._config.options import CONFIG_OPTIONS, settings_of
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import module_runner
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_module import problems_told
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_work import node_work
-from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._migration.host_move import Move, Wanted
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import require_driver
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.options import REQUIRED_DATABASE_OPTIONS, Database
@@ -325,12 +315,8 @@ def main() -> None:
     if not module.check_mode:
         require_driver(module)
     move = Move(module_runner(module), socket.gethostname(), wanted)
-    try:
-        with nullcontext() if module.check_mode else node_work("migration"):
-            result = run(move, module.check_mode)
-    except DomainError as error:
-        module.fail_json(**error.to_result(), **come_to(move))
-    module.exit_json(**result, **come_to(move))
+    with problems_told(module, lambda: come_to(move)), node_work("migration", module.check_mode):
+        module.exit_json(**run(move, module.check_mode), **come_to(move))
 
 
 if __name__ == "__main__":

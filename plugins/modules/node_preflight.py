@@ -61,14 +61,6 @@ options:
         description: What the sum should be, as V(sha256:...).
         type: str
         default: ""
-  uid:
-    description: Numeric id that the service user is to have.
-    type: int
-    required: true
-  gid:
-    description: Numeric id that the service group is to have.
-    type: int
-    required: true
   storage:
     description: The shared storage.
     required: true
@@ -129,6 +121,7 @@ extends_documentation_fragment:
   - rspm.ha.attributes.looks
   - rspm.ha.database.configured
   - rspm.ha.storage.nested
+  - rspm.ha.node
 attributes:
   check_mode:
     description: Not even a probe file is written.

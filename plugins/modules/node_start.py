@@ -22,14 +22,6 @@ options:
     description: Product version that must run. It must be the one that is installed.
     type: str
     required: true
-  allow_unlicensed:
-    description: Whether a server without a licence, which answers 402, counts as healthy.
-    type: bool
-    default: false
-  health_timeout:
-    description: For how many seconds to wait for health.
-    type: int
-    default: 300
   restart_predicted:
     description:
       - In check mode, RV(rspm.ha.server_config#module:needs_restart), since nothing was written that could be seen.
@@ -37,6 +29,7 @@ options:
     default: false
 extends_documentation_fragment:
   - rspm.ha.attributes
+  - rspm.ha.node.start
 attributes:
   check_mode:
     description: Reports what would be done. Waits for nothing.
@@ -90,14 +83,13 @@ problems:
 """
 
 import socket
-from contextlib import nullcontext
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import module_runner
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_module import problems_told
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_work import node_work
-from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._node.host import load_service
 from ansible_collections.rspm.ha.plugins.module_utils._service.host import carry_out, wait_for_health
 from ansible_collections.rspm.ha.plugins.module_utils._service.rules import decide_start
@@ -155,12 +147,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    try:
-        with nullcontext() if module.check_mode else node_work("start"):
-            result = run(module)
-    except DomainError as error:
-        module.fail_json(**error.to_result())
-    module.exit_json(**result)
+    with problems_told(module), node_work("start", module.check_mode):
+        module.exit_json(**run(module))
 
 
 if __name__ == "__main__":

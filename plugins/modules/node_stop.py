@@ -26,10 +26,6 @@ options:
     type: str
     choices: [upgrade, rollback, migrate_to_single_node, migrated]
     default: upgrade
-  stop_timeout:
-    description: For how many seconds systemd may take to stop the server.
-    type: int
-    default: 120
   database:
     description:
       - The databases in which no session of this node may be left. Leave it out to look at the node only.
@@ -40,6 +36,7 @@ options:
 extends_documentation_fragment:
   - rspm.ha.attributes
   - rspm.ha.database.sessions
+  - rspm.ha.node.stop
 attributes:
   check_mode:
     description: Reports what would be done. Does not ask the database.
@@ -110,15 +107,15 @@ problems:
 """
 
 import socket
-from contextlib import closing, nullcontext
+from contextlib import closing
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import module_runner
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_module import problems_told
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_timeline import Timeline
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_work import node_work
-from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import require_driver
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.host_sessions import open_watch
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.options import SESSION_OPTIONS
@@ -167,12 +164,8 @@ def main() -> None:
     if module.params["database"] and not module.check_mode:
         require_driver(module)
     timeline = Timeline()
-    try:
-        with nullcontext() if module.check_mode else node_work("stop"):
-            result = run(module, timeline)
-    except DomainError as error:
-        module.fail_json(**error.to_result(), timeline=timeline.steps)
-    module.exit_json(**result)
+    with problems_told(module, lambda: {"timeline": timeline.steps}), node_work("stop", module.check_mode):
+        module.exit_json(**run(module, timeline))
 
 
 if __name__ == "__main__":

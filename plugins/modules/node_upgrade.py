@@ -94,22 +94,8 @@ options:
     type: str
     choices: [upgrade, rollback, migrate_to_single_node]
     default: upgrade
-  allow_unlicensed:
-    description: Whether a server without a licence, which answers 402, counts as healthy.
-    type: bool
-    default: false
-  stop_timeout:
-    description: For how many seconds systemd may take to stop the server.
-    type: int
-    default: 120
   health_timeout:
     description: For how many seconds to wait for health, with the time that the schema needs.
-    type: int
-    default: 300
-  lock_timeout:
-    description: For how many seconds to wait for another run of the package manager.
-    type: int
-    default: 300
   database:
     description:
       - The databases in which no session of this node, with O(first) of no node, may be left.
@@ -117,6 +103,9 @@ options:
 extends_documentation_fragment:
   - rspm.ha.attributes
   - rspm.ha.database.sessions
+  - rspm.ha.node.packages
+  - rspm.ha.node.start
+  - rspm.ha.node.stop
 attributes:
   check_mode:
     description: Reports what would be done. Does not ask the database.

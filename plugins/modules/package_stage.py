@@ -54,12 +54,9 @@ options:
     description: Staging folder.
     type: path
     default: /var/cache/rspm-ha
-  lock_timeout:
-    description: For how many seconds to wait for another run of the package manager.
-    type: int
-    default: 300
 extends_documentation_fragment:
   - rspm.ha.attributes
+  - rspm.ha.node.packages
 attributes:
   check_mode:
     description: Fetches nothing and says whether it would. A file that is already there is verified.
@@ -120,14 +117,13 @@ problems:
   sample: [{"check": "package-checksum", "found": "the package has the checksum ...", "why": "...", "fix": "..."}]
 """
 
-from contextlib import nullcontext
 from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import module_runner
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_module import problems_told
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_work import node_work
-from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._package.host import PackageTool, load_host
 from ansible_collections.rspm.ha.plugins.module_utils._package.host_stage import StageRequest, stage
 
@@ -157,13 +153,9 @@ def main() -> None:
         folder=module.params["folder"],
         key=module.params["key"],
     )
-    try:
-        with nullcontext() if module.check_mode else node_work("staging of the package"):
-            tool = PackageTool(module_runner(module), load_host(), module.params["lock_timeout"])
-            staged = stage(tool, request, check_mode=module.check_mode)
-    except DomainError as error:
-        module.fail_json(**error.to_result())
-    module.exit_json(**asdict(staged))
+    with problems_told(module), node_work("staging of the package", module.check_mode):
+        tool = PackageTool(module_runner(module), load_host(), module.params["lock_timeout"])
+        module.exit_json(**asdict(stage(tool, request, check_mode=module.check_mode)))
 
 
 if __name__ == "__main__":

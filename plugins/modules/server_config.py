@@ -85,14 +85,13 @@ problems:
   sample: [{"check": "owned-setting", "found": "rspm_config sets Server.DataDir", "why": "...", "fix": "..."}]
 """
 
-from contextlib import nullcontext
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.rspm.ha.plugins.module_utils._config.options import CONFIG_OPTIONS, settings_of
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import module_runner
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_module import problems_told
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_work import node_work
-from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._service.host_apply import Apply, known_to_be_secret
 
 
@@ -107,12 +106,8 @@ def main() -> None:
     cluster = settings_of(module.params)
     module.no_log_values.update(known_to_be_secret(cluster))
     apply = Apply(module_runner(module), cluster)
-    try:
-        with nullcontext() if module.check_mode else node_work("configuration"):
-            result = apply.run(check_mode=module.check_mode)
-    except DomainError as error:
-        module.fail_json(**error.to_result())
-    module.exit_json(**result)
+    with problems_told(module), node_work("configuration", module.check_mode):
+        module.exit_json(**apply.run(check_mode=module.check_mode))
 
 
 if __name__ == "__main__":

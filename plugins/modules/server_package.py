@@ -27,12 +27,9 @@ options:
     description: The staged package, RV(rspm.ha.package_stage#module:path). May be empty where the version is installed.
     type: path
     default: ""
-  lock_timeout:
-    description: For how many seconds to wait for another run of the package manager.
-    type: int
-    default: 300
 extends_documentation_fragment:
   - rspm.ha.attributes
+  - rspm.ha.node.packages
 attributes:
   diff_mode:
     description: Shows the installed version and whether it is held.
@@ -78,12 +75,12 @@ problems:
   sample: [{"check": "live-version", "found": "rstudio-pm 2025.12.0-14 is installed, ...", "why": "...", "fix": "..."}]
 """
 
-from contextlib import nullcontext
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import module_runner
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_module import problems_told
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_work import node_work
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._package.host import PackageTool, install_package, load_host
@@ -132,12 +129,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    try:
-        with nullcontext() if module.check_mode else node_work("install"):
-            result = run(module)
-    except DomainError as error:
-        module.fail_json(**error.to_result())
-    module.exit_json(**result)
+    with problems_told(module), node_work("install", module.check_mode):
+        module.exit_json(**run(module))
 
 
 if __name__ == "__main__":

@@ -157,7 +157,8 @@ problems:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, raise_any
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_module import problems_told
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import raise_any
 from ansible_collections.rspm.ha.plugins.module_utils._probe.host import Client, Marker, load_samples
 from ansible_collections.rspm.ha.plugins.module_utils._probe.rules import (
     Measurement,
@@ -197,11 +198,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    try:
-        measured = run(module)
-    except DomainError as error:
-        module.fail_json(**error.to_result())
-    module.exit_json(changed=False, **measured.to_dict())
+    with problems_told(module):
+        module.exit_json(changed=False, **run(module).to_dict())
 
 
 if __name__ == "__main__":

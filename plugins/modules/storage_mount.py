@@ -33,14 +33,6 @@ options:
     description: The data directory, a folder below O(path); made with mode 0701 for the service account.
     type: path
     required: true
-  uid:
-    description: Numeric id of the service user.
-    type: int
-    required: true
-  gid:
-    description: Numeric id of the service group.
-    type: int
-    required: true
   timeout:
     description: Seconds for a mount, and each look at the storage. A server just started lets clients wait up to 90.
     type: int
@@ -48,6 +40,7 @@ options:
 extends_documentation_fragment:
   - rspm.ha.attributes
   - rspm.ha.storage
+  - rspm.ha.node
 attributes:
   check_mode:
     description: Nothing is mounted, made or written to, also not for a trial; what a run would do is predicted.
@@ -132,6 +125,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import Runner, module_runner
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_module import problems_told
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, Problem, raise_any
 from ansible_collections.rspm.ha.plugins.module_utils._storage import host as storage_host
 from ansible_collections.rspm.ha.plugins.module_utils._storage.access import (
@@ -324,7 +318,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     others = ("state", "timeout")
-    try:
+    with problems_told(module):
         if module.params["state"] == "absent":
             params = module.params
             result = take_away(module_runner(module), params["path"], params["timeout"], module.check_mode)
@@ -338,8 +332,6 @@ def main() -> None:
         else:
             storage.bring_up()
         module.exit_json(**storage.result())
-    except DomainError as error:
-        module.fail_json(**error.to_result())
 
 
 if __name__ == "__main__":

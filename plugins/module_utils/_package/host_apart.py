@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from typing import Any
 
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import (
-    DEFAULT_LIMIT,
     CompletedCommand,
     Runner,
     command_failed,
@@ -39,15 +39,9 @@ def load_places(data_dir: str, needed: Iterable[str]) -> Places:
 def open_apart(runner: Runner, host: str, places: Places) -> Runner:
     """Return the Runner whose commands run apart; raises DomainError where that can't be on this host."""
 
-    def run(
-        argv: list[str],
-        *,
-        check: bool = False,
-        timeout: float = DEFAULT_LIMIT,
-        input: str | None = None,
-        env: dict[str, str] | None = None,
-    ) -> CompletedCommand:
-        done = runner(apart_argv(argv, places), timeout=timeout, input=input, env={**(env or {}), **ENVIRONMENT})
+    def run(argv: list[str], *, check: bool = False, **options: Any) -> CompletedCommand:
+        options["env"] = {**(options.get("env") or {}), **ENVIRONMENT}
+        done = runner(apart_argv(argv, places), **options)
         if check and done.rc != 0:
             raise command_failed(argv, done)
         return done

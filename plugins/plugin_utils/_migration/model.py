@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Union
 
-from ansible_collections.rspm.ha.plugins.module_utils._migration.rules import RETIRED, Record
+from ansible_collections.rspm.ha.plugins.module_utils._migration.rules import Record
 from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.model import (
     LockObservation,
     Phase,
@@ -103,11 +103,6 @@ class NodeObservation(ClusterNode):
     """One node, as it is now. mounted: whether the shared storage is."""
 
     mounted: bool = True
-
-    @property
-    def retired(self) -> bool:
-        """Whether it is out for good."""
-        return self.stays_stopped and self.blocked_for == RETIRED and not self.mounted
 
 
 @dataclass(frozen=True)

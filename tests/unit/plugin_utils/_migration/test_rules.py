@@ -27,7 +27,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._migration.record import (
     render,
     to_record,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._migration.rules import RETIRED, Options, Record, RecordState
+from ansible_collections.rspm.ha.plugins.module_utils._migration.rules import Options, Record, RecordState
 from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.plan import state_folder
 from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.model import Balancer, LockObservation, Package, Refusal
 from ansible_collections.rspm.ha.plugins.plugin_utils._migration.model import (
@@ -253,8 +253,6 @@ def test_what_the_modules_found_becomes_observations() -> None:
     stranger = {"own_address": "10.0.0.1", "sessions": [{"client_address": "10.0.0.9"}]}
     assert observe(_found(sessions={"a": stranger})).foreign_sessions == ("10.0.0.9",)
     assert "no route" in observe(_found(sessions={"a": {"msg": "no route"}})).database_says
-    retired = NodeObservation("c", blocked=True, blocked_for=RETIRED, mounted=False)
-    assert retired.retired and not replace(retired, mounted=True).retired
 
 
 def test_the_outline_tells_what_moves_and_how_long() -> None:
