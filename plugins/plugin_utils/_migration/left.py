@@ -26,7 +26,8 @@ from ansible_collections.rspm.ha.plugins.module_utils._migration.record import (
     to_record,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._migration.rules import RETIRED, RecordState
-from ansible_collections.rspm.ha.plugins.plugin_utils._migration.refuse import command, give_up_command
+from ansible_collections.rspm.ha.plugins.plugin_utils._migration.model import ABORT
+from ansible_collections.rspm.ha.plugins.plugin_utils._migration.refuse import command
 
 UNLOCK = "unlock"
 
@@ -159,7 +160,7 @@ def _begun(record: Written) -> Problem:
         check="migration-begun",
         found=f"A migration to the single node {record.target} has begun on {record.begun[:10]}",
         why="Until it is finished or given up the nodes are as it needs them. Nothing was changed",
-        fix=f"Finish it: {forward}; or give it up: {give_up_command()}",
+        fix=f"Finish it: {forward}; or give it up: {ABORT}",
     )
 
 

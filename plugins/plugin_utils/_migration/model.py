@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Union
 
+from ansible_collections.rspm.ha.plugins.module_utils._core.problem import PLAYBOOK
 from ansible_collections.rspm.ha.plugins.module_utils._migration.rules import Record
 from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.model import (
     LockObservation,
@@ -20,6 +21,8 @@ from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.model import (
 from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.observe import ClusterNode
 
 VERB = "migrate_to_single_node"
+# What is typed to start the old cluster again.
+ABORT = f"{PLAYBOOK}.{VERB} -e rspm_migration=abort"
 """Of the lock, and why nodes are blocked until they are retired or the migration is given up."""
 
 

@@ -22,9 +22,7 @@ from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.refuse import (
     refuse_packages,
     refuse_sessions,
 )
-from ansible_collections.rspm.ha.plugins.plugin_utils._migration.model import VERB, Observations
-
-_ABORT = f"{PLAYBOOK}.{VERB} -e rspm_migration=abort"
+from ansible_collections.rspm.ha.plugins.plugin_utils._migration.model import ABORT, VERB, Observations
 
 
 def command(options: Options) -> str:
@@ -38,11 +36,6 @@ def command(options: Options) -> str:
     if options.move_data:
         words.append(f"-e rspm_migration_data_dir={options.data_dir}")
     return " ".join(words)
-
-
-def give_up_command() -> str:
-    """Return what is typed to start the old cluster again."""
-    return _ABORT
 
 
 def refuse_migration(observed: Observations, options: Options) -> list[Problem]:
@@ -145,7 +138,7 @@ def _refuse_record(observed: Observations, options: Options) -> list[Problem]:
     if was is None or _choices(was) == _choices(options):
         return []
     begun, finished = observed.record.state is RecordState.BEGUN, observed.record.state is RecordState.FINISHED
-    go_on = f"Go on with it: {command(was)}" + (f"; or give it up: {_ABORT}" if begun else "")
+    go_on = f"Go on with it: {command(was)}" + (f"; or give it up: {ABORT}" if begun else "")
     return [
         Problem(
             check="migration-choices",

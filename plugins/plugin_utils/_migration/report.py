@@ -10,7 +10,6 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.rspm.ha.plugins.module_utils._core.problem import PLAYBOOK
 from ansible_collections.rspm.ha.plugins.module_utils._tree_copy.plan import state_folder
 from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.report import (
     done_phases,
@@ -19,7 +18,7 @@ from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.report import (
     phase_table,
     plan_lines,
 )
-from ansible_collections.rspm.ha.plugins.plugin_utils._migration.model import VERB
+from ansible_collections.rspm.ha.plugins.plugin_utils._migration.model import ABORT
 
 _BEFORE_STOP = ("", "lock", "begin", "warm", "serve", "ready_target", "drain")
 _BEFORE_SWITCH = (*_BEFORE_STOP, "stop_others")
@@ -130,64 +129,36 @@ def _counts(found: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
 
 def left_behind(choices: Mapping[str, Any], left: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return what is still there of the old cluster, and the commands that remove it."""
-    kept = []
+    kept: list[dict[str, Any]] = []
+
+    def add(what: str, where: str, *commands: str) -> None:
+        kept.append({"what": what, "where": where, "commands": list(commands)})
+
+    nodes, target = ", ".join(left["nodes"]), choices["target"]
     if choices["data"] == "move":
-        kept.append(
-            {
-                "what": "the old data, which no node mounts any more",
-                "where": left["data_server"],
-                "commands": [f"rm -rf --one-file-system {left['data_path']}"],
-            }
-        )
-        known = state_folder(choices["data_dir"])
-        kept.append({"what": "the evidence of the copy", "where": choices["target"], "commands": [f"rm -rf {known}"]})
+        gone = f"rm -rf --one-file-system {left['data_path']}"
+        add("the old data, which no node mounts any more", left["data_server"], gone)
+        add("the evidence of the copy", target, f"rm -rf {state_folder(choices['data_dir'])}")
     if choices["database"] == "move":
-        kept.append(
-            {
-                "what": "the old databases, read-only",
-                "where": left["database_server"],
-                "commands": [f"sudo -u postgres psql -c '{each}'" for each in left["database_commands"]],
-            }
-        )
+        drops = [f"sudo -u postgres psql -c '{each}'" for each in left["database_commands"]]
+        add("the old databases, read-only", left["database_server"], *drops)
     if choices["load_balancer"] == "route" and left["balancers"]:
-        kept.append(
-            {
-                "what": "the load balancer, which still sends its users to the node",
-                "where": ", ".join(left["balancers"]),
-                "commands": ["systemctl disable --now rspm-haproxy"],
-            }
-        )
-    nodes = ", ".join(left["nodes"])
+        what = "the load balancer, which still sends its users to the node"
+        add(what, ", ".join(left["balancers"]), "systemctl disable --now rspm-haproxy")
     if left["mount"]:
-        kept.append(
-            {
-                "what": "the mount of the shared storage, which is the team's",
-                "where": nodes + (f", {choices['target']}" if choices["data"] == "move" else ""),
-                "commands": [f"umount {left['mount']}", "and its line in /etc/fstab"],
-            }
-        )
+        where = nodes + (f", {target}" if choices["data"] == "move" else "")
+        what = "the mount of the shared storage, which is the team's"
+        add(what, where, f"umount {left['mount']}", "and its line in /etc/fstab")
     if left["foreign_storage"]:
-        what = "an export to nodes that are retired"
-        kept.append({"what": what, "where": left["data_server"], "commands": [f"take {nodes} out of /etc/exports"]})
+        add("an export to nodes that are retired", left["data_server"], f"take {nodes} out of /etc/exports")
     if left["foreign_database"]:
-        what = "client rules for nodes that are retired"
-        kept.append({"what": what, "where": left["database_server"], "commands": [f"take {nodes} out of pg_hba.conf"]})
+        add("client rules for nodes that are retired", left["database_server"], f"take {nodes} out of pg_hba.conf")
     if left["nodes"] and left["licences"]:
-        kept.append(
-            {
-                "what": "licences, where they were activated (or run this with rspm_migration_deactivate_licence)",
-                "where": nodes,
-                "commands": ["/opt/rstudio-pm/bin/license-manager deactivate"],
-            }
-        )
+        what = "licences, where they were activated (or run this with rspm_migration_deactivate_licence)"
+        add(what, nodes, "/opt/rstudio-pm/bin/license-manager deactivate")
     if left["nodes"]:
-        kept.append(
-            {
-                "what": "rstudio-pm, blocked for good, and its configuration",
-                "where": ", ".join(left["nodes"]),
-                "commands": ["apt-get purge rstudio-pm (or dnf remove rstudio-pm)"],
-            }
-        )
+        what = "rstudio-pm, blocked for good, and its configuration"
+        add(what, nodes, "apt-get purge rstudio-pm (or dnf remove rstudio-pm)")
     return kept
 
 
@@ -215,15 +186,14 @@ def _says(result: Mapping[str, Any], record: str, copied: Mapping[str, Any]) -> 
     where = f"in phase {phase}" if phase else "before its first phase"
     lines = [f"The {'way back' if result['purpose'] == 'abort' else 'migration'} stopped {where}."]
     lines += [f"{host}: {text}" for host, text in result["failures"].items()]
-    abort = f"{PLAYBOOK}.{VERB} -e rspm_migration=abort"
     if result["purpose"] == "abort":
-        return [*lines, f"To go on, once the cause is gone: {abort}."]
+        return [*lines, f"To go on, once the cause is gone: {ABORT}."]
     if phase in _BEFORE_STOP:
         lines.append("No node was stopped, and the cluster serves.")
     if record not in ("switched", "finished") and phase in (*_BEFORE_SWITCH, SWITCHING):
         lines.append(
             "To go on, once the cause is gone, type the same command again. To give up and start the old cluster, "
-            f"which has lost nothing: {abort}."
+            f"which has lost nothing: {ABORT}."
         )
         if phase == SWITCHING and record == UNKNOWN:
             lines.append(

@@ -87,10 +87,7 @@ def problem_table(problems: Mapping[str, Sequence[Mapping[str, str]]]) -> list[s
 
     problems: for each host, problems as Problem.to_dict returns them.
     """
-    hosts: dict[Problem, list[str]] = {}
-    for host in problems:
-        for entry in problems[host]:
-            hosts.setdefault(Problem(entry["check"], entry["found"], entry["why"], entry["fix"]), []).append(host)
+    hosts = _by_problem(problems)
     if not hosts:
         return []
     first = min(max(len("host"), *(len(", ".join(names)) for names in hosts.values())), 30)
@@ -123,8 +120,13 @@ def report(problems: Mapping[str, Sequence[Mapping[str, str]]]) -> list[str]:
 
     problems: for each host, problems as Problem.to_dict returns them.
     """
+    return [f"{', '.join(names)}: {problem}" for problem, names in _by_problem(problems).items()]
+
+
+def _by_problem(problems: Mapping[str, Sequence[Mapping[str, str]]]) -> dict[Problem, list[str]]:
+    """Return the hosts that have each problem."""
     hosts: dict[Problem, list[str]] = {}
-    for host in problems:
-        for entry in problems[host]:
-            hosts.setdefault(Problem(entry["check"], entry["found"], entry["why"], entry["fix"]), []).append(host)
-    return [f"{', '.join(names)}: {problem}" for problem, names in hosts.items()]
+    for host, entries in problems.items():
+        for entry in entries:
+            hosts.setdefault(Problem(**entry), []).append(host)
+    return hosts
