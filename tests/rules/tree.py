@@ -88,13 +88,8 @@ def load(path: Path) -> Any:
 def files(root: Path) -> tuple[Path, ...]:
     """Return every file that git tracks or would track; outside a checkout, every file but caches."""
     if (root / ".git").exists():
-        listed = subprocess.run(
-            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-            cwd=root,
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout.split("\0")
+        argv = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        listed = subprocess.check_output(argv, cwd=root, text=True).split("\0")
         found = {root / name for name in listed if name}
     else:
         found = set()

@@ -48,13 +48,8 @@ class Result:
 
 def shell_scripts() -> tuple[str, ...]:
     """Return the shell scripts of the repository, by their ending or by their first line."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
+    argv = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.check_output(argv, cwd=ROOT, text=True)
     found = []
     for name in filter(None, listed.split("\0")):
         path = ROOT / name

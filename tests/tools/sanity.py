@@ -46,13 +46,8 @@ print(*{get_venv_packages(SimpleNamespace(version=version))["pip"] for version i
 def wanted_files() -> set[Path]:
     """Return the files, relative to the checkout, that git tracks or would track, but for what no release holds."""
     ignored = yaml.safe_load((ROOT / "galaxy.yml").read_text(encoding="utf-8"))["build_ignore"]
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
+    argv = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.check_output(argv, cwd=ROOT, text=True)
     names = {Path(name) for name in listed.split("\0") if name}
     # git is to ignore what ansible-test writes
     shipped = {name for name in names if name.parts[0] not in ignored or name.name == ".gitignore"}
