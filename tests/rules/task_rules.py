@@ -28,6 +28,7 @@ HIDING = {
     "rspm.ha.database_copy": ("source", "target"),
     "rspm.ha.database_login": ("database",),
     "rspm.ha.database_sessions": ("password",),
+    "rspm.ha.node_licence": ("key", "content"),
     "rspm.ha.node_stop": ("database",),
     "rspm.ha.node_upgrade": ("database",),
     "rspm.ha.restore_point": ("database",),

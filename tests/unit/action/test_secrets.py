@@ -19,7 +19,9 @@ import pytest
 from tests.rules.task_rules import HIDING
 
 ROOT = Path(__file__).resolve().parents[3]
-CANARY = "canary-Zx9"
+CANARY = "canary-"
+# Of one value alone all would be hidden wherever one option of the module hides it.
+SECRETS = {"given_password": f"{CANARY}Zx9", "given_licence": f"{CANARY}Qw4"}
 BASIC = "from ansible.module_utils.basic import AnsibleModule\n"
 SPEAKING = """
 from ansible.module_utils.basic import AnsibleModule as _Basic
@@ -44,6 +46,7 @@ GIVEN: dict[str, dict[str, Any]] = {
     "rspm.ha.database_copy": {"source": BOTH, "target": BOTH},
     "rspm.ha.database_login": {"database": BOTH},
     "rspm.ha.database_sessions": SESSIONS,
+    "rspm.ha.node_licence": {"key": "{{ given_password }}", "content": "{{ given_licence }}"},
     "rspm.ha.node_stop": {"database": SESSIONS},
     "rspm.ha.node_upgrade": {"version": "2026.08.0", "database": SESSIONS},
     "rspm.ha.restore_point": {"path": "/nowhere", "state": "observed", "database": BOTH},
@@ -62,13 +65,11 @@ def run(folder: Path, planted: str, refused: dict[str, Any]) -> str:
         text = module.read_text("utf-8")
         assert BASIC in text
         module.write_text(text.replace(BASIC, planted, 1), "utf-8")
-        assert all("given_password" in str(GIVEN[name][option]) for option in hiding)
+        assert all("{{ given_" in str(GIVEN[name][option]) for option in hiding)
         tasks.append({"name": f"Run {name}", name: {**GIVEN[name], **refused}, "ignore_errors": True})
     tasks.append({"name": "End", "ansible.builtin.fail": {"msg": "the end"}})
     (folder / "play.yml").write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": tasks}]))
-    (folder / "vars.json").write_text(
-        json.dumps({"given_password": CANARY, "ansible_python_interpreter": sys.executable})
-    )
+    (folder / "vars.json").write_text(json.dumps({**SECRETS, "ansible_python_interpreter": sys.executable}))
     done = subprocess.run(
         [
             *(Path(sys.executable).with_name("ansible-playbook"), "-i", "node1,", "-c", "local", "-vvvvv"),
