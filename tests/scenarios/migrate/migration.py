@@ -176,21 +176,24 @@ def _as_inventory_names(given: dict[str, Any]) -> dict[str, Any]:
     return {"rspm_migration_target": support.full(target)} if target else {}
 
 
-def _begin(variables: dict[str, Any]) -> subprocess.Popen[str]:
+def new_inventory() -> Path:
+    """Return a path for the inventory that a migration writes."""
+    return support.person().new_folder("migrate-") / "inventory"
+
+
+def _begin(variables: dict[str, Any], inventory: Path | None = None) -> subprocess.Popen[str]:
     """Begin a migration in a session of its own, all of which can be killed at once."""
-    person = support.person()
     given = {f"rspm_migration_{name}": value for name, value in variables.items()}
     given |= _as_inventory_names(given)
-    argv = person.argv(
-        "migrate_to_single_node", rspm_migration_inventory=str(person.new_folder("migrate-") / "inventory"), **given
-    )
+    given["rspm_migration_inventory"] = str(inventory or new_inventory())
+    argv = support.person().argv("migrate_to_single_node", **given)
     return support.start(argv, start_new_session=True)
 
 
-def kill_at(phase: str, **variables: Any) -> str:
+def kill_at(phase: str, inventory: Path, **variables: Any) -> str:
     """Kill the controller of a migration as soon as it says that a phase has begun, and return what it said."""
     said: list[str] = []
-    with _begin(variables) as process:
+    with _begin(variables, inventory) as process:
         assert process.stdout is not None
         for line in process.stdout:
             said.append(line)

@@ -27,6 +27,7 @@ from tests.scenarios.migrate.migration import (
     look,
     migrate,
     migrate_meanwhile,
+    new_inventory,
     run_single_node,
     settled,
 )
@@ -202,10 +203,11 @@ def _given_up(cluster: Lab, before: Before) -> None:
 
 @pytest.mark.cell("kill", FAMILIES["kill"][0])
 def test_the_same_command_goes_on_however_often_the_controller_is_killed(cluster: Lab) -> None:
-    before = look(cluster)
+    before, inventory = look(cluster), new_inventory()
     for phase in PHASES:
-        kill_at(phase, **chosen(MOVED))
-    done = migrate(**chosen(MOVED))
+        kill_at(phase, inventory, **chosen(MOVED))
+    # it has been written before the end was, and not again
+    done = migrate(inventory=inventory, **chosen(MOVED))
     assert done.run.code == 0, done.run.output[-4000:]
     has_it_all(cluster, MOVED, before)
     for node in OTHERS:
