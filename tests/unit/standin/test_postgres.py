@@ -9,9 +9,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.host_writes import Witness
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "standin"))
 
@@ -179,3 +182,22 @@ def test_the_usage_database_is_checked_too(cluster: Cluster) -> None:
     node.launch()
     assert node.wait() == 1
     assert cluster.server.sql("SELECT to_regclass('schema_version') IS NULL", "main") == "t", "nothing was made"
+
+
+@pytest.mark.parametrize(("variant", "written"), [("fails-to-start", False), ("fails-migration", True)])
+def test_a_version_that_does_not_start_has_written_where_the_server_says_so(
+    cluster: Cluster, variant: str, written: bool
+) -> None:
+    node = cluster.node("a", OLD)
+    node.start().stop()
+    account = {"host": "127.0.0.1", "port": cluster.server.port, "user": "rstudio_pm", "password": ""}
+    more = {"databases": ["main", "usage"], "sslmode": "disable", "options": {}, "timeout": 1}
+    with closing(Witness({**account, **more})) as witness:
+        witness.begin()
+        node.install(NEW, variant)
+        node.launch()
+        assert node.wait() != 0
+        assert ("in main" in witness.doubt()) is written
+    # the schema is that of before in both: what was written was rolled back
+    node.install(OLD)
+    assert node.start().stop() == 0
