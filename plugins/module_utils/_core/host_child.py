@@ -15,6 +15,13 @@ from typing import Any, Callable
 from ansible_collections.rspm.ha.plugins.module_utils._account_files.host import Account, become
 
 
+def take_ids(uid: int, gid: int, umask: int = 0o022) -> None:
+    """Take on ids for good; for after a fork."""
+    if (os.geteuid(), os.getegid()) != (uid, gid):
+        become(Account("", uid, gid, ()))
+    os.umask(umask)
+
+
 def in_child(work: Callable[[], Any], uid: int, gid: int, timeout: float, umask: int = 0o022) -> dict[str, Any] | None:
     """Return {"result": what work returns}, or errno and text of its OSError; None where it does not end in time."""
     reader, writer = os.pipe()
@@ -22,9 +29,7 @@ def in_child(work: Callable[[], Any], uid: int, gid: int, timeout: float, umask:
     if child == 0:
         try:
             try:
-                if (os.geteuid(), os.getegid()) != (uid, gid):
-                    become(Account("", uid, gid, ()))
-                os.umask(umask)
+                take_ids(uid, gid, umask)
                 answer: dict[str, Any] = {"result": work()}
             except OSError as error:
                 answer = {"errno": error.errno, "text": str(error)}

@@ -14,14 +14,13 @@ from ansible_collections.rspm.ha.plugins.module_utils._clock.rules import parse_
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import Runner
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_files import read_text
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_process import load_processes
-from ansible_collections.rspm.ha.plugins.module_utils._core.host_user import as_account
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_space import load_free
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_work import load_work
 from ansible_collections.rspm.ha.plugins.module_utils._core.product import BINARY
 from ansible_collections.rspm.ha.plugins.module_utils._node.rules import (
     Clock,
     Mount,
     NodeState,
-    parse_free,
     parse_listening,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._package.host import PackageTool, load_host
@@ -39,9 +38,6 @@ from ansible_collections.rspm.ha.plugins.module_utils._service.rules import (
     probe_target,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._storage.mount import mount_of, parse_mountinfo
-
-# A file system whose server is away answers nothing at all
-_STORAGE_TIMEOUT = 5.0
 
 
 @dataclass(frozen=True)
@@ -63,17 +59,6 @@ def load_service(runner: Runner, api_timeout: float = 5) -> ServiceState:
         api=load_api(probe_target(document), api_timeout),
         config=load_config(runner, document),
     )
-
-
-def load_free(runner: Runner, paths: list[str]) -> dict[str, int]:
-    """Return the free bytes of each folder that answers."""
-    free = {}
-    for path in paths:
-        shown = runner(as_account(["stat", "--file-system", "--format", "%a %S", path]), timeout=_STORAGE_TIMEOUT)
-        found = parse_free(shown.stdout) if shown.rc == 0 else None
-        if found is not None:
-            free[path] = found
-    return free
 
 
 def load_mount(path: str) -> Mount | None:

@@ -4,7 +4,7 @@
 
 """The state of one node: everything that the playbooks decide by and that status.yml shows.
 
-Sources: proc(5), ss(8), stat(1); the rest comes from the packages for package, service, mount and clock.
+Sources: proc(5), ss(8); the rest comes from the packages for package, service, mount and clock.
 """
 
 from __future__ import annotations
@@ -130,9 +130,3 @@ def parse_listening(text: str, pids: Sequence[int]) -> tuple[str, ...]:
         if len(words) >= 4 and owners & set(pids):
             found.add(words[3])
     return tuple(sorted(found))
-
-
-def parse_free(text: str) -> int | None:
-    """Return the free bytes from `stat --file-system --format '%a %S'`, None for anything else."""
-    words = text.split()
-    return int(words[0]) * int(words[1]) if len(words) == 2 and all(word.isdigit() for word in words) else None

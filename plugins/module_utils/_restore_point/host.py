@@ -23,7 +23,6 @@ from ansible_collections.rspm.ha.plugins.module_utils._account_files.host import
 from ansible_collections.rspm.ha.plugins.module_utils._config.host import Candidate, account_ids, save
 from ansible_collections.rspm.ha.plugins.module_utils._config.rules import KEY_PATH
 from ansible_collections.rspm.ha.plugins.module_utils._config.unit import CONFIG_PATH, account_missing, parse_sums
-from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import Runner
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_files import make_folder, read_text, sum_of, write_file
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_user import as_account
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, raise_any
@@ -42,12 +41,12 @@ from ansible_collections.rspm.ha.plugins.module_utils._restore_point import host
 from ansible_collections.rspm.ha.plugins.module_utils._restore_point import restore_rules
 from ansible_collections.rspm.ha.plugins.module_utils._restore_point import rules as point
 from ansible_collections.rspm.ha.plugins.module_utils._restore_point.host_session import Access
+from ansible_collections.rspm.ha.plugins.module_utils._restore_point.host_state import QUICK, StateFile
 from ansible_collections.rspm.ha.plugins.module_utils._restore_point.rules import RestoreState
 from ansible_collections.rspm.ha.plugins.module_utils._service.host import load_config, load_document
 
 # The sum of the saved package, on each node; the account owns what lies beside the restore point
 KNOWN_PATH = "/var/lib/rspm-ha/restore-point-package.json"
-_QUICK = 60.0
 _COPY_TIMEOUT = 1800.0
 _DUMP_TIMEOUT = 6 * 3600.0
 _SESSION_TIMEOUT = 30.0
@@ -58,38 +57,10 @@ def _moment(now: datetime) -> str:
 
 
 @dataclass(frozen=True)
-class Store:
-    """The restore point at path; database: what is saved, with the role that the nodes use."""
+class Store(StateFile):
+    """The restore point; database: what is saved, with the role that the nodes use."""
 
-    runner: Runner
-    path: str
     database: Database | None = None
-
-    @property
-    def metadata_path(self) -> str:
-        """Where its state is written."""
-        return f"{self.path}/{point.METADATA}"
-
-    def read(self) -> point.Metadata:
-        """Return what is there; raises DomainError where the storage does not tell."""
-        shown = self.runner(as_account(["cat", self.metadata_path]), timeout=_QUICK)
-        if shown.rc == 0:
-            return point.parse(shown.stdout, self.metadata_path)
-        if "No such file" in shown.stderr:
-            return point.ABSENT
-        raise DomainError(point.tool_failed(["cat", self.metadata_path], shown.rc, shown.stderr.strip()))
-
-    def write(self, metadata: point.Metadata) -> point.Metadata:
-        """Put what is known of the restore point in place in one step that outlives a power cut."""
-        new = f"{self.path}/.{point.METADATA}.new"
-        self._do(["dd", f"of={new}", "conv=fsync", "status=none"], text=point.render(metadata))
-        self._do(["mv", "-T", "--", new, self.metadata_path])
-        self._do(["sync", self.path])
-        return metadata
-
-    def mark(self, now: point.Metadata, state: RestoreState) -> point.Metadata:
-        """Write the next state."""
-        return self.write(replace(now, state=state))
 
     def require_tools(self) -> None:
         """Raise DomainError unless PostgreSQL's tools are on this host."""
@@ -106,12 +77,12 @@ class Store:
         created = _moment(moment)
         folder = f"{run_id}-{moment:%Y%m%dT%H%M%S%f}"
         new = point.Metadata(RestoreState.INCOMPLETE, run_id, from_version, to_version, created, folder)
-        self._do(["mkdir", "-p", "-m", "0750", self.path])
+        self.run(["mkdir", "-p", "-m", "0750", self.path])
         keeps = now.state not in (RestoreState.ABSENT, RestoreState.INCOMPLETE)
         self._remove_others(now.folder if keeps else "")
         if not keeps:
             self.write(new)
-        self._do(["mkdir", "-m", "0700", f"{self.path}/{folder}"])
+        self.run(["mkdir", "-m", "0700", f"{self.path}/{folder}"])
         try:
             new = self._fill(new)
         except DomainError:
@@ -127,7 +98,7 @@ class Store:
         """Remove all of it; raises DomainError where nothing else leads out of a restore that has begun."""
         raise_any(point.judge_removal(now.state, self.path))
         if now.state is not RestoreState.ABSENT and not check_mode:
-            self._do(["rm", "-rf", "--", self.path], timeout=_COPY_TIMEOUT)
+            self.run(["rm", "-rf", "--", self.path], timeout=_COPY_TIMEOUT)
         return point.ABSENT
 
     def restore(self, now: point.Metadata) -> point.Metadata:
@@ -142,8 +113,8 @@ class Store:
                 self._restore(access, dump, f"{self.path}/{now.folder}/{dump.file}", now.rows.get(dump.file, {}))
         if now.key_path not in ("", KEY_PATH):
             self._copy(f"{self.path}/{now.folder}/{point.KEY}", f"{now.key_path}.rspm-ha-new")
-            self._do(["mv", "-T", "--", f"{now.key_path}.rspm-ha-new", now.key_path])
-            self._do(["sync", os.path.dirname(now.key_path)])
+            self.run(["mv", "-T", "--", f"{now.key_path}.rspm-ha-new", now.key_path])
+            self.run(["sync", os.path.dirname(now.key_path)])
         self._prove_no_session(database)
         return self.mark(now, RestoreState.RESTORED)
 
@@ -205,7 +176,7 @@ class Store:
         ids, account = self._ids(), find_account(ACCOUNT)
         changed = []
         for name, path, mode in wanted:
-            if sum_as(account, path, _QUICK) == now.files[name]:
+            if sum_as(account, path, QUICK) == now.files[name]:
                 continue
             changed.append(path)
             if not check_mode:
@@ -234,7 +205,7 @@ class Store:
             for dump in point.dumps_of(database):
                 names.append(dump.file)
                 rows[dump.file] = self._save(access, dump, f"{folder}/{dump.file}")
-        self._do(["sync", *(f"{folder}/{name}" for name in names), folder], timeout=_COPY_TIMEOUT)
+        self.run(["sync", *(f"{folder}/{name}" for name in names), folder], timeout=_COPY_TIMEOUT)
         files = self._sums(folder, names)
         if package:
             # root's own sum of it, which that of the copy has to be
@@ -299,13 +270,13 @@ class Store:
 
     def _remove_others(self, folder: str) -> None:
         """Remove every folder of files but this one ("" = none is kept)."""
-        for name in self._do(["ls", "-A", self.path]).split("\n"):
+        for name in self.run(["ls", "-A", self.path]).split("\n"):
             if name and name not in (folder, point.METADATA):
-                self._do(["rm", "-rf", "--", f"{self.path}/{name}"], timeout=_COPY_TIMEOUT)
+                self.run(["rm", "-rf", "--", f"{self.path}/{name}"], timeout=_COPY_TIMEOUT)
 
     def _copy(self, source: str, target: str) -> None:
-        self._do(["install", "-m", "0600", "--", source, target], timeout=_COPY_TIMEOUT)
-        self._do(["sync", target], timeout=_COPY_TIMEOUT)
+        self.run(["install", "-m", "0600", "--", source, target], timeout=_COPY_TIMEOUT)
+        self.run(["sync", target], timeout=_COPY_TIMEOUT)
 
     def _fetch(self, now: point.Metadata, name: str, folder: str, wanted: str) -> str:
         """Take one file over into a local folder of root's, verify the copy, and return its path."""
@@ -329,12 +300,3 @@ class Store:
         if ids is None:
             raise DomainError(account_missing(ACCOUNT))
         return ids
-
-    def _do(
-        self, argv: list[str], *, timeout: float = _QUICK, text: str | None = None, env: dict[str, str] | None = None
-    ) -> str:
-        """Run a command as the account; raises DomainError unless it does its work."""
-        done = self.runner(as_account(argv), timeout=timeout, input=text, env=env)
-        if done.rc != 0:
-            raise DomainError(point.tool_failed(argv, done.rc, done.stderr.strip().replace("\n", "; ")))
-        return done.stdout

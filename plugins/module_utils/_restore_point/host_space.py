@@ -10,8 +10,8 @@ import os
 from contextlib import closing, suppress
 
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import Runner
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_space import load_free
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, Problem
-from ansible_collections.rspm.ha.plugins.module_utils._node.host import load_free
 from ansible_collections.rspm.ha.plugins.module_utils._package.rules import STAGING_FOLDER
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import require_session
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.options import Database

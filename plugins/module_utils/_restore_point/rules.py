@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import PLAYBOOK, DomainError, Problem
@@ -26,7 +26,7 @@ class RestoreState(Enum):
     ABSENT = "absent"
     INCOMPLETE = "incomplete"
     COMPLETE = "complete"
-    """Made and verified; no node was let start the newer version since."""
+    """Made and verified; no node was let start the newer version since, or one that was has certainly moved nothing."""
     IN_USE = "in_use"
     """The newer version may have run since: only the restore point leads back, and it must never be made anew."""
     RESTORING = "restoring"
@@ -152,6 +152,20 @@ def judge_move(now: RestoreState, wanted: RestoreState) -> list[Problem]:
             else f"Run {PLAYBOOK}.upgrade, which makes it first",
         )
     ]
+
+
+def take_back(now: Metadata, version: str) -> Metadata:
+    """Return the restore point as it was before a node was let start the version, which has certainly moved nothing.
+
+    Raises DomainError where it is not in use for that version.
+    """
+    if now.state is RestoreState.IN_USE and same_version(now.to_version, version):
+        return replace(now, state=RestoreState.COMPLETE)
+    raise _refused(
+        f"the restore point is {now.state.value}, and of an upgrade to {now.to_version or 'nothing'}",
+        f"Only one that is in use for {version} can be taken back",
+        f"See what every node is, with {PLAYBOOK}.status",
+    )
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,6 @@ from ansible_collections.rspm.ha.plugins.module_utils._node.rules import (
     Clock,
     Mount,
     NodeState,
-    parse_free,
     parse_listening,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._package.rules import PackageState
@@ -135,8 +134,3 @@ def test_parse_listening() -> None:
     )
     assert parse_listening(text, [812]) == ("*:4242",)
     assert parse_listening(text, []) == ()
-
-
-def test_parse_free() -> None:
-    assert parse_free("10 4096\n") == 40960
-    assert parse_free("") is None

@@ -36,6 +36,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._restore_point.rules impor
     must_create,
     parse,
     render,
+    take_back,
     tool_failed,
 )
 
@@ -201,3 +202,13 @@ def test_nothing_there_is_absent() -> None:
         return CompletedCommand(1, "", "cat: x: No such file or directory")
 
     assert Store(runner, "/mnt/rstudio-pm/.rspm-ha/restore-point").read() == ABSENT
+
+
+@given(st.sampled_from(RestoreState), st.sampled_from([A, B, C]))
+def test_only_what_is_in_use_for_the_version_is_taken_back(state: RestoreState, version: str) -> None:
+    now = dataclasses.replace(POINT, state=state)
+    if (state, version) == (RestoreState.IN_USE, B):
+        assert take_back(now, version) == POINT
+    else:
+        with pytest.raises(DomainError, match=f"the restore point is {state.value}, and of an upgrade to {B}"):
+            take_back(now, version)
