@@ -25,6 +25,13 @@ description:
     serves stops, proves it and says so on the shared storage; the one with O(first), which is stopped and blocked and
     has the wanted version installed, waits for that word on the spot, proves that no node has a session, and starts.
     That the other node is silent is never taken for its being stopped. Nothing is started then.
+  - Where the wanted version does not start then, is blocked and stopped again, and has certainly written nothing to the
+    databases, the restore point is taken back from being in use, and the node that served before starts again what it
+    had. Both calls fail. What counts is what PostgreSQL itself counts (from 15 on, C(track_counts)) from the proof that
+    no node has a session until all sessions are gone again, every row of every table, catalogs and what was rolled back
+    included, and where the sequences stand. With an older server, another session in the databases, a role that may
+    stop the counting, a restart in between, or whatever else leaves a doubt, both nodes stay stopped. The shared data
+    and the configuration are not looked at.
   - Takes nothing out of the load balancer and does not hold the package; M(rspm.ha.server_package) does the latter.
   - Refuses where a step of an earlier run, whose controller may be gone, is still at work on the node.
 options:
@@ -88,6 +95,10 @@ options:
       gid:
         description: Group id of that account.
         type: int
+        required: true
+      restore_point:
+        description: Folder of the restore point, as M(rspm.ha.restore_point) has it.
+        type: path
         required: true
   purpose:
     description: The playbook that changes the node, and that an operator is told to finish.
@@ -177,8 +188,9 @@ timeline:
     step:
       description:
         - C(others_gone), C(asked), C(block), C(stop), C(prove), C(handed_over), C(sessions), C(unpack), C(install),
-          C(unblock), C(enable), C(start), C(healthy), C(reload), and where the start failed C(block_again) and
-          C(stop_again). C(asked) and C(handed_over) are waits for the other node.
+          C(unblock), C(enable), C(start), C(healthy), C(reload), and where the start failed C(block_again),
+          C(stop_again), with O(hand_over) C(writes), which looks for what was written, and C(given_back). C(asked),
+          C(handed_over) and C(watched) are waits for the other node.
       type: str
       sample: install
     at:
@@ -236,7 +248,8 @@ def run(module: AnsibleModule, timeline: Timeline) -> dict[str, Any]:
     if given["hand_over"]:
         # a stop, and what is left of its sessions
         patience = given["stop_timeout"] + given["database"]["timeout"] + _STOP_SLACK
-        hand_over = HandOver(**given["hand_over"], stop_timeout=patience)
+        to_its_end = patience + given["health_timeout"] + _STOP_SLACK
+        hand_over = HandOver(**given["hand_over"], stop_timeout=patience, start_timeout=to_its_end)
     node = NodeUpgrade(
         runner,
         tool,
@@ -289,6 +302,7 @@ def main() -> None:
                     "giver": {"type": "str", "required": True},
                     "uid": {"type": "int", "required": True},
                     "gid": {"type": "int", "required": True},
+                    "restore_point": {"type": "path", "required": True},
                 },
             },
             "purpose": {

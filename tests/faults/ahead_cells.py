@@ -95,9 +95,19 @@ def _hands() -> Iterator[Cell]:
 
 
 def _versions() -> Iterator[Cell]:
-    for variant in ("fails-to-start", "fails-migration"):
-        cell = replace(_cell("first", variant, ()), place="", faulty=variant, says=("rspm.ha.rollback",))
+    # It fails before it reaches a database: the node that served serves again, and the way back restores nothing.
+    unmoved = (f"serves with {OLD} again", "loses nothing", "rspm.ha.rollback")
+    for variant, says in (
+        ("fails-to-start", unmoved),
+        ("fails-migration", ("the schema may have moved", "in rstudio_pm ")),
+    ):
+        cell = replace(_cell("first", variant, ()), place="", faulty=variant, says=says)
         yield replace(cell, typed=("rollback",), end=OLD)
+    # The cause is mended where it is, and the same command goes on with what is installed.
+    mended = replace(_cell("first", "fails to start until it is mended", ()), place="", says=unmoved, again=True)
+    yield replace(mended, before=(Act("switch", FIRST, "FAIL_START=yes"),), undo=(Act("switch", FIRST, ""),))
+    both = replace(_cell("first", "fails-to-start, then a mended package", ()), place="", says=unmoved, again=True)
+    yield replace(both, faulty="fails-to-start", typed=("rollback", "upgrade"))
     # Its script wants the databases, and finds none; the version that the run is repeated with does not.
     yield replace(
         _cell("install", "migrates itself", ()),

@@ -35,7 +35,8 @@ class Cell:
     typed: the playbooks that are run then; refused: those of them that have to refuse. end: the version of the cluster
     in the end. says: what the run's output has to name, or that of one that refuses. faulty: name of the variant of the
     package. variables: of the run with the fault. lives: how many processes of the new version the first node may have
-    had; 0 = any number. mode: rspm_upgrade_mode of every run, "" for the default.
+    had; 0 = any number. mode: rspm_upgrade_mode of every run, "" for the default. again: whether the older version
+    serves again, though the newer one had begun.
     """
 
     verb: str
@@ -57,6 +58,7 @@ class Cell:
     variables: tuple[tuple[str, str], ...] = ()
     lives: int = 0
     mode: str = ""
+    again: bool = False
 
     @property
     def name(self) -> str:

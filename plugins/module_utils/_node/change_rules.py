@@ -191,8 +191,12 @@ def unpack_refused(host: str, request: UpgradeRequest, installed: str, said: str
     )
 
 
-def start_undone(cause: Problem, host: str, request: UpgradeRequest, stopped: bool) -> Problem:
-    """Return the problem of a node that was started and did not get healthy. stopped: whether it is stopped again."""
+def start_undone(cause: Problem, host: str, request: UpgradeRequest, stopped: bool, moved: str = "") -> Problem:
+    """Return the problem of a node that was started and did not get healthy.
+
+    stopped: whether it is stopped again. moved: why the schema may have moved, so that the node that served before was
+    not started again; "" where there is none.
+    """
     state = "stopped and blocked again" if stopped else "blocked again, but a process is left that would not stop"
     back = (
         "Run the same command again once the cause is repaired"
@@ -202,9 +206,23 @@ def start_undone(cause: Problem, host: str, request: UpgradeRequest, stopped: bo
             f"rspm_health_timeout) and go on with {PLAYBOOK}.upgrade"
         )
     )
+    told = f". The older version was not started again, as the schema may have moved: {moved}" if moved else ""
     return Problem(
         check=cause.check,
-        found=f"rstudio-pm {request.version} was started and failed, and is {state}. {cause.found}",
+        found=f"rstudio-pm {request.version} was started and failed, and is {state}. {cause.found}{told}",
         why=f"No other node may follow {host} to a version that does not run",
         fix=back,
+    )
+
+
+def moved_nothing(cause: Problem, host: str, request: UpgradeRequest, giver: str) -> Problem:
+    """Return the problem of a node that was started, failed, and has certainly moved nothing."""
+    return Problem(
+        check=cause.check,
+        found=f"rstudio-pm {request.version} was started and failed, and is stopped and blocked again. {cause.found}. "
+        f"Nothing was written to the databases, so that the restore point is not in use any more, and {giver} is to "
+        "serve again",
+        why=f"No other node may follow {host} to a version that does not run",
+        fix=f"Repair the cause and go on with {PLAYBOOK}.upgrade. Or give it up, which loses nothing: "
+        f"{PLAYBOOK}.rollback",
     )

@@ -7,7 +7,8 @@
 One file, which stays: a block of the node that takes over, then one of the node that gives its place up. Each writes
 its own only, in place. Every word names the attempt, so that none of an earlier one counts. The giver stops
 only for a taker that waits, and the taker starts only after the giver's own word: that the giver is silent proves
-nothing, for it may be back, with what it has installed.
+nothing, for it may be back, with what it has installed. So it is the other way round: the giver starts again only after
+the taker's own word that it has moved nothing.
 """
 
 from __future__ import annotations
@@ -27,8 +28,13 @@ class Said(Enum):
 
     WAITS = "waits"
     """The taker: it will start as soon as the giver has stopped."""
+    STARTS = "starts"
+    """The taker: it is at work on its start, said again and again."""
     GONE = "gone"
-    """The taker: it waits no longer."""
+    """The taker: it is at work no longer. It serves, or the giver is of no help."""
+    MOVED_NOTHING = "moved_nothing"
+    """The taker: it could not start, is blocked and stopped, nothing was written to the databases since the giver's
+    stop, and the restore point is not in use any more."""
     STOPS = "stops"
     """The giver: it has begun to stop."""
     STOPPED = "stopped"
@@ -91,6 +97,40 @@ def never_said(host: str, giver: str, seconds: float, *, began: bool) -> Problem
         found,
         f"Without its own word it may still serve, or come back with the older version: nothing was started on {host}",
         f"See on {giver}: systemctl status rstudio-pm, and whether it reaches the shared storage; then {_GO_ON}",
+    )
+
+
+def serves_again(host: str, version: str, taker: str, newer: str, seconds: float) -> Problem:
+    """Return the problem of a giver that serves again. version: its own. seconds: since it had begun to stop."""
+    return Problem(
+        "hand-over",
+        f"{host} serves with {version} again, because {newer} did not start on {taker} and has written nothing to the "
+        f"databases; it did not serve for {seconds:.0f} s",
+        f"{taker} and the nodes that had been stopped before stay stopped and blocked",
+        f"Repair what {taker} says and run the same command again, which goes on with what is installed there. Or give "
+        f"it up, which loses nothing: {PLAYBOOK}.rollback starts all nodes with {version}; then a repaired package can "
+        "be taken",
+    )
+
+
+def not_served_again(host: str, version: str, taker: str, newer: str, cause: Problem) -> Problem:
+    """Return the problem of a giver that was to serve again, and does not."""
+    return Problem(
+        cause.check,
+        f"{newer} did not start on {taker} and has written nothing to the databases, so that {host} was to serve with "
+        f"{version} again. {cause.found}",
+        cause.why,
+        f"{cause.fix}. {PLAYBOOK}.rollback starts all nodes with {version}, and loses nothing",
+    )
+
+
+def in_use_again(host: str) -> Problem:
+    """Return the problem of a giver that finds, before it starts again, that the restore point is in use."""
+    return Problem(
+        "hand-over",
+        f"the restore point is in use when {host} is to start again",
+        "The schema may have moved since",
+        "Run the same command again, which observes every node anew",
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from contextlib import closing, nullcontext
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,12 +23,18 @@ from ansible_collections.rspm.ha.plugins.module_utils._node.change_rules import 
     UpgradeRequest,
     after_failure,
     left_alone,
+    moved_nothing,
     plan_giver,
     plan_node,
     start_undone,
     unpack_refused,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._node.hand_over import Said
+from ansible_collections.rspm.ha.plugins.module_utils._node.hand_over import (
+    Said,
+    in_use_again,
+    not_served_again,
+    serves_again,
+)
 from ansible_collections.rspm.ha.plugins.module_utils._node.host import ServiceState, load_service
 from ansible_collections.rspm.ha.plugins.module_utils._node.host_hand_over import HandOver
 from ansible_collections.rspm.ha.plugins.module_utils._package.apart import brings_others, failed_apart
@@ -40,6 +46,9 @@ from ansible_collections.rspm.ha.plugins.module_utils._package.host import (
 )
 from ansible_collections.rspm.ha.plugins.module_utils._package.host_apart import load_places, open_apart
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.host_sessions import SessionWatch, open_watch
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.host_writes import Witness
+from ansible_collections.rspm.ha.plugins.module_utils._restore_point.host_state import StateFile
+from ansible_collections.rspm.ha.plugins.module_utils._restore_point.rules import RestoreState, take_back
 from ansible_collections.rspm.ha.plugins.module_utils._service.host import (
     be_patient,
     begin,
@@ -122,25 +131,37 @@ class NodeUpgrade:
             return self._give_way(observed, self.hand_over, timeline)
         # log in before anything stops: an unreachable database is found now, and the outage is shorter
         watch = open_watch(self.database) if self.database and plan.prove else None
+        witness = Witness(self.database) if self.database and self.hand_over else None
         if plan.install:
             # it may have been staged days ago; read it now, not while the node is down
             read_ahead(self.request.path)
-        with (
-            self.hand_over.announced() if self.hand_over else nullcontext(),
-            closing(watch) if watch else nullcontext(),
-        ):
-            stopped_well = self._prove(observed, watch, timeline)
-        if plan.install and self.request.unpack:
+        with ExitStack() as ends:
+            if witness:
+                ends.enter_context(closing(witness))
+            with (
+                self.hand_over.announced() if self.hand_over else nullcontext(),
+                closing(watch) if watch else nullcontext(),
+            ):
+                stopped_well = self._prove(observed, watch, timeline)
+                if witness:
+                    witness.begin()
+            last_word = ends.enter_context(self.hand_over.at_work()) if self.hand_over else []
+            if plan.install:
+                self._change_package(observed, timeline)
+            return self._start(observed, timeline, witness, last_word, forget=not stopped_well)
+
+    def _change_package(self, observed: Observed, timeline: Timeline) -> None:
+        """Install the package, or have it unpacked."""
+        if self.request.unpack:
             with timeline.step("unpack"):
                 self._unpack(observed.service.package.version)
-        elif plan.install:
-            with timeline.step("install"):
-                self._install(observed)
-            if self.request.apart:
-                # what scripts would tell systemd they could not
-                with timeline.step("reload"):
-                    daemon_reload(self.runner)
-        return self._start(observed, timeline, forget=not stopped_well)
+            return
+        with timeline.step("install"):
+            self._install(observed)
+        if self.request.apart:
+            # what scripts would tell systemd they could not
+            with timeline.step("reload"):
+                daemon_reload(self.runner)
 
     def _give_way(self, observed: Observed, hand_over: HandOver, timeline: Timeline) -> ApiState:
         """Stop for another node that waits for that, prove it, and say so; return that nothing answers here."""
@@ -148,12 +169,35 @@ class NodeUpgrade:
             with timeline.step("asked"):
                 hand_over.await_taker()
             hand_over.say(Said.STOPS)
+            began = time.monotonic()
             stop_and_prove(self.runner, timeline, self.host, observed.remains, self.request.purpose, self.stop_timeout)
             if watch:
                 with timeline.step("sessions"):
                     watch.prove_own_gone()
             hand_over.say(Said.STOPPED)
+        with timeline.step("watched"):
+            moved_nothing_there = hand_over.await_end()
+        if moved_nothing_there:
+            raise DomainError(self._serve_again(observed, hand_over, timeline, began))
         return replace(observed.service.api, health_code=0, version="")
+
+    def _serve_again(self, observed: Observed, hand_over: HandOver, timeline: Timeline, began: float) -> Problem:
+        """Start the older version, as the taker says that it may, and return the problem that this was needed.
+
+        began: when this node began to stop.
+        """
+        version, newer = observed.service.package.version, self.request.version
+        try:
+            # who was held up for long may find another run's work
+            if StateFile(self.runner, hand_over.restore_point).read().state is not RestoreState.COMPLETE:
+                raise DomainError(in_use_again(self.host))
+            plan = UpgradePlan(unblock=True, start=True, wait=True)
+            self._begin(plan, observed.service.api, version, timeline, forget=True)
+            with timeline.step("reload"):
+                daemon_reload(self.runner)
+        except DomainError as error:
+            return not_served_again(self.host, version, hand_over.taker, newer, error.problems[0])
+        return serves_again(self.host, version, hand_over.taker, newer, time.monotonic() - began)
 
     def _prove(self, observed: Observed, watch: SessionWatch | None, timeline: Timeline) -> bool:
         """Stop the node and prove it; return whether it ended without a failure."""
@@ -181,34 +225,49 @@ class NodeUpgrade:
                     watch.prove_others_gone()
         return remains.unit.active_state != "failed"
 
-    def _start(self, observed: Observed, timeline: Timeline, *, forget: bool) -> ApiState:
-        plan, api = observed.plan, observed.service.api
-        if plan.unblock:
-            with timeline.step("unblock"):
-                unblock()
+    def _start(
+        self,
+        observed: Observed,
+        timeline: Timeline,
+        witness: Witness | None,
+        last_word: list[Said],
+        *,
+        forget: bool,
+    ) -> ApiState:
+        """Start the node as planned, or undo that. witness, last_word: where another node may serve again then."""
+        plan = observed.plan
         try:
-            if plan.enable:
-                with timeline.step("enable"):
-                    enable(self.runner)
-            if plan.start:
-                with timeline.step("start"):
-                    begin(self.runner, "start", forget=forget)
-            if plan.wait:
-                with timeline.step("healthy"):
-                    api, _seconds = wait_for_health(
-                        self.runner,
-                        self.host,
-                        self.request.version,
-                        allow_unlicensed=self.request.allow_unlicensed,
-                        timeout=self.health_timeout,
-                        interval=_HEALTH_INTERVAL,
-                    )
+            api = self._begin(plan, observed.service.api, self.request.version, timeline, forget=forget)
         except DomainError as error:
-            raise DomainError(self._give_up(plan, error.problems[0], timeline)) from error
+            cause = error.problems[0]
+            raise DomainError(self._give_up(plan, cause, timeline, witness, last_word)) from error
         if plan.unblock or plan.wait:
             # block and patience are gone as files, and systemd still has them
             with timeline.step("reload"):
                 daemon_reload(self.runner)
+        return api
+
+    def _begin(self, plan: UpgradePlan, api: ApiState, version: str, timeline: Timeline, *, forget: bool) -> ApiState:
+        """Do what a plan says from the unblocking on, and return the last answer, which was api before."""
+        if plan.unblock:
+            with timeline.step("unblock"):
+                unblock()
+        if plan.enable:
+            with timeline.step("enable"):
+                enable(self.runner)
+        if plan.start:
+            with timeline.step("start"):
+                begin(self.runner, "start", forget=forget)
+        if plan.wait:
+            with timeline.step("healthy"):
+                api, _seconds = wait_for_health(
+                    self.runner,
+                    self.host,
+                    version,
+                    allow_unlicensed=self.request.allow_unlicensed,
+                    timeout=self.health_timeout,
+                    interval=_HEALTH_INTERVAL,
+                )
         return api
 
     def _install(self, observed: Observed) -> None:
@@ -232,7 +291,9 @@ class NodeUpgrade:
         if refused := self.tool.unpack(self.request.path):
             raise DomainError(unpack_refused(self.host, self.request, installed, refused))
 
-    def _give_up(self, plan: UpgradePlan, cause: Problem, timeline: Timeline) -> Problem:
+    def _give_up(
+        self, plan: UpgradePlan, cause: Problem, timeline: Timeline, witness: Witness | None, last_word: list[Said]
+    ) -> Problem:
         """Block and stop the node after a failed start where that is safe, and return the problem."""
         found = load_remains(self.runner)
         alive = bool(found.processes)
@@ -245,7 +306,29 @@ class NodeUpgrade:
             return left_alone(cause, self.host, self.request)
         with timeline.step("stop_again"):
             self.runner(["systemctl", "stop", UNIT], timeout=self.stop_timeout)
-        return start_undone(cause, self.host, self.request, not load_remains(self.runner).alive)
+        moved = ""
+        if witness and self.hand_over:
+            with timeline.step("writes"):
+                moved = self._take_back(witness, self.hand_over, timeline)
+            if not moved:
+                with timeline.step("given_back"):
+                    last_word.append(Said.MOVED_NOTHING)
+                return moved_nothing(cause, self.host, self.request, self.hand_over.giver)
+        return start_undone(cause, self.host, self.request, not load_remains(self.runner).alive, moved)
+
+    def _take_back(self, witness: Witness, hand_over: HandOver, timeline: Timeline) -> str:
+        """Return why the schema may have moved, "" where it has not, and the restore point is not in use any more."""
+        try:
+            # blocked, no process, no listener: only then are the sessions the last ones
+            remains, purpose = load_remains(self.runner), self.request.purpose
+            stop_and_prove(self.runner, timeline, self.host, remains, purpose, self.stop_timeout)
+            if moved := witness.doubt():
+                return moved
+            point = StateFile(self.runner, hand_over.restore_point)
+            point.write(take_back(point.read(), self.request.version))
+        except DomainError as error:
+            return str(error)
+        return ""
 
     def _outlives(self) -> bool:
         """Whether the last process of a blocked unit lives on."""

@@ -14,15 +14,16 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
+import signal
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Callable
 
-from ansible_collections.rspm.ha.plugins.module_utils._core.host_child import in_child
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_child import in_child, take_ids
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_files import read_text
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._node.hand_over import (
@@ -43,13 +44,18 @@ _INTERVAL = 0.02
 # Each begins within this of the other; what both do before takes less
 _MEET_SECONDS = 60.0
 _WRITE_SECONDS = 60.0
+# How often a node that is at work says so, and after which silence it is given up
+_BEAT_SECONDS, _SILENCE_SECONDS = 3.0, 30.0
+# The giver's, while nothing depends on it but that it does no harm
+_END_INTERVAL = 0.2
 
 
 @dataclass(frozen=True)
 class HandOver:
     """One attempt. path: the file. attempt: a text that is new for each. taker, giver: names in the inventory.
 
-    uid, gid: of the service's account. stop_timeout: seconds from the giver's begin to its being stopped.
+    uid, gid: of the service's account. restore_point: its folder. stop_timeout: seconds from the giver's begin to its
+    being stopped. start_timeout: seconds from then to the end of the taker's work.
     """
 
     path: str
@@ -58,7 +64,9 @@ class HandOver:
     giver: str
     uid: int
     gid: int
+    restore_point: str
     stop_timeout: float
+    start_timeout: float
 
     def await_taker(self) -> None:
         """Return as soon as the taker waits; raises DomainError where it does not."""
@@ -78,6 +86,49 @@ class HandOver:
             seconds = self.stop_timeout if began else _MEET_SECONDS
             raise DomainError(never_said(socket.gethostname(), self.giver, seconds, began=bool(began)))
 
+    def await_end(self) -> bool:
+        """Return whether the taker says that it has moved nothing: as soon as it does, or is at work no longer."""
+        ends = (Said.GONE, Said.MOVED_NOTHING)
+        silence, limit = _SILENCE_SECONDS, self.start_timeout
+        try:
+            said = self._as_account(
+                lambda: _watch(self.path, TAKER_AT, self.attempt, self.taker, silence, ends, beats=True), limit
+            )
+        except DomainError:
+            # as a word that does not come
+            return False
+        return said == Said.MOVED_NOTHING.value
+
+    @contextmanager
+    def at_work(self) -> Iterator[list[Said]]:
+        """Say again and again that this node is at work on its start, and in the end that it is so no longer.
+
+        Gives a list that takes a better last word.
+        """
+        last = [Said.GONE]
+        child = os.fork()
+        if child == 0:
+            self._beat()
+        try:
+            yield last
+        finally:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            # without a word the giver stays as it is
+            with suppress(DomainError):
+                self.say(last[-1])
+
+    def _beat(self) -> None:
+        """Be a process that says that its parent is at work, for as long as that lives."""
+        parent = os.getppid()
+        try:
+            take_ids(self.uid, self.gid)
+            while os.getppid() == parent:
+                self._put(Said.STARTS)
+                time.sleep(_BEAT_SECONDS)
+        finally:
+            os._exit(0)
+
     @contextmanager
     def announced(self) -> Iterator[None]:
         """Tell the giver not to wait where this node can't take over after all."""
@@ -91,12 +142,16 @@ class HandOver:
 
     def say(self, said: Said) -> None:
         """Write this node's word, and have it on the storage."""
-        taking = said in (Said.WAITS, Said.GONE)
+        self._as_account(lambda: self._put(said), _WRITE_SECONDS)
+
+    def _put(self, said: Said) -> str:
+        giving = said in (Said.STOPS, Said.STOPPED)
         now = f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%S.%fZ}"
         boot = (read_text("/proc/sys/kernel/random/boot_id") or "").strip()
-        word = Word(said, self.attempt, self.taker if taking else self.giver, boot, now)
-        place = TAKER_AT if taking else GIVER_AT
-        self._as_account(lambda: _put(self.path, place, render(word)), _WRITE_SECONDS)
+        word = Word(said, self.attempt, self.giver if giving else self.taker, boot, now)
+        with closing(DirectFile(self.path)) as file:
+            file.write(GIVER_AT if giving else TAKER_AT, render(word))
+        return ""
 
     def _await(self, place: int, node: str, seconds: float, *said: Said) -> Said | None:
         """Return which of these words the node says within these seconds, None for none of them."""
@@ -152,26 +207,22 @@ class DirectFile:
         os.close(self._descriptor)
 
 
-def _put(path: str, place: int, block: bytes) -> str:
-    file = DirectFile(path)
-    try:
-        file.write(place, block)
-    finally:
-        file.close()
-    return ""
+def _watch(
+    path: str, place: int, attempt: str, node: str, seconds: float, said: tuple[Said, ...], *, beats: bool = False
+) -> str:
+    """Return the word that is waited for, "" where it does not come.
 
-
-def _watch(path: str, place: int, attempt: str, node: str, seconds: float, said: tuple[Said, ...]) -> str:
-    """Return the word that is waited for, "" where it does not come."""
-    file = DirectFile(path)
-    try:
-        deadline = time.monotonic() + seconds
+    beats: whether each other word of the node gives it so many seconds more.
+    """
+    with closing(DirectFile(path)) as file:
+        deadline, before = time.monotonic() + seconds, b""
         while True:
-            word = parse(file.read(place))
+            block = file.read(place)
+            word = parse(block)
             if word is not None and says(word, attempt, node, *said):
                 return word.said.value
+            if beats and block != before:
+                deadline, before = time.monotonic() + seconds, block
             if time.monotonic() >= deadline:
                 return ""
-            time.sleep(_INTERVAL)
-    finally:
-        file.close()
+            time.sleep(_END_INTERVAL if beats else _INTERVAL)

@@ -69,7 +69,9 @@ class Action(Enum):
     HAND_OVER = "hand_over"
     """Two nodes at once, the critical call: the one that serves blocks, stops, proves that nothing and no session of it
     is left, and says so on the shared storage; the one that goes first waits for that very word, proves that no node is
-    left, unblocks, enables, starts, schema moved, healthy."""
+    left, unblocks, enables, starts, schema moved, healthy. Where it does not start, it blocks and stops itself; where
+    nothing was written to the databases meanwhile, it takes the restore point back from being in use and says so, and
+    the other one, which has waited for that, starts again. The step fails all the same."""
     UPGRADE = "upgrade"
     """Node: block, stop, install, unblock, enable, start, healthy and of the wanted version."""
     START = "start"
@@ -159,7 +161,7 @@ class NodeObservation(ClusterNode):
 
     @property
     def waits(self) -> bool:
-        """Whether an upgrade keeps it stopped, so that what was installed meanwhile has not run."""
+        """Whether an upgrade keeps it stopped; while no restore point is in use, what it has has moved nothing."""
         return self.blocked_for == "upgrade" and not self.process
 
 

@@ -8,11 +8,15 @@ Nothing here remembers: the same command, run again after whatever happened, get
 
 What the order rests on (tests/unit/plugin_utils/_upgrade/test_search.py looks through all states for a breach):
 1. Before the first node of the newer version can start, every other node is blocked and proved stopped, and the restore
-   point says IN_USE. Whoever finds IN_USE treats the schema as moved, whatever else is observed. A newer package that
-   is installed before that, on a node that the upgrade has stopped and blocked, has moved nothing.
+   point says IN_USE. Whoever finds IN_USE treats the schema as moved, whatever else is observed. A newer package on a
+   node that the upgrade has stopped and blocked has moved nothing while the restore point says COMPLETE: it has not
+   run, or the call that let it run has blocked and stopped it again, has then seen by the databases' own counters that
+   nothing was written since before its start, and has taken IN_USE back.
 2. A node of another version than the one that runs stays blocked until its own package is changed.
-3. A restore point that is IN_USE is never made anew, and the older version starts only after RESTORED is written, with
-   every node of the newer version blocked.
+3. A restore point that is IN_USE is never made anew, and the older version starts only while it says RESTORED, or
+   COMPLETE, with every node of the newer version blocked. That IN_USE is taken back to COMPLETE is no phase of a plan:
+   only that call does it, and the node that served until then starts again in its own call of the same step, after the
+   other one's word. Whatever is cut off on the way, IN_USE means moved, and COMPLETE that the older version may serve.
 4. What was written since an upgrade was finished is given up only by name, and is saved twice: before anything stops,
    which shows that it can be, and after the proof that all are stopped, which loses nothing. So is the restore point
    where all nodes stop first.

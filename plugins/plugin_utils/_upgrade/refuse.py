@@ -257,7 +257,7 @@ def unfinished(observed: Observations, target: str) -> list[Problem]:
             Problem(
                 check="unfinished-upgrade",
                 found=f"an upgrade from {old} to {new} has stopped nodes, and installed {new} on "
-                f"{_names(waiting)}, where it has not run yet",
+                f"{_names(waiting)}, where it has moved nothing",
                 why="The nodes that are stopped don't serve; the databases are still those of " + old,
                 fix=f"Finish it: {_upgrade(new)}; or give it up, and lose nothing: {PLAYBOOK}.rollback",
             )

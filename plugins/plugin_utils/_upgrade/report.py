@@ -62,7 +62,8 @@ def report(run: Mapping[str, Any]) -> dict[str, Any]:
         "restore_point": run["point"].get("created", ""),
         "saved": run["saved"],
     }
-    result["says"] = _says(result, _lost(run), plan["gives_up"])
+    lost = "nothing is lost" if _is_given_back(run) else _lost(run)
+    result["says"] = _says(result, lost, plan["gives_up"])
     result["table"] = _table(result)
     return result
 
@@ -72,6 +73,11 @@ def versions(node: Mapping[str, Any]) -> dict[str, str]:
     if not node:
         return {"installed": "?", "runs": "?"}
     return {"installed": node["package"]["version"], "runs": node["running_version"]}
+
+
+def _is_given_back(run: Mapping[str, Any]) -> bool:
+    """Whether the first node has taken back that the restore point is in use, since it has moved nothing."""
+    return any(step["step"] == "given_back" for steps in run["steps"].values() for step in steps)
 
 
 def _lost(run: Mapping[str, Any]) -> str:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +25,19 @@ from ansible_collections.rspm.ha.plugins.module_utils._node import host_change
 from ansible_collections.rspm.ha.plugins.module_utils._node.hand_over import Said
 from ansible_collections.rspm.ha.plugins.module_utils._package.host import PackageTool
 from ansible_collections.rspm.ha.plugins.module_utils._package.rules import DryRun
+from ansible_collections.rspm.ha.plugins.module_utils._restore_point.rules import Metadata, RestoreState
 from ansible_collections.rspm.ha.plugins.modules import node_upgrade
 from tests.unit.worlds.node_upgrade_machine import FIRST, NEW, OLD, OTHERS, Machine, run, simulated, steps
 
-NODES = {"path": "/srv/x", "attempt": "run1-a", "taker": "node1", "giver": "node2", "uid": 0, "gid": 0}
+NODES = {
+    "path": "/srv/x",
+    "attempt": "run1-a",
+    "taker": "node1",
+    "giver": "node2",
+    "uid": 0,
+    "gid": 0,
+    "restore_point": "/srv/restore-point",
+}
 TAKES = {**FIRST, "hand_over": NODES}
 GIVES = {**TAKES, "first": False}
 SILENT = DomainError(Problem("hand-over", "node2 is silent", "w", "f"))
@@ -39,10 +50,13 @@ class Storage:
         self.machine = machine
         self.fails: DomainError | None = None
         self.patience = 0.0
+        self.taker = self.giver = self.restore_point = ""
+        self.moved_nothing = False
 
-    def __call__(self, *, stop_timeout: float, **given: Any) -> Storage:
-        assert given == NODES
+    def __call__(self, *, stop_timeout: float, start_timeout: float, **given: Any) -> Storage:
+        assert given == NODES and start_timeout > stop_timeout
         self.patience = stop_timeout
+        self.taker, self.giver, self.restore_point = given["taker"], given["giver"], given["restore_point"]
         return self
 
     def say(self, said: Said) -> None:
@@ -61,6 +75,21 @@ class Storage:
     def await_giver(self) -> None:
         assert self.machine.blocked and not self.machine.running and self.machine.loaded, "ready to start at once"
         self._wait("await_giver")
+
+    def await_end(self) -> bool:
+        assert not self.machine.running, "it waits while it is stopped"
+        self.machine.events.append("await_end")
+        return self.moved_nothing
+
+    @contextmanager
+    def at_work(self) -> Iterator[list[Said]]:
+        last = [Said.GONE]
+        try:
+            yield last
+        finally:
+            if last[-1] is Said.MOVED_NOTHING:
+                assert self.machine.blocked and not self.machine.running and self.machine.events[-1] == "complete"
+            self.machine.events.append(last[-1].value)
 
     @contextmanager
     def announced(self) -> Iterator[None]:
@@ -83,8 +112,44 @@ def storage(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Storage:
     return found
 
 
+class Databases:
+    """What was written since the first reading, and the restore point, which a plan believes."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.written = ""
+        self.state = RestoreState.IN_USE
+
+    def begin(self) -> None:
+        assert not self.machine.running and "own_gone" in self.machine.events and "start" not in self.machine.events
+        self.machine.events.append("first_reading")
+
+    def doubt(self) -> str:
+        assert self.machine.blocked and not self.machine.running
+        self.machine.events.append("last_reading")
+        return self.written
+
+    def close(self) -> None:
+        pass
+
+    def read(self) -> Metadata:
+        return Metadata(self.state, "run1", OLD, NEW, "2026-11-24T08:00:00Z", "x")
+
+    def write(self, metadata: Metadata) -> None:
+        self.state = metadata.state
+        self.machine.events.append(metadata.state.value)
+
+
 @pytest.fixture
-def taker(machine: Machine) -> Machine:
+def databases(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Databases:
+    found = Databases(machine)
+    monkeypatch.setattr(host_change, "Witness", lambda _database: found)
+    monkeypatch.setattr(host_change, "StateFile", lambda _runner, _path: found)
+    return found
+
+
+@pytest.fixture
+def taker(machine: Machine, databases: Databases) -> Machine:
     machine.version, machine.running = NEW, ""
     machine.block.parent.mkdir()
     machine.block.write_text("# Blocked by rspm.ha for: upgrade\n")
@@ -95,8 +160,8 @@ def test_the_node_that_serves_stops_when_it_is_waited_for_and_says_so_when_that_
     machine: Machine, storage: Storage
 ) -> None:
     result = run(machine, **GIVES)
-    assert machine.events == ["await_taker", "stops", "stop", "own_gone", "stopped", "close"]
-    assert steps(result) == ["asked", "block", "stop", "prove", "sessions"]
+    assert machine.events == ["await_taker", "stops", "stop", "own_gone", "stopped", "close", "await_end"]
+    assert steps(result) == ["asked", "block", "stop", "prove", "sessions", "watched"]
     assert result["changed"] and result["actions"] == ["block", "stop", "prove"] and result["version"] == ""
     assert machine.version == OLD and machine.blocked and not machine.running
     assert storage.patience > 120
@@ -116,7 +181,7 @@ def test_a_node_that_has_the_newer_version_itself_is_not_stopped(machine: Machin
 
 def test_the_first_starts_after_the_other_ones_word_and_the_databases_proof(taker: Machine, storage: Storage) -> None:
     result = run(taker, **TAKES)
-    assert taker.events == ["await_giver", "own_gone", "others_gone", "close", "start"]
+    assert taker.events == ["await_giver", "own_gone", "others_gone", "first_reading", "close", "start", "gone"]
     assert steps(result) == ["prove", "handed_over", "sessions", "unblock", "start", "healthy", "reload"]
     assert taker.running == NEW and not taker.blocked
 
@@ -133,6 +198,74 @@ def test_with_the_word_alone_nothing_starts_either(taker: Machine, storage: Stor
     assert taker.blocked and not taker.running and taker.events[-1] == "gone"
 
 
+@pytest.fixture
+def failing(taker: Machine, storage: Storage) -> Machine:
+    taker.fails_to_start = True
+    return taker
+
+
+def test_a_first_that_did_not_start_and_has_written_nothing_gives_the_place_back(
+    failing: Machine, databases: Databases
+) -> None:
+    result = run(failing, **TAKES)
+    problem = result["problems"][0]
+    assert failing.events[-5:] == ["start", "stop", "last_reading", "complete", "moved_nothing"]
+    assert failing.blocked and not failing.running and databases.state is RestoreState.COMPLETE
+    assert steps(result)[-4:] == ["stop_again", "prove", "writes", "given_back"]
+    assert "panic: migration 42 failed" in problem["found"] and "node2 is to serve again" in problem["found"]
+    assert "loses nothing: ansible-playbook -i <inventory> rspm.ha.rollback" in problem["fix"]
+
+
+def test_one_that_has_or_may_have_written_keeps_all_stopped(failing: Machine, databases: Databases) -> None:
+    databases.written = "in main 3 rows inserted"
+    problem = run(failing, **TAKES)["problems"][0]
+    assert failing.events[-1] == "gone" and databases.state is RestoreState.IN_USE and failing.blocked
+    assert "not started again, as the schema may have moved: in main 3 rows inserted" in problem["found"]
+
+
+@pytest.mark.parametrize("state", [RestoreState.RESTORING, RestoreState.COMPLETE])
+def test_a_restore_point_that_is_not_in_use_is_left_alone(
+    failing: Machine, databases: Databases, state: RestoreState
+) -> None:
+    databases.state = state
+    assert f"the restore point is {state.value}" in run(failing, **TAKES)["problems"][0]["found"]
+    assert failing.events[-1] == "gone" and databases.state is state
+
+
+def test_one_that_lives_and_is_not_healthy_is_left_alone(
+    taker: Machine, storage: Storage, databases: Databases
+) -> None:
+    taker.health, taker.starting = 503, True
+    assert "left alone" in run(taker, **TAKES)["problems"][0]["found"]
+    assert taker.running == NEW and taker.events[-1] == "gone" and databases.state is RestoreState.IN_USE
+
+
+def test_the_node_that_served_serves_again_where_the_first_says_so(
+    machine: Machine, storage: Storage, databases: Databases
+) -> None:
+    storage.moved_nothing, databases.state = True, RestoreState.COMPLETE
+    result = run(machine, **GIVES)
+    assert machine.running == OLD and not machine.blocked and machine.events[-2:] == ["await_end", "start"]
+    assert steps(result)[-5:] == ["watched", "unblock", "start", "healthy", "reload"]
+    problem = result["problems"][0]
+    assert f"serves with {OLD} again, because {NEW} did not start on node1" in problem["found"]
+    assert re.search(r"it did not serve for \d+ s", problem["found"]) and "rspm.ha.rollback" in problem["fix"]
+
+
+def test_it_stays_stopped_where_the_restore_point_is_in_use_by_then(
+    machine: Machine, storage: Storage, databases: Databases
+) -> None:
+    storage.moved_nothing = True
+    assert "the restore point is in use" in run(machine, **GIVES)["problems"][0]["found"]
+    assert machine.blocked and not machine.running and machine.events[-1] == "await_end"
+
+
+def test_one_that_does_not_come_back_is_told(machine: Machine, storage: Storage, databases: Databases) -> None:
+    storage.moved_nothing, databases.state, machine.fails_to_start = True, RestoreState.COMPLETE, True
+    problem = run(machine, **GIVES)["problems"][0]
+    assert "was to serve with" in problem["found"] and "panic: migration 42" in problem["found"]
+
+
 def test_check_mode_waits_for_nobody(taker: Machine, storage: Storage) -> None:
     assert run(taker, **TAKES, _ansible_check_mode=True)["actions"] == ["prove", "unblock", "start", "wait"]
     assert run(taker, **GIVES, _ansible_check_mode=True)["problems"]
@@ -141,8 +274,16 @@ def test_check_mode_waits_for_nobody(taker: Machine, storage: Storage) -> None:
     assert result["diff"]["after"] == f"rstudio-pm {OLD}, stopped, blocked\n" and taker.events == []
 
 
-def test_two_calls_meet_by_the_file_alone(taker: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run both calls, as on two nodes that share nothing but the file."""
+@dataclass
+class Two:
+    """What two calls came to, in two processes that share nothing but the file."""
+
+    taker: dict[str, Any]
+    giver: dict[str, Any]
+    giver_events: list[str]
+
+
+def both_run(taker: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, databases: Databases) -> Two:
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
         nodes = {**NODES, "path": f"{folder}/hand-over", "uid": os.geteuid(), "gid": os.getegid()}
         child = os.fork()
@@ -151,18 +292,35 @@ def test_two_calls_meet_by_the_file_alone(taker: Machine, tmp_path: Path, monkey
                 (tmp_path / "giver").mkdir()
                 giver = simulated(tmp_path / "giver", monkeypatch)
                 monkeypatch.setattr(host_work, "LOCK_PATH", str(tmp_path / "giver" / "lock"))
+                databases.state = RestoreState.COMPLETE
                 gave = run(giver, **{**GIVES, "hand_over": nodes})
-                told = [gave.get("problems", []), gave["timeline"], giver.events]
-                (tmp_path / "gave").write_text(json.dumps(told))
+                (tmp_path / "gave").write_text(json.dumps([gave, [*giver.events, giver.running]]))
             finally:
                 os._exit(0)
         result = run(taker, **{**TAKES, "hand_over": nodes})
         os.waitpid(child, 0)
-    problems, timeline, events = json.loads((tmp_path / "gave").read_text())
-    assert problems == [] and events == ["stop", "own_gone", "close"]
-    assert taker.running == NEW and "problems" not in result
-    began = {step["step"]: step["at"] for step in result["timeline"]}
-    assert timeline[-1]["step"] == "sessions" and timeline[-1]["at"] <= began["sessions"] < began["start"]
+    return Two(result, *json.loads((tmp_path / "gave").read_text()))
+
+
+def test_two_calls_meet_by_the_file_alone(
+    taker: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, databases: Databases
+) -> None:
+    two = both_run(taker, tmp_path, monkeypatch, databases)
+    assert "problems" not in two.giver and two.giver_events == ["stop", "own_gone", "close", ""]
+    assert taker.running == NEW and "problems" not in two.taker
+    began = {step["step"]: step["at"] for step in two.taker["timeline"]}
+    last = two.giver["timeline"][-2]
+    assert last["step"] == "sessions" and last["at"] <= began["sessions"] < began["start"]
+
+
+@pytest.mark.parametrize("written", ["", "in main 1 rows inserted"])
+def test_the_place_is_given_back_by_the_file_alone(
+    taker: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, databases: Databases, written: str
+) -> None:
+    taker.fails_to_start, databases.written = True, written
+    two = both_run(taker, tmp_path, monkeypatch, databases)
+    assert taker.blocked and not taker.running and two.taker["problems"]
+    assert two.giver_events[-1] == ("" if written else OLD) and bool(two.giver.get("problems")) is not bool(written)
 
 
 APART = {"start": False, "apart": True}

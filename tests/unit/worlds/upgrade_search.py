@@ -22,23 +22,8 @@ from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.model import (
     Plan,
 )
 from tests.unit.worlds.upgrade_outside import cut_power, lose_process, observe, start_by_hand, unlock
-from tests.unit.worlds.upgrade_world import (
-    NEW,
-    NONE,
-    A,
-    Breach,
-    Node,
-    Run,
-    T,
-    World,
-    advance,
-    begin,
-    check,
-    die,
-    gives_up,
-    hands_over,
-    without_controller,
-)
+from tests.unit.worlds.upgrade_run import Run, advance, begin, gives_up, hands_over, settle, without_controller
+from tests.unit.worlds.upgrade_world import NEW, NONE, A, Breach, Node, T, World, check, die
 
 State = tuple[World, Optional[Run], int]
 """The world, the run under way, and how often a person may still interfere."""
@@ -84,7 +69,7 @@ class Search:
         """Return what the planner says to this world."""
         options = options or self.options
         nodes = tuple(node._replace(by_hand=0) for node in world.nodes)
-        key = (world._replace(nodes=nodes, schema_by_hand=0, proof=0), goal, options)
+        key = (world._replace(nodes=nodes, schema_by_hand=0, proof=0, back=0), goal, options)
         if key not in self.plans:
             planner = self.upgrade_planner if goal == T else self.rollback_planner
             self.plans[key] = planner(observe(world), options)
@@ -136,6 +121,7 @@ def search(what: Search) -> Found:
                 idle.add(state[0])
                 refusals |= _check_liveness(what, state[0])
             for story, world, run, hands in _next(what, *state):
+                world = settle(world, run)
                 check(world)
                 following = (*what.canonical(world, run), hands)
                 if following not in before:

@@ -54,7 +54,7 @@ def test_only_the_word_of_this_node_and_this_attempt_counts() -> None:
 @pytest.fixture(params=["/var/tmp", "/dev/shm"])
 def hand_over(request: pytest.FixtureRequest) -> Iterator[HandOver]:
     with tempfile.TemporaryDirectory(dir=request.param) as folder:
-        yield HandOver(f"{folder}/hand-over", "run1-a", "node1", "node2", os.geteuid(), os.getegid(), 10)
+        yield HandOver(f"{folder}/hand-over", "run1-a", "node1", "node2", os.geteuid(), os.getegid(), "/p", 10, 20)
 
 
 def alongside(work: Callable[[], Any]) -> Callable[[], Any]:
@@ -120,6 +120,44 @@ def test_a_taker_that_fails_keeps_the_giver_serving(hand_over: HandOver) -> None
 
 def hand_over_problems() -> tuple[Any, ...]:
     return (never_asked("node2", "node1", 60, gone=False),)
+
+
+@pytest.mark.parametrize("last", [Said.GONE, Said.MOVED_NOTHING])
+def test_the_giver_waits_for_the_end_of_a_taker_that_is_at_work(
+    hand_over: HandOver, monkeypatch: pytest.MonkeyPatch, last: Said
+) -> None:
+    monkeypatch.setattr(host_hand_over, "_BEAT_SECONDS", 0.2)
+    monkeypatch.setattr(host_hand_over, "_SILENCE_SECONDS", 2.0)
+    for said in (Said.WAITS, Said.STOPPED):
+        hand_over.say(said)
+    ended = alongside(lambda: (hand_over.await_end(), time.monotonic()))
+    with hand_over.at_work() as last_word:
+        time.sleep(3)
+        last_word.append(last)
+        at_work = time.monotonic()
+    back, when = ended()
+    assert back is (last is Said.MOVED_NOTHING) and when > at_work
+
+
+def test_a_taker_that_dies_at_work_gives_nothing_back(hand_over: HandOver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_hand_over, "_BEAT_SECONDS", 0.1)
+    monkeypatch.setattr(host_hand_over, "_SILENCE_SECONDS", 1.0)
+    child = os.fork()
+    if child == 0:
+        with hand_over.at_work():
+            os._exit(0)
+    os.waitpid(child, 0)
+    begun = time.monotonic()
+    assert not hand_over.await_end() and 0.9 < time.monotonic() - begun < 6
+
+
+def test_neither_an_earlier_attempt_nor_a_storage_that_is_gone_gives_anything_back(
+    hand_over: HandOver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_hand_over, "_SILENCE_SECONDS", 0.3)
+    replace(hand_over, attempt="run1-0").say(Said.MOVED_NOTHING)
+    assert not hand_over.await_end()
+    assert not replace(hand_over, path="/nowhere/hand-over").await_end()
 
 
 def test_a_storage_that_is_gone_is_named(hand_over: HandOver) -> None:

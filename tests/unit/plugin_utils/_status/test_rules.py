@@ -130,7 +130,7 @@ def test_an_upgrade_that_has_installed_before_its_outage_is_told_as_it_is() -> N
         node["unit"] = {**node["unit"], "blocked_for": "upgrade"}
     problems = summarise(nodes, "", point("complete"), {})["problems"]
     (found,) = [problem["found"] for problem in problems if problem["check"] == "unfinished-upgrade"]
-    assert "installed 2026.08.0 on node1, where it has not run yet" in found
+    assert "installed 2026.08.0 on node1, where it has moved nothing" in found
 
 
 def test_a_rollback_that_stopped_says_how_to_go_on() -> None:

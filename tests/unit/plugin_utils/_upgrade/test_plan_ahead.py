@@ -122,6 +122,41 @@ def test_a_rollback_after_the_installation_restores_nothing_and_loses_nothing() 
     assert isinstance(outcome, Plan) and outcome.gives_up == ""
 
 
+GIVEN_BACK = cluster(
+    waiting("a", NEW),
+    serving("b"),
+    waiting("c"),
+    point=(RestoreState.COMPLETE, "run1"),
+    lock=OURS,
+    now=NOW,
+)
+
+
+def test_after_a_first_node_that_did_not_start_the_same_command_and_the_way_back_are_open() -> None:
+    lines = told(plan_upgrade(GIVEN_BACK, NEW, AHEAD))
+    # b has written since it serves again
+    assert lines[:5] == [
+        "stage: stage b",
+        "restore_point: create_restore_point",
+        "prove: prove_stopped",
+        "commit: mark_restore_point_in_use",
+        FIRST_HANDS,
+    ]
+    back = told(plan_rollback(GIVEN_BACK))
+    assert "rest: start a c" in back and not any("restore:" in line or "stop" in line for line in back)
+
+
+def test_where_the_one_that_served_did_not_come_back_either_both_are_open_too() -> None:
+    nodes = (GIVEN_BACK.nodes[0], waiting("b"), GIVEN_BACK.nodes[2])
+    observed = replace(GIVEN_BACK, nodes=nodes)
+    assert "first: upgrade_first a" in told(plan_upgrade(observed, NEW, AHEAD))
+    assert [line for line in told(plan_rollback(observed)) if line.startswith(("first", "rest:"))] == [
+        "first: start a",
+        "first_back: lb_ready a",
+        "rest: start b c",
+    ]
+
+
 def test_two_nodes_can_not_change_places_one_after_the_other() -> None:
     planned = plan_upgrade(INSTALLED, NEW, AHEAD)
     assert isinstance(planned, Plan) and not refuse_forks(planned, 2) and not refuse_forks(Plan(), 1)
@@ -133,7 +168,7 @@ def test_no_third_version_comes_in_between() -> None:
     outcome = plan_upgrade(INSTALLED, NEWER, AHEAD)
     assert isinstance(outcome, Refusal)
     assert [problem.check for problem in outcome.problems] == ["unfinished-upgrade"]
-    assert f"installed {NEW} on a, where it has not run yet" in str(outcome.problems[0])
+    assert f"installed {NEW} on a, where it has moved nothing" in str(outcome.problems[0])
 
 
 def test_a_run_that_looks_again_knows_which_node_it_has_left_serving() -> None:

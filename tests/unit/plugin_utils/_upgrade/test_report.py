@@ -186,6 +186,12 @@ def test_one_that_stopped_in_the_first_nodes_call_counts_that_call() -> None:
     )
 
 
+def test_one_whose_first_node_has_moved_nothing_says_that_nothing_is_lost() -> None:
+    steps = {"a": [{"step": "given_back", "at": "2026-11-24T08:10:00Z", "seconds": 0.0}], "b": []}
+    said = price(point=POINT, outcome="stopped", at="first", steps=steps)
+    assert "To give up and go back to 2026.04.0 (nothing is lost): " in said
+
+
 def test_a_rollback_says_what_it_gave_up_and_where_that_is_saved() -> None:
     plan = {**PLAN, "gives_up": "Gives up what was written, 3 days"}
     said = report(run(purpose="rollback", plan=plan, saved="/mnt/x"))["says"]

@@ -34,10 +34,11 @@ from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.model import (
     PhaseName,
     Plan,
 )
-from tests.unit.worlds import upgrade_world
+from tests.unit.worlds import upgrade_run
 from tests.unit.worlds.upgrade_outside import observe
+from tests.unit.worlds.upgrade_run import advance, begin
 from tests.unit.worlds.upgrade_search import Planner, Search, real_rollback, real_upgrade, search
-from tests.unit.worlds.upgrade_world import MADE, NAMES, Breach, Node, T, World, advance, begin
+from tests.unit.worlds.upgrade_world import MADE, NAMES, Breach, Node, T, World
 
 AHEAD = Options(Mode.INSTALL_BEFORE)
 GIVE_UP = Options(rollback_to=MADE)
@@ -269,14 +270,28 @@ def _ahead(patch: Patch, **search_options: Any) -> Fault:
 
 
 def _world(name: str, value: object) -> Patch:
-    return lambda patch: patch.setattr(upgrade_world, name, value)
+    return lambda patch: patch.setattr(upgrade_run, name, value)
 
 
-def _program(action: Action, operations: tuple[str, ...]) -> Patch:
-    """Have the nodes do an action's operations in another order than is promised."""
-    old = upgrade_world.PROGRAMS[action]
-    programs = tuple(operations if program == old else program for program in upgrade_world._PROGRAMS)
-    return _world("_PROGRAMS", programs)
+def _operations(changed: dict[tuple[str, ...], tuple[str, ...]]) -> Patch:
+    """Have the nodes do operations in another order than is promised, or without some of them."""
+    return _world("_PROGRAMS", tuple(changed.get(program, program) for program in upgrade_run._PROGRAMS))
+
+
+def _less(program: tuple[str, ...], *names: str) -> dict[tuple[str, ...], tuple[str, ...]]:
+    return {program: tuple(operation for operation in program if operation not in names)}
+
+
+_GIVES, _TAKES_BACK = upgrade_run.PROGRAMS[Action.HAND_OVER], upgrade_run.TAKE_BACK
+_UNLOOKED = _less(_GIVES, "prove_unused")
+
+
+def _both(one: Patch, other: Patch) -> Patch:
+    def patch(monkeypatch: pytest.MonkeyPatch) -> None:
+        one(monkeypatch)
+        other(monkeypatch)
+
+    return patch
 
 
 FAULTS = {
@@ -340,13 +355,30 @@ FAULTS = {
     "the first waits for no word of the node that serves": _ahead(_world("is_proved", lambda world: True)),
     "the word of an earlier attempt will do": _ahead(_world("is_proved", lambda world: world.proof > 0)),
     "the node that serves gives its word before it is blocked": _ahead(
-        _program(Action.HAND_OVER, ("give_proof", "block", "stop", "prove_own"))
+        _operations({_GIVES: ("give_proof", "block", "stop", "prove_own")})
     ),
     "what a node has installed is taken for not run, whoever started it": _ahead(
         _observation("waits", property(lambda self: True)), hands=1
     ),
     "what a node has installed is taken for run": _ahead(
         _observation("waits", property(lambda self: False)), details=True
+    ),
+    "the one that served starts again without a word, and without looking at the restore point": _ahead(
+        _both(_operations(_UNLOOKED), _world("is_back", lambda world: True))
+    ),
+    "for that the word of an earlier attempt will do": _ahead(
+        _both(_operations(_UNLOOKED), _world("is_back", lambda world: world.back > 0))
+    ),
+    "it starts again while the restore point is in use": _ahead(
+        _operations({**_UNLOOKED, **_less(_TAKES_BACK, "take_back")})
+    ),
+    "it starts again while the first may, too": _ahead(_operations(_less(_TAKES_BACK, "block", "prove_own"))),
+    "whether the first has written is not looked at": _ahead(_operations(_less(_TAKES_BACK, "observe"))),
+    "that is looked at before its last session has ended": _ahead(
+        _operations({_TAKES_BACK: ("block", "observe", "end", "prove_own", "prove_all", "take_back", "give_back")})
+    ),
+    "the restore point is taken back before that is looked at": _ahead(
+        _operations({_TAKES_BACK: ("block", "end", "prove_own", "prove_all", "take_back", "observe", "give_back")})
     ),
     "what is there is saved after the restore": _rollback(
         _after(PhaseName.FINAL_SAVE, PhaseName.RESTORE), options=GIVE_UP
