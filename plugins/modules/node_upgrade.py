@@ -210,15 +210,14 @@ problems:
 """
 
 import socket
-from contextlib import nullcontext
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import module_runner
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_module import problems_told
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_timeline import Timeline
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_work import node_work
-from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._node.change_rules import UpgradeRequest
 from ansible_collections.rspm.ha.plugins.module_utils._node.host_change import NodeUpgrade
 from ansible_collections.rspm.ha.plugins.module_utils._node.host_hand_over import HandOver
@@ -323,12 +322,9 @@ def main() -> None:
     if module.params["database"] and not module.check_mode:
         require_driver(module)
     timeline = Timeline()
-    try:
-        with nullcontext() if module.check_mode else node_work(f"change to {module.params['version']}"):
-            result = run(module, timeline)
-    except DomainError as error:
-        module.fail_json(**error.to_result(), timeline=timeline.steps)
-    module.exit_json(**result)
+    what = f"change to {module.params['version']}"
+    with problems_told(module, lambda: {"timeline": timeline.steps}), node_work(what, module.check_mode):
+        module.exit_json(**run(module, timeline))
 
 
 if __name__ == "__main__":

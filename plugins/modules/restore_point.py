@@ -206,6 +206,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import module_runner
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_module import problems_told
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_work import node_work
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, raise_any
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import require_driver
@@ -316,12 +317,8 @@ def main() -> None:
     changing = state != "observed" and not module.check_mode
     if module.params["database"]:
         require_driver(module)
-    try:
-        with node_work(f"restore point {state}") if changing else nullcontext():
-            result = run(module)
-    except DomainError as error:
-        module.fail_json(**error.to_result())
-    module.exit_json(**result)
+    with problems_told(module), node_work(f"restore point {state}") if changing else nullcontext():
+        module.exit_json(**run(module))
 
 
 if __name__ == "__main__":
