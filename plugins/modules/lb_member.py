@@ -29,9 +29,11 @@ options:
       - V(drain) sends the node no new requests, lets those that it has end, and goes on checking its health.
       - V(maintenance) does the same without health checks.
       - V(ready) sends it requests again as soon as its health checks succeed.
+      - V(awaited) is for a node that is stopped. It waits for the health checks to find it down, and sends it requests
+        as soon as they succeed again. Not with O(command).
       - V(observed) changes nothing and returns RV(members) and RV(in_service). Not with O(command).
     type: str
-    choices: [drain, maintenance, ready, observed]
+    choices: [drain, maintenance, ready, awaited, observed]
     required: true
   socket:
     description:
@@ -60,7 +62,7 @@ options:
     description:
       - Seconds to wait for the last request on the node to end with V(drain) and V(maintenance). Requests that are left
         then are no failure; RV(sessions) counts them.
-      - Seconds to wait for the health checks with V(ready), after which the module fails.
+      - Seconds to wait for the health checks with V(ready) and V(awaited), after which the module fails.
       - With O(command), seconds after which the command is ended and the module fails.
     type: float
     default: 60
@@ -204,24 +206,30 @@ def change_member(module: AnsibleModule, runtime: Runtime) -> dict[str, object]:
     """Change the state through the runtime API and wait for it. Raises DomainError."""
     given = module.params
     backend, node, state = given["backend"], given["node"], given["state"]
+    awaited = state == haproxy.AWAITED
+    wanted = haproxy.READY if awaited else state
     before = runtime.member(backend, node)
-    changed = before.state != state
+    changed = before.state != wanted
     after, waited = before, 0.0
     if changed and not module.check_mode:
-        raise_any(haproxy.judge_change(runtime(haproxy.change_command(backend, node, state)), backend, node, state))
+        if awaited:
+            after, waited = runtime.wait(backend, node, state, given["timeout"])
+            raise_any(haproxy.judge_awaited(after, node, waited))
+        raise_any(haproxy.judge_change(runtime(haproxy.change_command(backend, node, wanted)), backend, node, wanted))
     if not module.check_mode:
         if given["state_file"]:
             changed |= write_if_different(given["state_file"], haproxy.state_file(runtime("show servers state")))
-        after, waited = runtime.wait(backend, node, state, given["timeout"])
+        if not awaited:
+            after, waited = runtime.wait(backend, node, state, given["timeout"])
         if state == haproxy.READY:
             raise_any(haproxy.judge_ready(after, node, waited))
     return {
         "changed": changed,
         "before": before.to_dict(),
-        "after": {**after.to_dict(), "state": state},
+        "after": {**after.to_dict(), "state": wanted},
         "sessions": after.sessions,
         "waited": waited,
-        "diff": {"before": {"state": before.state}, "after": {"state": state}},
+        "diff": {"before": {"state": before.state}, "after": {"state": wanted}},
     }
 
 
@@ -240,7 +248,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "node": {"type": "str"},
-            "state": {"type": "str", "required": True, "choices": [*haproxy.STATES, haproxy.OBSERVED]},
+            "state": {"type": "str", "required": True, "choices": [*haproxy.STATES, haproxy.AWAITED, haproxy.OBSERVED]},
             "socket": {"type": "path"},
             "backend": {"type": "str", "default": "rspm"},
             "state_file": {"type": "path"},
@@ -251,6 +259,7 @@ def main() -> None:
         required_one_of=[("socket", "command")],
         required_if=[
             *(("state", state, ["node"]) for state in haproxy.STATES),
+            ("state", haproxy.AWAITED, ["node", "socket"]),
             ("state", haproxy.OBSERVED, ["socket"]),
         ],
         supports_check_mode=True,

@@ -8,7 +8,7 @@ from dataclasses import replace
 from tests.faults.cells import ENDS, FIRST, KILL, OLD, OTHER, PHASES, STOPPED, Act, Cell, slow
 
 MODE = "install_before_outage"
-AHEAD_PHASES = (*PHASES[: PHASES.index("commit")], "install", *PHASES[PHASES.index("commit") :])
+AHEAD_PHASES = (*PHASES[: PHASES.index("commit")], "install", "first_awaited", *PHASES[PHASES.index("commit") :])
 # It serves until it hands over to the first.
 GIVER = "node2"
 # The new phases, and those in which what they have left is all that there is.

@@ -19,6 +19,7 @@ READY = "ready"
 DRAIN = "drain"
 MAINTENANCE = "maintenance"
 STATES = (DRAIN, MAINTENANCE, READY)
+AWAITED = "awaited"
 OBSERVED = "observed"
 
 # srv_admin_state is a mask; an operator's, an inherited and a resolver's maintenance all keep requests away.
@@ -130,8 +131,12 @@ def change_command(backend: str, node: str, state: str) -> str:
 def settled(member: Member, state: str) -> bool:
     """Tell whether nothing is left to wait for: no request on a node that leaves, sound checks on one that comes back.
 
+    One that is awaited has to be found down: before that it would get requests at once.
+
     A node out of maintenance counts as up at once, but shows a fraction until all checks that make it so went well.
     """
+    if state == AWAITED:
+        return member.status.startswith("DOWN")
     if member.state != state:
         return False
     if state == READY:
@@ -172,6 +177,21 @@ def judge_ready(member: Member, node: str, waited: float) -> list[Problem]:
             f" (last health check: {member.check or 'none'})",
             "It is in service for the load balancer, but gets no requests until its health checks succeed",
             f"See on {node}: systemctl status rstudio-pm, and what /__ping__ answers there and from the load balancer",
+        )
+    ]
+
+
+def judge_awaited(member: Member, node: str, waited: float) -> list[Problem]:
+    """Return the problem of a node that is stopped, but that HAProxy's checks still find sound after waited seconds."""
+    if settled(member, AWAITED):
+        return []
+    return [
+        Problem(
+            "load-balancer-awaited",
+            f"Node {node}, which is to be stopped, is {member.status} at the load balancer after {waited:.0f} s"
+            f" (last health check: {member.check or 'none'})",
+            "It would get requests before it is to serve",
+            f"See on {node} what listens on its port, and run the playbook again",
         )
     ]
 

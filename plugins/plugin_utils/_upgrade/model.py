@@ -77,6 +77,8 @@ class Action(Enum):
     START = "start"
     """Node: unblock, enable, start where nothing runs, wait until healthy and of the wanted version; never stops what
     runs (it may be moving the schema)."""
+    LB_AWAIT = "lb_await"
+    """Node, stopped: the load balancer sends it requests as soon as its own checks find it healthy."""
     LB_READY = "lb_ready"
     """Node: the load balancer sends it requests again."""
     HOLD = "hold"
@@ -106,6 +108,7 @@ class PhaseName(Enum):
     COMMIT = "commit"
     RESTORE = "restore"
     INSTALL = "install"
+    FIRST_AWAITED = "first_awaited"
     FIRST = "first"
     FIRST_BACK = "first_back"
     REST = "rest"
@@ -123,6 +126,7 @@ class NodeObservation(ClusterNode):
     stopped_at: when the last process ended, in seconds since the epoch; 0 where that isn't known.
     staged: the file of the version that this run installs (a rollback: the previous one) is there and checked.
     held: of the package. answer: what the health address said, in words.
+    by_command: whether a command of the team's own treats it at the load balancer, and tells nothing of what is.
     asked_version, package_source: what the inventory asks for on this node ("" = not compared).
     """
 
@@ -131,6 +135,7 @@ class NodeObservation(ClusterNode):
     staged: bool = False
     held: bool = True
     answer: str = "nothing"
+    by_command: bool = False
     asked_version: str = ""
     package_source: str = ""
 

@@ -59,6 +59,7 @@ def observe(found: Mapping[str, Any]) -> Observations:
             found["allow_unlicensed"],
             sessions=sessions.own.get(name, 0),
             balancer=observe_balancer(name, found, interrupted),
+            by_command=bool(found["balancer_command"]),
             staged=bool(found["staged"].get(name)),
             asked_version=found["asked_versions"].get(name, ""),
             package_source=found["package_sources"].get(name, ""),

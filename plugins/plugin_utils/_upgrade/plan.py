@@ -65,6 +65,7 @@ from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.way_back import g
 
 # Ansible's own
 DEFAULT_FORKS = 5
+_KEPT_OUT = (Balancer.DRAIN, Balancer.MAINT)
 _Nodes = list[NodeObservation]
 _Phase = Optional[Phase[PhaseName, Action]]
 _Phases = list[_Phase]
@@ -228,10 +229,13 @@ def _before_first(observed: Observations, target: str, options: Options, parts: 
         and not any(node.process for node in observed.nodes)
     )
     saving = once(PhaseName.RESTORE_POINT, Action.CREATE_RESTORE_POINT)
-    # the balancer's checks tell it when the first is back, so that nobody waits for a word of ours to it
-    leaving = [node for node in to_stop if not (parts.giver and node is first)]
+    # the balancer's own checks tell it when the first is back, so that nobody waits for a word of ours to it; where a
+    # command has to tell it, the first isn't drained
+    awaited = bool(parts.giver) and not first.by_command
+    leaving = [node for node in to_stop if awaited or not (parts.giver and node is first)]
     serving = [node for node in leaving if node.process and node.balancer is Balancer.READY]
     installing = [first] if parts.giver and not first.has(target) else []
+    waiting = [first] if awaited and (first in serving or first.balancer in _KEPT_OUT) else []
     return [
         staging,
         # where all is stopped and blocked already, the last one is enough
@@ -241,6 +245,7 @@ def _before_first(observed: Observations, target: str, options: Options, parts: 
         proving,
         once(PhaseName.FINAL_RESTORE_POINT, Action.CREATE_RESTORE_POINT) if last else None,
         phase(PhaseName.INSTALL, Action.INSTALL_NEXT, installing),
+        phase(PhaseName.FIRST_AWAITED, Action.LB_AWAIT, waiting),
         marking,
     ]
 
@@ -371,7 +376,7 @@ def _is_settled(node: NodeObservation, version: str) -> bool:
 
 def _back(name: PhaseName, changed: _Nodes, unchanged: _Nodes) -> _Phase:
     """Return the phase in which nodes come back into the load balancer: those just started, and leftovers."""
-    left = [node for node in unchanged if node.balancer in (Balancer.DRAIN, Balancer.MAINT)]
+    left = [node for node in unchanged if node.balancer in _KEPT_OUT]
     return phase(name, Action.LB_READY, [node for node in changed if node.balancer is not Balancer.UNMANAGED] + left)
 
 

@@ -23,7 +23,7 @@ from ansible_collections.rspm.ha.plugins.plugin_utils._upgrade.way_back import l
 
 _BEFORE_STOP = ("lock", "stage", "restore_point", "save")
 _SAVES = ("save", "final_save")
-_BEFORE_COMMIT = (*_BEFORE_STOP, "drain", "stop", "prove", "final_restore_point", "install", "commit")
+_BEFORE_COMMIT = (*_BEFORE_STOP, "drain", "stop", "prove", "final_restore_point", "install", "first_awaited", "commit")
 
 
 def outline(plan: Mapping[str, Any]) -> list[str]:

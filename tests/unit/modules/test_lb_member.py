@@ -234,6 +234,21 @@ def test_a_node_that_is_not_healthy_is_not_ready(balancer: Balancer, nodes: list
     assert balancer.member("n1", "ready", timeout=15)["after"]["status"] == "UP"
 
 
+def test_a_stopped_node_is_awaited(balancer: Balancer, nodes: list[Node]) -> None:
+    balancer.member("n1", "drain")
+    # its checks still find it: requests would go to it at once
+    early = balancer.member("n1", "awaited", timeout=1)
+    assert [problem["check"] for problem in early["problems"]] == ["load-balancer-awaited"]
+    assert balancer.member("n1", "drain")["changed"] is False
+    nodes[0].ping = 503
+    awaited = balancer.member("n1", "awaited", timeout=15)
+    assert (awaited["changed"], awaited["after"]["state"]) == (True, "ready")
+    assert balancer.served_by() == {"n2"}
+    assert balancer.member("n1", "awaited")["changed"] is False
+    nodes[0].ping = 200
+    wait_until(lambda: balancer.ask()[1]["node"] == "n1", "n1 answers again")
+
+
 @pytest.mark.parametrize("state", ["drain", "maintenance"])
 def test_a_node_out_of_service_stays_out_when_haproxy_starts_anew(
     balancer: Balancer, nodes: list[Node], state: str

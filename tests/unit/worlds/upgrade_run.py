@@ -63,6 +63,7 @@ PROGRAMS: dict[Action, tuple[str, ...]] = {
     ),
     Action.UPGRADE: ("block", "stop", "unpack", "configure", "unblock", "start"),
     Action.START: ("unblock", "start"),
+    Action.LB_AWAIT: ("await",),
     Action.LB_READY: ("ready",),
     Action.HOLD: ("hold",),
     Action.RESTORE: ("restoring", "restored"),
@@ -283,7 +284,9 @@ def _on_node(world: World, run: Run, operation: str, number: int) -> Node:
         return node._replace(staged=True)
     if operation == "drain":
         return node._replace(in_balancer=False)
-    if operation == "ready":
+    if operation in ("await", "ready"):
+        if operation == "await" and node.process:
+            raise Breach("the load balancer sends requests to a node that is to be stopped")
         return node._replace(in_balancer=True)
     if operation == "hold":
         return node._replace(held=None if node.held is None else True)

@@ -12,6 +12,7 @@ import pytest
 
 from ansible_collections.rspm.ha.plugins.module_utils._restore_point.rules import RestoreState
 from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.model import (
+    Balancer,
     LockObservation,
     Package,
     Refusal,
@@ -34,11 +35,12 @@ def test_where_it_is_installed_before_the_outage_one_node_serves_until_it_hands_
         "lock: take_lock",
         "stage: stage a b c",
         "restore_point: create_restore_point",
-        # the balancer finds out by its checks when the first is back
-        "drain: lb_drain c",
+        "drain: lb_drain a c",
         "stop: stop_and_block a c",
         "prove: prove_stopped",
         "install: install_next a",
+        # the balancer finds out by its checks when the first is back
+        "first_awaited: lb_await a",
         "commit: mark_restore_point_in_use",
         "first: hand_over a b",
         "first_back: lb_ready a",
@@ -74,10 +76,24 @@ def test_a_run_that_died_after_the_installation_goes_on_with_the_same_nodes() ->
         # b has written since
         "restore_point: create_restore_point",
         "prove: prove_stopped",
+        "first_awaited: lb_await a",
         "commit: mark_restore_point_in_use",
         "first: hand_over a b",
-        "first_back: lb_ready a",
     ]
+
+
+def test_a_first_node_that_the_balancer_awaits_already_is_not_told_again() -> None:
+    awaited = replace(INSTALLED.nodes[0], balancer=Balancer.READY)
+    lines = told(plan_upgrade(replace(INSTALLED, nodes=(awaited, *INSTALLED.nodes[1:])), NEW, AHEAD))
+    assert FIRST_HANDS in lines and not any("lb_await" in line or "lb_drain" in line for line in lines)
+
+
+@pytest.mark.parametrize("before", [Balancer.READY, Balancer.DRAIN])
+def test_where_a_command_tells_the_balancer_the_first_is_not_drained(before: Balancer) -> None:
+    nodes = [serving(name, by_command=True, balancer=before) for name in "abc"]
+    lines = told(plan_upgrade(cluster(*nodes), NEW, AHEAD))
+    assert ("drain: lb_drain c" in lines) is (before is Balancer.READY)
+    assert FIRST_HANDS in lines and not any("lb_await" in line for line in lines)
 
 
 def test_an_installation_that_was_cut_is_repeated_on_the_same_node() -> None:
@@ -135,10 +151,11 @@ GIVEN_BACK = cluster(
 def test_after_a_first_node_that_did_not_start_the_same_command_and_the_way_back_are_open() -> None:
     lines = told(plan_upgrade(GIVEN_BACK, NEW, AHEAD))
     # b has written since it serves again
-    assert lines[:5] == [
+    assert lines[:6] == [
         "stage: stage b",
         "restore_point: create_restore_point",
         "prove: prove_stopped",
+        "first_awaited: lb_await a",
         "commit: mark_restore_point_in_use",
         FIRST_HANDS,
     ]

@@ -119,12 +119,12 @@ def test_users_are_without_service_only_where_the_mode_says_so(mode: Mode) -> No
         Mode.FIRST_SERVES: [PhaseName.FIRST],
         Mode.STOP_ALL: [
             *(PhaseName.DRAIN, PhaseName.STOP, PhaseName.PROVE, PhaseName.FINAL_RESTORE_POINT),
-            *(PhaseName.COMMIT, PhaseName.FIRST),
+            # drained, the first is back only with the balancer's own phase
+            *(PhaseName.COMMIT, PhaseName.FIRST, PhaseName.FIRST_BACK),
         ],
         Mode.INSTALL_BEFORE: [PhaseName.FIRST],
     }[mode]
-    # the first node is drained where all are stopped, so it is back only with the balancer's own phase
-    assert [name for name in without if name is not PhaseName.FIRST_BACK] == expected
+    assert without == expected
 
 
 Patch = Callable[[pytest.MonkeyPatch], None]
@@ -348,6 +348,9 @@ FAULTS = {
     "nothing is installed before the node that serves stops": _upgrade(_without(PhaseName.INSTALL), options=AHEAD),
     "it is installed before the nodes are stopped": _upgrade(
         _after(PhaseName.STOP, PhaseName.INSTALL), options=AHEAD, nodes=3
+    ),
+    "requests are sent to the first before it is stopped": _upgrade(
+        _after(PhaseName.STOP, PhaseName.FIRST_AWAITED), options=AHEAD, details=True
     ),
     "the restore point is not marked before nodes change places": _upgrade(
         _after(PhaseName.COMMIT, PhaseName.FIRST), options=AHEAD
