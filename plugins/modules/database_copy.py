@@ -308,7 +308,8 @@ def run(module: AnsibleModule, timeline: Timeline) -> dict[str, Any]:
             right for part in copier.parts if steps[part.name] is CopyStep.KEEP for right in copier.kept_rights(part)
         ]
     else:
-        observed, steps = copier.copy()
+        with copier.prepared() as found:
+            observed, steps = found.observed, copier.copy(found)
     return report(copier.parts, observed, steps, copier.contents, copier.sent, TargetState.FINISHED)
 
 

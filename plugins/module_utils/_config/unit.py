@@ -99,6 +99,13 @@ def dropin(mount_point: str, document: Document, key_path: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def starts_alike(loaded: str, wanted: str) -> bool:
+    """Whether a start with one drop-in is one with the other: where only the mount differs that is waited for."""
+    mount = ("#", "Wants=", "After=", "ExecStartPre=mountpoint ")
+    left, right = ([line for line in text.splitlines() if not line.startswith(mount)] for text in (loaded, wanted))
+    return left == right
+
+
 def patience_text() -> str:
     """Return the drop-in that lets a start take as long as it needs, and that is gone once the unit has started.
 

@@ -16,9 +16,17 @@ from typing import Any
 
 @dataclass
 class Timeline:
-    """When each step began, in UTC, and how many seconds it took; also of the step that failed."""
+    """When each step began, in UTC, and how many seconds it took; also of the step that failed.
+
+    part: what the steps are of, where several things are done at the same time.
+    """
 
     steps: list[dict[str, Any]] = field(default_factory=list)
+    part: str = ""
+
+    def of(self, part: str) -> Timeline:
+        """Return one that notes the steps of a part among these."""
+        return Timeline(self.steps, part)
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -28,4 +36,5 @@ class Timeline:
             yield
         finally:
             moment = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-            self.steps.append({"step": name, "at": moment, "seconds": round(time.monotonic() - begun, 3)})
+            step = f"{self.part} {name}".lstrip()
+            self.steps.append({"step": step, "at": moment, "seconds": round(time.monotonic() - begun, 3)})

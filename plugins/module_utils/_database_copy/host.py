@@ -7,9 +7,9 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -33,7 +33,13 @@ from ansible_collections.rspm.ha.plugins.module_utils._database_copy.host_tools 
     work_folder,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy.report import Contents, Observed
-from ansible_collections.rspm.ha.plugins.module_utils._database_copy.rules import CopyStep, Facts, Part, Tools
+from ansible_collections.rspm.ha.plugins.module_utils._database_copy.rules import (
+    CopyStep,
+    Facts,
+    Part,
+    TargetState,
+    Tools,
+)
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.client_tools import (
     SCHEMAS_QUERY,
     quote_pattern,
@@ -44,6 +50,15 @@ from ansible_collections.rspm.ha.plugins.module_utils._postgres.host_sessions im
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.options import Database
 
 _SESSION_TIMEOUT = 30.0
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a copy begins with. work: the folder that it has for itself. tools: None where they may not be needed."""
+
+    work: WorkFolder
+    observed: Observed
+    tools: Tools | None
 
 
 @dataclass
@@ -84,6 +99,11 @@ class Copier:
 
     def plan(self, observed: Observed) -> dict[str, CopyStep]:
         """Return what is done with each part; raises DomainError with everything that keeps it from being done."""
+        self._judge(observed)
+        return self._steps(observed)
+
+    def _judge(self, observed: Observed) -> None:
+        """Raise DomainError with everything that keeps a copy from being made, whatever is written meanwhile."""
         problems = []
         for part in self.parts:
             facts = observed.target[part.name]
@@ -93,6 +113,9 @@ class Copier:
                     # one database by two names, or a server that was cloned
                     self._require_another(part)
         raise_any(problems)
+
+    def _steps(self, observed: Observed) -> dict[str, CopyStep]:
+        """Return what is done with each part. A finished copy is compared, so nobody may write meanwhile."""
         steps: dict[str, CopyStep] = {}
         refused: list[Problem] = []
         for part in self.parts:
@@ -114,22 +137,29 @@ class Copier:
         ]
         return copy.choose_tools(load_tools(self.runner), majors[0], majors[-1])
 
-    def copy(self) -> tuple[Observed, dict[str, CopyStep]]:
-        """Have both databases in the target, verified; returns what was there before, and what was done."""
+    @contextmanager
+    def prepared(self) -> Iterator[Found]:
+        """Give what a copy begins with. All that can be judged while the source is still written to is judged."""
         with work_folder(self.runner, self.work_path, self.host) as work:
             observed = self.observe(target_needed=True)
-            self._prove_no_session("sessions")
-            steps = self.plan(observed)
-            if any(step is not CopyStep.KEEP for step in steps.values()):
-                tools = self.tools(observed)
-                for part in self.parts:
-                    if steps[part.name] is not CopyStep.KEEP:
-                        self._fill(work, tools, part, observed)
-            for part in self.parts:
-                if steps[part.name] is CopyStep.KEEP:
-                    self._grant(part, fresh=False)
-            self._prove_no_session("sessions afterwards")
-        return observed, steps
+            self._judge(observed)
+            new = any(state is not TargetState.FINISHED for state in observed.states().values())
+            yield Found(work, observed, self.tools(observed) if new else None)
+
+    def copy(self, found: Found) -> dict[str, CopyStep]:
+        """Have both databases in the target, verified; returns what was done."""
+        self._prove_no_session("sessions")
+        steps = self._steps(found.observed)
+        filled = [part for part in self.parts if steps[part.name] is not CopyStep.KEEP]
+        if filled:
+            tools = found.tools or self.tools(found.observed)
+            for part in filled:
+                self._fill(found.work, tools, part, found.observed)
+        for part in self.parts:
+            if part not in filled:
+                self._grant(part, fresh=False)
+        self._prove_no_session("sessions afterwards")
+        return steps
 
     def kept_rights(self, part: Part) -> list[str]:
         """Return what carries rights over to a copy that is kept, as for roles that were made since."""
@@ -167,7 +197,7 @@ class Copier:
         if target is None:
             return CopyStep.FILL
         equal, digest = False, ""
-        if copy.state_of(target, source.identity) is copy.TargetState.FINISHED:
+        if copy.state_of(target, source.identity) is TargetState.FINISHED:
             with self.timeline.step(f"compare {part.name}"):
                 both = self._scan_both(part, content.row_hashes(source.hash_probe, target.hash_probe))
             equal = not content.compare(*both, same_major=source.version // 10000 == target.version // 10000)
@@ -198,6 +228,8 @@ class Copier:
             listed = work.listed(tools, part.name)
         marker = copy.CopyMark(source.identity, source.address)
         with self.timeline.step(f"empty {part.name}"), closing(open_side(self.target, part.target)) as connection:
+            now = [row["name"] or "" for row in ask(connection, where, catalog.objects_query(part.schema))]
+            raise_any(copy.judge_unchanged(where, target.objects, now))
             ask(connection, where, copy.comment_statement(part, target.comment, marker))
             existing = self._empty(partial(ask, connection, where), part, where)
         with ThreadPoolExecutor(max_workers=1) as pool:

@@ -244,6 +244,20 @@ def decide(part: Part, facts: Facts, identity: str, equal: bool, digest: str) ->
     return CopyStep.REPLACE if facts.objects else CopyStep.FILL
 
 
+def judge_unchanged(target: str, before: Sequence[str], now: Sequence[str]) -> list[Problem]:
+    """Return the problem of a target in which there is something else than what was decided upon."""
+    if set(before) == set(now):
+        return []
+    return [
+        Problem(
+            CHECK,
+            f"{target} had {shown(before) or 'nothing'} when it was looked at, and has {shown(now) or 'nothing'} now",
+            "Somebody works on it, and a copy would remove it",
+            f"Find out who does, and {_REPEAT}",
+        )
+    ]
+
+
 def removal(part: Part) -> str:
     """Return the statement that removes a target."""
     if part.schema:

@@ -13,8 +13,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from ansible_collections.rspm.ha.plugins.module_utils._config.host import folder_answers, load_file
@@ -22,7 +23,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._config.rules import KEY_P
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import Runner
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_timeline import Timeline
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, Problem, raise_any
-from ansible_collections.rspm.ha.plugins.module_utils._database_copy.host import Copier
+from ansible_collections.rspm.ha.plugins.module_utils._database_copy.host import Copier, Found
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy.report import report
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy.rules import TargetState
 from ansible_collections.rspm.ha.plugins.module_utils._lock.host import LockFolder
@@ -37,7 +38,6 @@ from ansible_collections.rspm.ha.plugins.module_utils._migration.move_rules impo
     judge_lock,
     judge_sessions_left,
     judge_still,
-    named,
     plan_move,
     start_after,
     switched_record,
@@ -103,6 +103,7 @@ class Move:
 
     def __post_init__(self) -> None:
         self._store = RecordStore(self.runner, self.wanted.record_path)
+        self._apply = Apply(self.runner, self.wanted.settings)
 
     def observe(self, *, planning: bool) -> tuple[MovePlan, Remains]:
         """Return what is left to do, and what there is of the server. planning: check mode."""
@@ -123,17 +124,20 @@ class Move:
         # a key that is not in the variables is compared with that in the data, which may not be copied yet
         comparable = settings.encryption_key or load_file(KEY_PATH).content is None
         if comparable or folder_answers(self.runner, settings.data_dir):
-            self.configured = Apply(self.runner, settings).run(check_mode=True)
+            self.configured = self._apply.run(check_mode=True)
         needs_restart = bool(self.configured.get("needs_restart"))
         self.start = start_after(plan, needs_restart, self._node_start().observe(planning=True).plan.actions())
 
     def carry_out(self, plan: MovePlan, remains: Remains) -> ApiState:
         """Do the work, and return the node's last answer. Raises DomainError where it is not as wanted."""
         if not plan.switched:
-            # while the node still serves
-            self.predict(plan)
-            self._stop(remains)
-            self._copy(plan)
+            with ExitStack() as stack:
+                # while the node still serves
+                self.predict(plan)
+                copier = self._copier() if plan.copy_databases else None
+                found = stack.enter_context(copier.prepared()) if copier else None
+                self._stop(remains)
+                self._copy(plan, partial(self._copy_databases, copier, found) if copier and found else None)
             self._switch()
         self._configure()
         return self._start()
@@ -178,27 +182,24 @@ class Move:
             }
         )
 
-    def _copy(self, plan: MovePlan) -> None:
-        """Copy and verify what moves; data and databases at the same time where this host can do more than one thing.
+    def _copy(self, plan: MovePlan, copy_databases: Callable[[], None] | None) -> None:
+        """Copy and verify what moves, data and databases at the same time: each waits for a server now and then.
 
         Neither is cut for the other's failure: what was copied counts for the next call, and all is told at once. What
         another node has written meanwhile, however short, may be missing.
         """
-        jobs = len(os.sched_getaffinity(0))
         # a process of its own in any case: it mounts what no later step may see
         beside = Beside(self._copy_data) if plan.copy_data else None
         lookout = Lookout(self._watch)
         problems: list[Problem] = []
         try:
-            if beside and not (plan.copy_databases and jobs > 1):
-                raise_any(self._take_data(beside))
-            if plan.copy_databases:
-                try:
-                    self._copy_databases(jobs)
-                except DomainError as error:
-                    problems += error.problems
-                if beside and jobs > 1:
-                    problems = [*self._take_data(beside), *problems]
+            try:
+                if copy_databases:
+                    copy_databases()
+            except DomainError as error:
+                problems += error.problems
+            if beside:
+                problems = [*self._take_data(beside), *problems]
         finally:
             if beside:
                 beside.end()
@@ -208,7 +209,7 @@ class Move:
 
     def _copy_data(self) -> dict[str, Any]:
         """Copy the rest of the data, and return what came of it as plain data."""
-        wanted, timeline = self.wanted.data or {}, Timeline()
+        wanted, timeline = self.wanted.data or {}, Timeline().of("data")
         copy = TreeCopy(
             self.runner, timeline, self.host, wanted["source"], wanted["destination"], "last", self.wanted.follower
         )
@@ -226,27 +227,25 @@ class Move:
         if made is None:
             return [copying_killed(self.host)]
         self.data, self.notes = made["data"], [*self.notes, *made["notes"]]
-        self.timeline.steps += named("data", made["timeline"])
+        self.timeline.steps += made["timeline"]
         return [Problem(**problem) for problem in made["problems"]]
 
-    def _copy_databases(self, jobs: int) -> None:
+    def _copier(self) -> Copier:
         if self.wanted.target is None:
             raise TypeError("databases are copied where there is a target")
-        timeline = Timeline()
-        copier = Copier(
+        return Copier(
             runner=self.runner,
-            timeline=timeline,
+            timeline=self.timeline.of("databases"),
             source=self.wanted.source,
             target=self.wanted.target,
             work_path=self.wanted.work_path,
-            jobs=jobs,
+            jobs=len(os.sched_getaffinity(0)),
             host=self.host,
         )
-        try:
-            observed, steps = copier.copy()
-        finally:
-            self.timeline.steps += named("databases", timeline.steps)
-        self.databases = report(copier.parts, observed, steps, copier.contents, copier.sent, TargetState.FINISHED)
+
+    def _copy_databases(self, copier: Copier, found: Found) -> None:
+        steps = copier.copy(found)
+        self.databases = report(copier.parts, found.observed, steps, copier.contents, copier.sent, TargetState.FINISHED)
 
     def _switch(self) -> None:
         """Look at everything once more, and write down that there is only forward from here."""
@@ -265,7 +264,7 @@ class Move:
     def _configure(self) -> None:
         """Have the configuration name the new data and databases, and no process that was started with another one."""
         with self.timeline.step("configure"):
-            self.configured = Apply(self.runner, self.wanted.settings).run(check_mode=False)
+            self.configured = self._apply.run(check_mode=False, reload_later=True)
         if self.configured["needs_restart"]:
             found = load_remains(self.runner)
             stop_and_prove(self.runner, self.timeline, self.host, found, PURPOSE, self.wanted.stop_timeout)

@@ -126,8 +126,3 @@ def judge_lock(found: LockRecord | None, held: Mapping[str, Any]) -> None:
     lost = how_lost(found, held["holder"], held["run_id"])
     if lost:
         raise refusal(lost)
-
-
-def named(part: str, steps: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the steps of a part of the work, which may be done at the same time as another's, with its name."""
-    return [{**step, "step": f"{part} {step['step']}"} for step in steps]

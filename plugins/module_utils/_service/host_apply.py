@@ -42,6 +42,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._config.unit import (
     dropin,
     judge_check,
     judge_key,
+    starts_alike,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import Runner
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_files import read_text
@@ -115,7 +116,7 @@ def _strings(value: Any) -> set[str]:
 
 
 class Apply:
-    """One node's configuration: judged, and put in place."""
+    """One node's configuration: judged, and put in place. The product is asked once for its judgement."""
 
     def __init__(self, runner: Runner, cluster: ClusterSettings) -> None:
         """Take the runner and what the cluster's variables say; nothing is read yet."""
@@ -157,7 +158,7 @@ class Apply:
         return judge_settings(self._cluster) or [
             *self._key_problems(),
             *self._existing_problems(),
-            *self._product_says(),
+            *self._product_says,
         ]
 
     def _key_problems(self) -> list[Problem]:
@@ -170,6 +171,7 @@ class Apply:
         existing = load_existing(self._runner, self._found[CONFIG_PATH].content, self._ours)
         return judge_existing(existing, server_data(parse(self._text)), self._key) if existing else []
 
+    @cached_property
     def _product_says(self) -> list[Problem]:
         """Return what the installed product holds against the candidate; [] where it can't be asked."""
         ids = account_ids(ACCOUNT)
@@ -188,8 +190,12 @@ class Apply:
         secrets = known_to_be_secret(self._cluster)
         return [Problem(one.check, hide(one.found, secrets), one.why, one.fix) for one in problems]
 
-    def run(self, *, check_mode: bool) -> dict[str, Any]:
-        """Put everything in place; raises DomainError, with nothing written, where the configuration is no good."""
+    def run(self, *, check_mode: bool, reload_later: bool = False) -> dict[str, Any]:
+        """Put everything in place; raises DomainError, with nothing written, where the configuration is no good.
+
+        reload_later: whether the caller makes systemd read the drop-in once the unit has started, as far as it is
+        stopped and starts alike with the one that systemd has.
+        """
         changes = [file for file in self._wanted() if not file.fits(self._found[file.path])]
         self._refuse(changes)
         account = account_ids(ACCOUNT)
@@ -201,9 +207,14 @@ class Apply:
                 if file.path == CONFIG_PATH:
                     keep_copy(file.path, self._ours)
                 save(file.path, file.text, file.mode, account if file.owner == ACCOUNT else (0, 0))
-            if unit.need_daemon_reload or any(file.path == DROPIN_PATH for file in changes):
+            changed = next((file.text for file in changes if file.path == DROPIN_PATH), None)
+            loaded = self._found[DROPIN_PATH].content
+            later = reload_later and not unit.running and changed is not None and starts_alike(loaded or "", changed)
+            if unit.need_daemon_reload or (changed is not None and not later):
                 daemon_reload(self._runner)
-        if check_mode and changes and unit.running:
+        if not unit.running:
+            reasons = []
+        elif check_mode and changes:
             reasons = [f"{file.path} would change" for file in changes]
         else:
             reasons = file_reasons(unit, load_config(self._runner, load_document()))
@@ -225,5 +236,5 @@ class Apply:
         if KEY_PATH in written or (not self._key and self._found[KEY_PATH].content is not None):
             problems += self._key_problems()
         if CONFIG_PATH in written:
-            problems += [*self._existing_problems(), *self._product_says()]
+            problems += [*self._existing_problems(), *self._product_says]
         raise_any(problems)

@@ -13,6 +13,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -49,8 +50,8 @@ class Machine(node_upgrade_machine.Machine):
     """The node. What outlives a call is in files, so that a call may be killed in a process of its own.
 
     looks: what is found elsewhere, one after another, each time that it is looked whether another node works on the
-    old databases. while_copying: what happens while the databases are copied. fails: why that fails. visited:
-    whether another node works on them right now.
+    old databases. while_copying: what happens while the databases are copied. fails: why that fails, unprepared: why
+    it can't begin. visited: whether another node works on them right now.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -59,6 +60,7 @@ class Machine(node_upgrade_machine.Machine):
         self.looks: list[bool] = []
         self.while_copying: Callable[[], object] = lambda: None
         self.fails: list[Problem] = []
+        self.unprepared: list[Problem] = []
         self.visited = False
         self.record = RecordStore(self, str(folder / "storage/.rspm-ha/migration"))
         self.config = folder / "etc/rstudio-pm.gcfg"
@@ -123,14 +125,21 @@ def _copier(machine: Machine) -> type:
         def __init__(self, *, timeline: Timeline, **_more: Any) -> None:
             self.timeline = timeline
 
-        def copy(self) -> tuple[None, dict[str, Any]]:
+        @contextmanager
+        def prepared(self) -> Iterator[SimpleNamespace]:
+            with self.timeline.step("observe"):
+                if machine.unprepared:
+                    raise DomainError(*machine.unprepared)
+            yield SimpleNamespace(observed=None)
+
+        def copy(self, _found: SimpleNamespace) -> dict[str, Any]:
             with self.timeline.step("restore main"):
                 assert not machine.running and machine.blocked, "copied while it may run"
                 machine.while_copying()
                 if machine.fails:
                     raise DomainError(*machine.fails)
                 (machine.folder / "databases").write_text("x")
-            return None, {}
+            return {}
 
     return Copier
 
@@ -168,7 +177,6 @@ def simulated(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.setattr(host_move, "open_watch", lambda _database: machine)
     monkeypatch.setattr(host_move, "Copier", _copier(machine))
     monkeypatch.setattr(host_move, "report", lambda *_arguments: {"changed": True, "tables": 9, "rows": 30})
-    monkeypatch.setattr("os.sched_getaffinity", lambda _pid: {0, 1})
     monkeypatch.setattr(node_migrate, "module_runner", lambda _module: machine)
     monkeypatch.setattr(node_migrate, "require_driver", lambda _module: None)
     make_tree(os.fsencode(folder / "storage/data"))

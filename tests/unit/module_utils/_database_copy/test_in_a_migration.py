@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,3 +73,22 @@ def test_a_node_that_works_on_the_old_databases_keeps_it_from_all(
     as_before(machine)
     assert target.sql("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'", "main") == "0"
     assert not run(given).get("failed")
+
+
+def test_what_somebody_puts_into_the_target_while_the_node_stops_is_not_removed(
+    machine: Machine, servers: tuple[Server, Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = servers
+    given = arguments(machine, EVERYTHING, source=source.option(), target=target.option())
+
+    def stop_and_prove(*arguments: Any) -> Any:
+        target.sql("CREATE TABLE theirs (id int)", "main")
+        return real(*arguments)
+
+    real = host_move.stop_and_prove
+    monkeypatch.setattr(host_move, "stop_and_prove", stop_and_prove)
+    result = run(given)
+    assert [problem["check"] for problem in result["problems"]] == ["database-copy"]
+    assert "main had nothing when it was looked at, and has public.theirs now" in result["msg"]
+    as_before(machine)
+    assert target.sql("SELECT count(*) FROM theirs", "main") == "0"

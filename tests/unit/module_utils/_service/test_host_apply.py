@@ -130,6 +130,25 @@ def test_in_place_and_idempotent(host: Host, tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == ["etc", "systemd"]
 
 
+def test_systemd_reads_the_drop_in_later_only_where_it_starts_the_unit_alike(host: Host, tmp_path: Path) -> None:
+    Apply(host, cluster(tmp_path)).run(check_mode=False)
+    alone = cluster(tmp_path, node_count=1, storage_path="")
+    assert Apply(host, alone).run(check_mode=False, reload_later=True)["changed"]
+    assert "mountpoint" not in (tmp_path / "systemd/rspm-ha.conf").read_text() and host.reloads == 1
+    # port 80 takes a capability
+    Apply(host, dataclasses.replace(alone, http_port=80)).run(check_mode=False, reload_later=True)
+    assert host.reloads == 2
+    Apply(host, cluster(tmp_path, http_port=80)).run(check_mode=False)
+    assert host.reloads == 3
+
+
+def test_the_product_is_asked_once(host: Host, tmp_path: Path) -> None:
+    apply = Apply(host, cluster(tmp_path))
+    apply.run(check_mode=True)
+    assert apply.run(check_mode=False)["changed"]
+    assert len(host.checked) == 1
+
+
 def test_rights_are_repaired(host: Host, tmp_path: Path) -> None:
     Apply(host, cluster(tmp_path)).run(check_mode=False)
     config = tmp_path / "etc/rstudio-pm/rstudio-pm.gcfg"
