@@ -156,7 +156,6 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import module_runner
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_files import read_text
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_module import problems_told
 from ansible_collections.rspm.ha.plugins.module_utils._migration.host_left import load_own, read
@@ -186,7 +185,7 @@ def put_out(store: RecordStore, given: dict[str, Any], write_it: bool) -> dict[s
 def run(module: AnsibleModule) -> dict[str, Any]:
     """Do the work and return the result."""
     given = module.params
-    store = RecordStore(module_runner(module), given["path"])
+    store = RecordStore(given["path"])
     if given["state"] == OUT:
         return put_out(store, given, not module.check_mode)
     mounted, now = is_mounted(given["storage_path"]), read(store)

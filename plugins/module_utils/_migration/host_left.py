@@ -49,7 +49,7 @@ def load_left(runner: Runner, given: Mapping[str, Any]) -> dict[str, Any]:
     and whether its lease is over;
     ready: whether the storage is there, so that the lock may be taken on it; and what was given.
     """
-    store = RecordStore(runner, f"{given['folder']}/migration", _TIMEOUT)
+    store = RecordStore(f"{given['folder']}/migration", _TIMEOUT)
     path = given["storage_path"]
     left: dict[str, Any] = {
         "record": {},

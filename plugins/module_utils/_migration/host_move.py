@@ -102,7 +102,7 @@ class Move:
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._store = RecordStore(self.runner, self.wanted.record_path)
+        self._store = RecordStore(self.wanted.record_path)
         self._apply = Apply(self.runner, self.wanted.settings)
 
     def observe(self, *, planning: bool) -> tuple[MovePlan, Remains]:

@@ -7,23 +7,33 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
-from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import Runner
-from ansible_collections.rspm.ha.plugins.module_utils._core.host_files import make_folder, read_text, write_file
-from ansible_collections.rspm.ha.plugins.module_utils._core.host_user import as_account
+from ansible_collections.rspm.ha.plugins.module_utils._account_files.host import find_account
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_child import in_child
+from ansible_collections.rspm.ha.plugins.module_utils._core.host_files import (
+    make_folder,
+    read_text,
+    sync_folder,
+    write_file,
+)
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, Problem
+from ansible_collections.rspm.ha.plugins.module_utils._core.product import ACCOUNT
 from ansible_collections.rspm.ha.plugins.module_utils._migration.record import FILE, LOCAL_PATH, Written, parse, render
 from ansible_collections.rspm.ha.plugins.module_utils._storage.mount import mount_of, parse_mountinfo
 
 _TIMEOUT = 60.0
+# a record has a few hundred, and what a child tells has to fit into a pipe
+_LONGEST = 8192
 
 
 @dataclass(frozen=True)
 class RecordStore:
     """The record in a folder of the shared storage, which answers within timeout seconds, and this host's own."""
 
-    runner: Runner
     folder: str
     timeout: float = _TIMEOUT
 
@@ -34,19 +44,13 @@ class RecordStore:
 
     def read_shared(self) -> Written | None:
         """Return the shared record, None where there is none. Raises DomainError where nobody can tell."""
-        shown = self.runner(as_account(["cat", self.path]), timeout=self.timeout)
-        if shown.rc == 0:
-            return parse(shown.stdout, self.path)
-        if "No such file" in shown.stderr:
-            return None
-        raise DomainError(
-            Problem(
-                check="migration-record",
-                found=f"{self.path} can't be read: {shown.stderr.strip() or 'no answer in time'}",
-                why="Whether a migration has been switched to its own data and databases is not known",
-                fix="Bring the shared storage back, and run the same command again",
-            )
+        text = self._as_account(
+            lambda _uid, _gid: _text(self.path),
+            "read",
+            "Whether a migration has been switched to its own data and databases is not known",
+            "Bring the shared storage back, and run the same command again",
         )
+        return parse(text, self.path) if text is not None else None
 
     def read_own(self) -> Written | None:
         """Return this host's own record, None where there is none."""
@@ -61,11 +65,12 @@ class RecordStore:
 
     def write_shared(self, record: Written) -> None:
         """Put the record in place in one step that outlives a power cut."""
-        new = f"{self.folder}/.{FILE}.new"
-        self._do(["mkdir", "-p", "-m", "0750", "--", self.folder])
-        self._do(["dd", f"of={new}", "conv=fsync", "status=none"], text=render(record))
-        self._do(["mv", "-T", "--", new, self.path])
-        self._do(["sync", self.folder])
+
+        def write(uid: int, gid: int) -> None:
+            make_folder(self.folder, 0o750)
+            write_file(self.path, render(record), 0o640, uid, gid)
+
+        self._change(write, "written")
 
     def write_own(self, record: Written) -> None:
         """Put this host's own record in place, likewise."""
@@ -74,20 +79,42 @@ class RecordStore:
 
     def remove_shared(self) -> None:
         """Remove the shared record."""
-        self._do(["rm", "-f", "--", self.path])
-        self._do(["sync", self.folder])
 
-    def _do(self, argv: list[str], text: str = "") -> None:
-        done = self.runner(as_account(argv), input=text or None, timeout=self.timeout)
-        if done.rc != 0:
-            raise DomainError(
-                Problem(
-                    check="migration-record",
-                    found=f"{' '.join(argv)} failed ({done.rc}): {done.stderr.strip()}",
-                    why="How far the migration has come has to outlive whatever happens next",
-                    fix="See that the shared storage is mounted and writable, and run the same command again",
-                )
-            )
+        def remove(_uid: int, _gid: int) -> None:
+            with suppress(FileNotFoundError):
+                os.unlink(self.path)
+                sync_folder(self.folder)
+
+        self._change(remove, "removed")
+
+    def _change(self, work: Callable[[int, int], None], done: str) -> None:
+        self._as_account(
+            work,
+            done,
+            "How far the migration has come has to outlive whatever happens next",
+            "See that the shared storage is mounted and writable, and run the same command again",
+        )
+
+    def _as_account(self, work: Callable[[int, int], Any], done: str, why: str, fix: str) -> Any:
+        """Return what work returns with the service's rights, which alone a file server may grant. Raises DomainError.
+
+        work: takes their uid and gid. done: what it does to the record, for a person.
+        """
+        account = find_account(ACCOUNT)
+        uid, gid = (account.uid, account.gid) if account else (os.geteuid(), os.getegid())
+        said = in_child(lambda: work(uid, gid), uid, gid, self.timeout, umask=0o027)
+        if said and "result" in said:
+            return said["result"]
+        reason = said["text"] if said else f"no answer within {self.timeout:g} s"
+        raise DomainError(Problem("migration-record", f"{self.path} can't be {done}: {reason}", why, fix))
+
+
+def _text(path: str) -> str | None:
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            return file.read(_LONGEST)
+    except FileNotFoundError:
+        return None
 
 
 def is_mounted(path: str) -> bool:

@@ -240,7 +240,7 @@ def test_nfs_export(world: World) -> None:
 
 
 def test_migration_record(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = host_record.RecordStore(runner, f"{world.theirs}/migration")
+    store = host_record.RecordStore(f"{world.theirs}/migration")
     record = Written("begun", "r1", "node1", "keep", "move", "/var/x", "move", "")
     world.link("migration/migration.json", "migration/.migration.json.new")
     world.link("own.json", "own.json.rspm-ha-new")

@@ -68,7 +68,7 @@ def _record(root: str, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(host_record, "LOCAL_PATH", f"{root}/a/b/c")
     patch.setattr(host_record, "render", lambda _record: "x")
     nothing: Any = None
-    host_record.RecordStore(nothing, "/nowhere").write_own(nothing)
+    host_record.RecordStore("/nowhere").write_own(nothing)
 
 
 def _save(root: str, _patch: pytest.MonkeyPatch) -> None:

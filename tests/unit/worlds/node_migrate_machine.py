@@ -62,7 +62,7 @@ class Machine(node_upgrade_machine.Machine):
         self.fails: list[Problem] = []
         self.unprepared: list[Problem] = []
         self.visited = False
-        self.record = RecordStore(self, str(folder / "storage/.rspm-ha/migration"))
+        self.record = RecordStore(str(folder / "storage/.rspm-ha/migration"))
         self.config = folder / "etc/rstudio-pm.gcfg"
 
     @property

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import CompletedCommand
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError
 from ansible_collections.rspm.ha.plugins.module_utils._lock.rules import LockView
 from ansible_collections.rspm.ha.plugins.module_utils._migration.host_record import RecordStore
@@ -187,20 +186,21 @@ def test_a_record_that_is_none_is_told_from_one(text: str) -> None:
         parse(text, "/x")
 
 
-def test_a_record_that_can_not_be_read_is_not_taken_for_none() -> None:
-    def hangs(argv: list[str], **_options: Any) -> CompletedCommand:
-        return CompletedCommand(124, "", "")
-
-    with pytest.raises(DomainError, match="no answer in time"):
-        RecordStore(hangs, "/mnt/x").read_shared()
+def test_a_record_that_can_not_be_read_is_not_taken_for_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "migration.json").mkdir()
+    with pytest.raises(DomainError, match=r"can't be read: .*Is a directory"):
+        RecordStore(str(tmp_path)).read_shared()
+    (tmp_path / "migration.json").rmdir()
+    (tmp_path / "migration.json").write_bytes(b"\xff" * (1 << 20))
+    with pytest.raises(DomainError):
+        RecordStore(str(tmp_path)).read_shared()
+    monkeypatch.setattr("builtins.open", lambda *_args, **_options: time.sleep(60))
+    with pytest.raises(DomainError, match=r"no answer within 0\.1 s"):
+        RecordStore(str(tmp_path), 0.1).read_shared()
 
 
 def test_the_store_writes_in_one_step(tmp_path: Path) -> None:
-    def run(argv: list[str], *, input: str | None = None, **_options: Any) -> CompletedCommand:
-        done = subprocess.run(argv, input=input, capture_output=True, text=True, check=False)
-        return CompletedCommand(done.returncode, done.stdout, done.stderr)
-
-    store = RecordStore(run, str(tmp_path / "migration"))
+    store = RecordStore(str(tmp_path / "migration"))
     assert store.read_shared() is None
     store.write_shared(WRITTEN)
     assert store.read_shared() == WRITTEN
