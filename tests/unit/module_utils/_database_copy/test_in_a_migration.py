@@ -17,6 +17,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._database_copy.host import
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy.report import report
 from ansible_collections.rspm.ha.plugins.module_utils._migration import host_move
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.host_sessions import open_watch
+from ansible_collections.rspm.ha.plugins.module_utils._service import host_stop
 from tests.unit.worlds.database_copy_servers import Server
 from tests.unit.worlds.node_migrate_machine import Machine, arguments, as_before, begun, run, simulated
 from tests.unit.worlds.node_upgrade_machine import OLD
@@ -85,7 +86,7 @@ def test_what_somebody_puts_into_the_target_while_the_node_stops_is_not_removed(
         target.sql("CREATE TABLE theirs (id int)", "main")
         return real(*arguments)
 
-    real = host_move.stop_and_prove
+    real = host_stop.stop_and_prove
     monkeypatch.setattr(host_move, "stop_and_prove", stop_and_prove)
     result = run(given)
     assert [problem["check"] for problem in result["problems"]] == ["database-copy"]
