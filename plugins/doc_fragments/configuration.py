@@ -44,6 +44,11 @@ config:
     - A key that one of the other options decides is refused.
   type: dict
   default: {}
+secrets:
+  description: Values in the other options that no output may show. The module's action finds them.
+  type: list
+  elements: str
+  default: []
 """
 
 

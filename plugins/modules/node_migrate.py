@@ -222,7 +222,6 @@ from ansible_collections.rspm.ha.plugins.module_utils._core.host_work import nod
 from ansible_collections.rspm.ha.plugins.module_utils._migration.host_move import Move, Wanted
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import require_driver
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.options import REQUIRED_DATABASE_OPTIONS, Database
-from ansible_collections.rspm.ha.plugins.module_utils._service.host_apply import known_to_be_secret
 from ansible_collections.rspm.ha.plugins.module_utils._service.stop_rules import state_text
 
 REQUIRED_PATH = {"type": "path", "required": True}
@@ -311,7 +310,6 @@ def main() -> None:
         no_log=True,
     )
     wanted = wanted_of(module.params)
-    module.no_log_values.update(known_to_be_secret(wanted.settings))
     if not module.check_mode:
         require_driver(module)
     move = Move(module_runner(module), socket.gethostname(), wanted)

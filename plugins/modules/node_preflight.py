@@ -174,11 +174,11 @@ installed_version:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.rspm.ha.plugins.module_utils._config.options import secrets_given
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import module_runner
 from ansible_collections.rspm.ha.plugins.module_utils._host_check.host_node import NodeCheck
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import find_driver
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.options import DATABASE_OPTIONS
-from ansible_collections.rspm.ha.plugins.module_utils._service.host_apply import known_to_be_secret
 from ansible_collections.rspm.ha.plugins.module_utils._storage.rules import STORAGE_OPTIONS
 
 PACKAGE = {
@@ -222,7 +222,7 @@ def main() -> None:
     )
     find_driver()
     preflight = NodeCheck(module.params, module_runner(module), not module.check_mode)
-    module.no_log_values.update(known_to_be_secret(preflight.cluster))
+    module.no_log_values.update(secrets_given(module.params))
     licence = module.params["licence"]
     module.no_log_values.update(str(licence[name]) for name in ("key", "content") if licence.get(name))
     problems = [problem.to_dict() for problem in preflight.problems()]

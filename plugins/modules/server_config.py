@@ -45,7 +45,6 @@ EXAMPLES = r"""
         PollInterval: 5m
       Server:
         RVersion: [/opt/R/4.4.2, /opt/R/4.5.1]
-  no_log: true
 """
 
 RETURN = r"""
@@ -92,7 +91,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._config.options import CON
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import module_runner
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_module import problems_told
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_work import node_work
-from ansible_collections.rspm.ha.plugins.module_utils._service.host_apply import Apply, known_to_be_secret
+from ansible_collections.rspm.ha.plugins.module_utils._service.host_apply import Apply
 
 
 def main() -> None:
@@ -104,7 +103,6 @@ def main() -> None:
         no_log=True,
     )
     cluster = settings_of(module.params)
-    module.no_log_values.update(known_to_be_secret(cluster))
     apply = Apply(module_runner(module), cluster)
     with problems_told(module), node_work("configuration", module.check_mode):
         module.exit_json(**apply.run(check_mode=module.check_mode))

@@ -29,9 +29,11 @@ HIDING = {
     "rspm.ha.database_login": ("database",),
     "rspm.ha.database_sessions": ("password",),
     "rspm.ha.node_licence": ("key", "content"),
+    "rspm.ha.node_migrate": ("source", "target", "configuration"),
     "rspm.ha.node_stop": ("database",),
     "rspm.ha.node_upgrade": ("database",),
     "rspm.ha.restore_point": ("database",),
+    "rspm.ha.server_config": ("encryption_key", "database", "config"),
 }
 
 

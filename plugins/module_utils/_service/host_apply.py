@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
@@ -15,7 +15,6 @@ from ansible_collections.rspm.ha.plugins.module_utils._config.gcfg import (
     hide,
     parse,
     render,
-    secrets_of,
     unified,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._config.host import (
@@ -28,6 +27,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._config.host import (
     load_shared,
     save,
 )
+from ansible_collections.rspm.ha.plugins.module_utils._config.options import secrets_given
 from ansible_collections.rspm.ha.plugins.module_utils._config.rules import (
     KEY_PATH,
     ClusterSettings,
@@ -93,26 +93,6 @@ class WantedFile:
             rights = {"before": f"{found.rights()}\n", "after": f"{self.rights()}\n"}
             shown.append({"before_header": header, "after_header": header, **rights})
         return shown
-
-
-def known_to_be_secret(cluster: ClusterSettings) -> set[str]:
-    """Return the values that no output may show."""
-    secrets = {cluster.database.password, cluster.encryption_key.strip()}
-    try:
-        # before it is judged, so that no message shows what a wrong configuration holds
-        secrets |= secrets_of(parse(render(cluster.config or {})))
-    except DomainError:
-        secrets |= _strings(cluster.config)
-    return {secret for secret in secrets if secret}
-
-
-def _strings(value: Any) -> set[str]:
-    """Return every text in a mapping that is no gcfg: nobody knows which of them is secret."""
-    if isinstance(value, dict):
-        return {text for item in value.values() for text in _strings(item)}
-    if isinstance(value, (list, tuple)):
-        return {text for item in value for text in _strings(item)}
-    return {value} if isinstance(value, str) else set()
 
 
 class Apply:
@@ -187,7 +167,7 @@ class Apply:
                 running=load_unit(self._runner).running,
                 storage_ready=folder_answers(self._runner, self._cluster.data_dir),
             )
-        secrets = known_to_be_secret(self._cluster)
+        secrets = secrets_given(asdict(self._cluster))
         return [Problem(one.check, hide(one.found, secrets), one.why, one.fix) for one in problems]
 
     def run(self, *, check_mode: bool, reload_later: bool = False) -> dict[str, Any]:

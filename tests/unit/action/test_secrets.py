@@ -21,7 +21,12 @@ from tests.rules.task_rules import HIDING
 ROOT = Path(__file__).resolve().parents[3]
 CANARY = "canary-"
 # Of one value alone all would be hidden wherever one option of the module hides it.
-SECRETS = {"given_password": f"{CANARY}Zx9", "given_licence": f"{CANARY}Qw4"}
+SECRETS = {
+    "given_password": f"{CANARY}Zx9",
+    "given_licence": f"{CANARY}Qw4",
+    "given_key": f"{CANARY}Hu2",
+    "given_setting": f"{CANARY}Lp7",
+}
 BASIC = "from ansible.module_utils.basic import AnsibleModule\n"
 SPEAKING = """
 from ansible.module_utils.basic import AnsibleModule as _Basic
@@ -42,14 +47,28 @@ WAYS = {
 CONNECTION = {"host": "127.0.0.1", "port": 1, "user": "u", "password": "{{ given_password }}", "sslmode": "disable"}
 BOTH = {**CONNECTION, "name": "a", "usage_name": "b"}
 SESSIONS = {**CONNECTION, "databases": ["a"]}
+CONFIGURED = {
+    "data_dir": "/nowhere",
+    "encryption_key": "{{ given_key }}",
+    "config": {"Storage": {"S3SecretKey": "{{ given_setting }}"}},
+}
 GIVEN: dict[str, dict[str, Any]] = {
     "rspm.ha.database_copy": {"source": BOTH, "target": BOTH},
     "rspm.ha.database_login": {"database": BOTH},
     "rspm.ha.database_sessions": SESSIONS,
     "rspm.ha.node_licence": {"key": "{{ given_password }}", "content": "{{ given_licence }}"},
+    "rspm.ha.node_migrate": {
+        "version": "2026.08.0",
+        "record_path": "/nowhere",
+        "source": BOTH,
+        "target": BOTH,
+        "lock": {"path": "/nowhere", "uid": 1, "gid": 1, "run_id": "r", "holder": "h"},
+        "configuration": {**CONFIGURED, "database": BOTH},
+    },
     "rspm.ha.node_stop": {"database": SESSIONS},
     "rspm.ha.node_upgrade": {"version": "2026.08.0", "database": SESSIONS},
     "rspm.ha.restore_point": {"path": "/nowhere", "state": "observed", "database": BOTH},
+    "rspm.ha.server_config": {**CONFIGURED, "database": BOTH},
 }
 
 

@@ -281,11 +281,6 @@ def test_stale_unit_files_are_read_again(host: Host, tmp_path: Path) -> None:
     assert host.reloads == 2
 
 
-def test_secrets_of_a_configuration_that_is_no_gcfg(tmp_path: Path) -> None:
-    wrong = cluster(tmp_path, {"Manifest": {"Password": "canary", "Bad key": ["x", {"y": "z"}]}})
-    assert {"canary", "x", "z", CANARY} <= host_apply.known_to_be_secret(wrong)
-
-
 def test_shared_files_are_read_as_the_account_that_owns_them(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file server with root_squash shows them to nobody else, and an unseen key would be an absent one."""
     monkeypatch.undo()
