@@ -1,7 +1,8 @@
 """Runs on a node: prints five times a second which processes of the server live, and of which version each is.
 
 A line is `begin pid,start,version ...`; start is in clock ticks since boot. The version is what the installed program
-says at the first sight of the process, so what runs is told apart from what was installed over it later.
+says at the first sight of the process, so what runs is told apart from what was installed over it later. A process
+that has not this machine's network is none: a package's script may start one, which reaches no database.
 """
 
 from __future__ import annotations
@@ -25,11 +26,16 @@ def _read(path: str) -> bytes:
         os.close(file)
 
 
+def _network(pid: str) -> str:
+    return os.readlink(f"/proc/{pid}/ns/net")
+
+
 class Servers:
     """Finds the server's processes; remembers for how many looks a process was none."""
 
     def __init__(self) -> None:
         self._others: dict[str, int] = {}
+        self._network = _network("1")
 
     def look(self) -> list[tuple[str, str]]:
         """Return pid and start of each."""
@@ -41,7 +47,8 @@ class Servers:
                 continue
             with contextlib.suppress(OSError):
                 words = _read(f"/proc/{pid}/cmdline").split(b"\0")
-                if PROGRAM not in words[:2] or any(word in words for word in _NO_SERVERS):
+                ours = PROGRAM in words[:2] and not any(word in words for word in _NO_SERVERS)
+                if not ours or _network(pid) != self._network:
                     others[pid] = age
                 else:
                     found.append((pid, _read(f"/proc/{pid}/stat").decode().rpartition(")")[2].split()[19]))
