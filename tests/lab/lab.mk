@@ -2,8 +2,8 @@
 LAB := tests/lab/lab
 RSPM_LAB ?= lab
 RSPM_TEST_PACKAGES := $(CURDIR)/.cache/packages
-# The longest first: they run two at a time.
-SCENARIOS := upgrade migrate mirror cluster external
+# The longest first: they run side by side.
+SCENARIOS := cluster upgrade migrate external mirror
 export RSPM_LAB RSPM_TEST_PACKAGES
 
 # Molecule looks for pytest and ansible-playbook on the path.

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Run molecule scenarios two at a time, each on a lab of its own; say how every test ended, and how long it all took.
+"""Run molecule scenarios side by side, each on a lab of its own; say how every test ended, and how long it all took.
 
 Usage: scenarios.py NAME... All are run, in this order, also after one has failed. What each said is in .cache/logs; of
 those that fail the end is shown when all are done, and last the lines that say what failed. Of one that is silent for
@@ -25,8 +25,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 LOGS = ROOT / ".cache" / "logs"
-# More than two have each other's tests run into their time limits on two cores.
-LABS = 2
+# Two leave a third of two cores idle, and more than three have each other's tests run into their time limits.
+LABS = 3
+# GiB that a lab's machines and the playbooks take.
+LAB_MEMORY = 4.0
 SHOWN_LINES = 250
 SHOWN_FAILURES = 12
 # No test takes as long on two cores, but for the stories of faults.
@@ -37,6 +39,13 @@ _TEST = re.compile(r"(\S+\.py::\S+) (PASSED|FAILED|ERROR|SKIPPED)")
 _SUMMARY = re.compile(r"=+ (\d+ (?:passed|failed).* in [\d.]+s)")
 _FAILURE = re.compile(r"fatal: \[|FAILED|CRITICAL|ERROR|UNREACHABLE|│ E {3}")
 _ACTION = re.compile(r"INFO +\S+ ➜ (\w+): Executing$")
+
+
+def labs() -> int:
+    """Return how many labs this machine has the memory for."""
+    found = re.search(r"MemAvailable: +(\d+) kB", Path("/proc/meminfo").read_text(encoding="utf-8"))
+    available = int(found[1]) / (1 << 20) if found else 0.0
+    return max(1, min(LABS, int(available / LAB_MEMORY)))
 
 
 def say(text: str) -> None:
@@ -155,7 +164,7 @@ def main(scenarios: list[str]) -> int:
             passed[scenario] = run(scenario, lab)
 
     base = os.environ.get("RSPM_LAB", "lab")
-    workers = [threading.Thread(target=work, args=(base + "2" * number,)) for number in range(LABS)]
+    workers = [threading.Thread(target=work, args=(base + "2" * number,)) for number in range(labs())]
     for worker in workers:
         worker.start()
     for worker in workers:

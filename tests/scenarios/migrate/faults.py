@@ -43,16 +43,16 @@ def kill_call(lab: Lab) -> None:
     lab.ssh(TARGET, "sed -n 's/.*, pid //p' /run/rspm-ha.lock | xargs --no-run-if-empty kill -9")
 
 
-# A table that pg_dump waits for then.
-_HOLD = "su postgres -c 'psql -d rstudio_pm -c \"BEGIN; LOCK TABLE awkward; SELECT pg_sleep(900)\"'"
+# A catalog that pg_dump waits for then, and nothing that looks at the databases before.
+_HOLD = "su postgres -c 'psql -d rstudio_pm -c \"BEGIN; LOCK TABLE pg_catalog.pg_ts_template; SELECT pg_sleep(900)\"'"
 _WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted;"
-_LET_GO = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'BEGIN; LOCK TABLE awkward%';"
+_LET_GO = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'BEGIN; LOCK TABLE %';"
 
 
 def while_copied(fault: Fault) -> Fault:
     """Return a fault that comes about when all nodes are stopped, and what they have is being copied.
 
-    The databases wait for a table of theirs until the fault is over, so that the switch is not written before.
+    The databases wait for a catalog of theirs until the fault is over, so that the switch is not written before.
     """
 
     def held(lab: Lab) -> None:
