@@ -30,6 +30,8 @@ def main():
     module = AnsibleModule(
         argument_spec={name: {"type": "raw"} for name in NAMES}, supports_check_mode=True, no_log=True
     )
+    # as the option's own spec does, which this module has not
+    module.no_log_values.update(module.params["configuration"]["secrets"])
     os.makedirs(module.params["record_path"], exist_ok=True)
     with open(module.params["record_path"] + "/given.json", "w") as file:
         json.dump(module.params, file)
