@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -131,13 +131,11 @@ class Move:
     def carry_out(self, plan: MovePlan, remains: Remains) -> ApiState:
         """Do the work, and return the node's last answer. Raises DomainError where it is not as wanted."""
         if not plan.switched:
-            with ExitStack() as stack:
-                # while the node still serves
-                self.predict(plan)
-                copier = self._copier() if plan.copy_databases else None
-                found = stack.enter_context(copier.prepared()) if copier else None
+            # while the node still serves
+            self.predict(plan)
+            with self._databases() if plan.copy_databases else nullcontext() as copy_databases:
                 self._stop(remains)
-                self._copy(plan, partial(self._copy_databases, copier, found) if copier and found else None)
+                self._copy(plan, copy_databases)
             self._switch()
         self._configure()
         return self._start()
@@ -230,10 +228,12 @@ class Move:
         self.timeline.steps += made["timeline"]
         return [Problem(**problem) for problem in made["problems"]]
 
-    def _copier(self) -> Copier:
+    @contextmanager
+    def _databases(self) -> Iterator[Callable[[], None]]:
+        """Find out that both databases can be copied, and give what copies them once all is stopped."""
         if self.wanted.target is None:
             raise TypeError("databases are copied where there is a target")
-        return Copier(
+        copier = Copier(
             runner=self.runner,
             timeline=self.timeline.of("databases"),
             source=self.wanted.source,
@@ -242,6 +242,8 @@ class Move:
             jobs=len(os.sched_getaffinity(0)),
             host=self.host,
         )
+        with copier.prepared() as found:
+            yield partial(self._copy_databases, copier, found)
 
     def _copy_databases(self, copier: Copier, found: Found) -> None:
         steps = copier.copy(found)

@@ -45,7 +45,7 @@ class RecordStore:
     def read_shared(self) -> Written | None:
         """Return the shared record, None where there is none. Raises DomainError where nobody can tell."""
         text = self._as_account(
-            lambda _uid, _gid: _text(self.path),
+            lambda: _text(self.path),
             "read",
             "Whether a migration has been switched to its own data and databases is not known",
             "Bring the shared storage back, and run the same command again",
@@ -66,9 +66,9 @@ class RecordStore:
     def write_shared(self, record: Written) -> None:
         """Put the record in place in one step that outlives a power cut."""
 
-        def write(uid: int, gid: int) -> None:
+        def write() -> None:
             make_folder(self.folder, 0o750)
-            write_file(self.path, render(record), 0o640, uid, gid)
+            write_file(self.path, render(record), 0o640, os.geteuid(), os.getegid())
 
         self._change(write, "written")
 
@@ -80,14 +80,14 @@ class RecordStore:
     def remove_shared(self) -> None:
         """Remove the shared record."""
 
-        def remove(_uid: int, _gid: int) -> None:
+        def remove() -> None:
             with suppress(FileNotFoundError):
                 os.unlink(self.path)
                 sync_folder(self.folder)
 
         self._change(remove, "removed")
 
-    def _change(self, work: Callable[[int, int], None], done: str) -> None:
+    def _change(self, work: Callable[[], None], done: str) -> None:
         self._as_account(
             work,
             done,
@@ -95,14 +95,14 @@ class RecordStore:
             "See that the shared storage is mounted and writable, and run the same command again",
         )
 
-    def _as_account(self, work: Callable[[int, int], Any], done: str, why: str, fix: str) -> Any:
+    def _as_account(self, work: Callable[[], Any], done: str, why: str, fix: str) -> Any:
         """Return what work returns with the service's rights, which alone a file server may grant. Raises DomainError.
 
-        work: takes their uid and gid. done: what it does to the record, for a person.
+        done: what it does to the record, for a person.
         """
         account = find_account(ACCOUNT)
         uid, gid = (account.uid, account.gid) if account else (os.geteuid(), os.getegid())
-        said = in_child(lambda: work(uid, gid), uid, gid, self.timeout, umask=0o027)
+        said = in_child(work, uid, gid, self.timeout, umask=0o027)
         if said and "result" in said:
             return said["result"]
         reason = said["text"] if said else f"no answer within {self.timeout:g} s"
