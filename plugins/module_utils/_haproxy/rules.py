@@ -131,9 +131,8 @@ def change_command(backend: str, node: str, state: str) -> str:
 def settled(member: Member, state: str) -> bool:
     """Tell whether nothing is left to wait for: no request on a node that leaves, sound checks on one that comes back.
 
-    One that is awaited has to be found down: before that it would get requests at once.
-
-    A node out of maintenance counts as up at once, but shows a fraction until all checks that make it so went well.
+    A node out of maintenance counts as up at once, but shows a fraction until all checks that make it so went well. One
+    that is awaited has to be found down: before that it would get requests at once.
     """
     if state == AWAITED:
         return member.status.startswith("DOWN")

@@ -187,10 +187,10 @@ class Apply:
                 if file.path == CONFIG_PATH:
                     keep_copy(file.path, self._ours)
                 save(file.path, file.text, file.mode, account if file.owner == ACCOUNT else (0, 0))
-            changed = next((file.text for file in changes if file.path == DROPIN_PATH), None)
-            loaded = self._found[DROPIN_PATH].content
-            later = reload_later and not unit.running and changed is not None and starts_alike(loaded or "", changed)
-            if unit.need_daemon_reload or (changed is not None and not later):
+            loaded = self._found[DROPIN_PATH].content or ""
+            may_wait = reload_later and not unit.running
+            dropins = [file.text for file in changes if file.path == DROPIN_PATH]
+            if unit.need_daemon_reload or any(not (may_wait and starts_alike(loaded, text)) for text in dropins):
                 daemon_reload(self._runner)
         if not unit.running:
             reasons = []
