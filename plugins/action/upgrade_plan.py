@@ -28,7 +28,7 @@ class ActionModule(ControllerAction):
                 "purpose": {"type": "str", "choices": ["upgrade", "rollback"], "required": True},
                 "target": {"type": "str", "default": ""},
                 "first": {"type": "str", "default": ""},
-                "mode": {"type": "str", "choices": [each.value for each in Mode], "default": Mode.FIRST_SERVES.value},
+                "mode": {"type": "str", "choices": [each.value for each in Mode], "default": Mode.INSTALL_BEFORE.value},
                 "rollback_to": {"type": "str", "default": ""},
                 "phase": {"type": "str", "default": ""},
                 "planned": {"type": "list", "elements": "dict", "default": []},

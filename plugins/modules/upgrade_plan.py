@@ -31,8 +31,8 @@ options:
   mode:
     description: When that node stops.
     type: str
-    choices: [first_serves_until_its_turn, stop_all_first, install_before_outage]
-    default: first_serves_until_its_turn
+    choices: [install_before_outage, first_serves_until_its_turn, stop_all_first]
+    default: install_before_outage
   rollback_to:
     description: When the restore point was made that a finished upgrade may be given up for.
     type: str

@@ -61,8 +61,11 @@ class CellRun:
 
     def _variables(self, *, faulty: bool) -> dict[str, Any]:
         folder = PACKAGES / self._cell.faulty if faulty else PACKAGES
-        mode = {"rspm_upgrade_mode": self._cell.mode} if self._cell.mode else {}
-        return {**_TARGETS, **mode, "rspm_package_file": str(folder / f"rstudio-pm_{NEW}_amd64.deb")}
+        return {
+            **_TARGETS,
+            "rspm_upgrade_mode": self._cell.mode,
+            "rspm_package_file": str(folder / f"rstudio-pm_{NEW}_amd64.deb"),
+        }
 
     def break_it(self, sampler: Sampler) -> None:
         """Bring the fault about, see how the run ends, and undo it; what is wrong is in the outcome."""

@@ -35,7 +35,7 @@ class Cell:
     typed: the playbooks that are run then; refused: those of them that have to refuse. end: the version of the cluster
     in the end. says: what the run's output has to name, or that of one that refuses. faulty: name of the variant of the
     package. variables: of the run with the fault. lives: how many processes of the new version the first node may have
-    had; 0 = any number. mode: rspm_upgrade_mode of every run, "" for the default. again: whether the older version
+    had; 0 = any number. mode: rspm_upgrade_mode of every run. again: whether the older version
     serves again, though the newer one had begun.
     """
 
@@ -57,7 +57,7 @@ class Cell:
     refused: tuple[str, ...] = ()
     variables: tuple[tuple[str, str], ...] = ()
     lives: int = 0
-    mode: str = ""
+    mode: str = "first_serves_until_its_turn"
     again: bool = False
 
     @property
@@ -295,7 +295,7 @@ def _manners() -> Iterator[Cell]:
         )
 
 
-def default_cells() -> Iterator[Cell]:
+def serving_cells() -> Iterator[Cell]:
     """Return the cells of an upgrade as it is without a word."""
     for cells in (_kills, _power_cuts, _unreachable, _databases, _storage, _disks, _hands, _faulty_versions, _manners):
         yield from cells()

@@ -22,8 +22,8 @@ state of the load balancer, and the published packages as clients get them from 
 nodes' processes are watched: two versions at the same time, or the older one after the newer one has begun, are
 failures. After the end a second run changes nothing, the lock is free, and a new package is served by every node.
 
-*at its begin* is where the phase has begun and its first step has not. *ahead* has the cells of
-`rspm_upgrade_mode=install_before_outage`; all others are those of the default.
+*at its begin* is where the phase has begun and its first step has not. *ahead* has the cells of the default,
+`rspm_upgrade_mode=install_before_outage`; all others are those of `first_serves_until_its_turn`.
 """
 _MIGRATION = """## From HA to one node
 

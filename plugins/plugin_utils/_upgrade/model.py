@@ -33,10 +33,10 @@ reports = cache(reports_version)
 class Mode(Enum):
     """When the first node stops."""
 
-    FIRST_SERVES = "first_serves_until_its_turn"
-    STOP_ALL = "stop_all_first"
     INSTALL_BEFORE = "install_before_outage"
     """It stops with the others while one goes on serving, gets its package, and takes over from that one."""
+    FIRST_SERVES = "first_serves_until_its_turn"
+    STOP_ALL = "stop_all_first"
 
 
 class Action(Enum):

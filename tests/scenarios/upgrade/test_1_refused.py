@@ -72,7 +72,7 @@ def test_a_check_predicts_and_changes_nothing(untouched: dict[str, list[str]], l
     run = story.upgrade(MIDDLE, "--check", "--diff")
     assert run.code == 0, run.output[-4000:]
     assert f"upgrade from {OLDEST} to {MIDDLE}: predicted." in run.output
-    for task in ("Take the lock", "Upgrade the first node, which migrates the schema"):
+    for task in ("Take the lock", "Stop the node that serves, and start the first one, which migrates the schema"):
         assert any(change.endswith(task) for change in run.changed()), run.changed()
     assert support.differences(untouched, support.fingerprint()) == []
     assert story.kept(lab) == held
