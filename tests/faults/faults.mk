@@ -1,6 +1,6 @@
 # The fault matrix of the verbs that change a live cluster. FAULT=text chooses cells by name, FRESH=1 runs all anew,
 # SHARE=1/2 takes every second one, for two labs (RSPM_LAB) at a time.
-faults-run = PYTHONPATH=tests/lab RSPM_TEST_PIPELINING=1 $(lab-environment) $(VENV_BIN)/python -m tests.faults.matrix
+faults-run = PYTHONPATH=tests/lab $(lab-environment) $(VENV_BIN)/python -m tests.faults.matrix
 
 .PHONY: fault-packages
 fault-packages: packages

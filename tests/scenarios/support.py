@@ -112,7 +112,7 @@ def start(
 ) -> subprocess.Popen[str]:
     """Start what a person types; record: where the callback writes, by default nowhere. Its output is in one pipe.
 
-    as_it_comes: with Ansible's defaults also in a scenario that has it set up to be faster.
+    as_it_comes: with Ansible's defaults, as somebody has it who has set nothing; else it is faster.
     """
     environment = {"RSPM_RECORD": str(record or "/dev/null"), "PYTHONUNBUFFERED": "1"}
     if as_it_comes:

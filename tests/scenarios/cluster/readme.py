@@ -95,7 +95,8 @@ def follow(lab: Lab) -> Run:
         "EDITOR": str(home / "editor"),
         "RSPM_RECORD": str(record),
     }
-    script = "\n".join(["set -eu", f"cd {typed}", "unset ANSIBLE_COLLECTIONS_PATH", _TERMINAL, *commands()])
+    begin = ["set -eu", f"cd {typed}", "unset ANSIBLE_COLLECTIONS_PATH ANSIBLE_PIPELINING", _TERMINAL]
+    script = "\n".join([*begin, *commands()])
     with place.start(["bash", "-c", script], environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         output, _none = process.communicate(timeout=1800)
     return Run.of(process.returncode, output, Path(record))

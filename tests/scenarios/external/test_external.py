@@ -5,9 +5,17 @@ from __future__ import annotations
 import pytest
 
 from tests.scenarios import support
-from tests.scenarios.support import NODES, Lab
+from tests.scenarios.support import NODES, Lab, Run
 
 pytestmark = pytest.mark.usefixtures("site")
+
+
+@pytest.fixture(scope="module")
+def site() -> Run:
+    """The run that made the cluster, with all the files on its machines that Ansible's defaults make."""
+    run = support.run_playbook("site", timeout=1500, as_it_comes=True)
+    assert run.code == 0, run.output[-6000:]
+    return run
 
 
 def test_a_second_run_changes_nothing() -> None:
