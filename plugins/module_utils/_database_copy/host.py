@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -46,10 +46,19 @@ from ansible_collections.rspm.ha.plugins.module_utils._postgres.client_tools imp
     restore_list,
     wipe_statement,
 )
-from ansible_collections.rspm.ha.plugins.module_utils._postgres.host_sessions import load_left_sessions
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import Connection
+from ansible_collections.rspm.ha.plugins.module_utils._postgres.host_sessions import judge_left_sessions, watch_over
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.options import Database
 
 _SESSION_TIMEOUT = 30.0
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Sessions with both sides of each part, by the part's name; one thread at a time asks over each."""
+
+    source: dict[str, Connection]
+    target: dict[str, Connection]
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,7 @@ class Found:
     work: WorkFolder
     observed: Observed
     tools: Tools | None
+    sides: Sides
 
 
 @dataclass
@@ -100,7 +110,8 @@ class Copier:
     def plan(self, observed: Observed) -> dict[str, CopyStep]:
         """Return what is done with each part; raises DomainError with everything that keeps it from being done."""
         self._judge(observed)
-        return self._steps(observed)
+        with self._sides(observed) as sides:
+            return self._steps(observed, sides)
 
     def _judge(self, observed: Observed) -> None:
         """Raise DomainError with everything that keeps a copy from being made, whatever is written meanwhile."""
@@ -114,13 +125,27 @@ class Copier:
                     self._require_another(part)
         raise_any(problems)
 
-    def _steps(self, observed: Observed) -> dict[str, CopyStep]:
+    @contextmanager
+    def _sides(self, observed: Observed) -> Iterator[Sides]:
+        """Log in to every part, to the target as far as that could be done."""
+        with ExitStack() as opened:
+            source, target = (
+                {
+                    part.name: opened.enter_context(closing(open_side(database, getattr(part, side))))
+                    for part in self.parts
+                    if getattr(observed, side)[part.name] is not None
+                }
+                for side, database in (("source", self.source), ("target", self.target))
+            )
+            yield Sides(source, target)
+
+    def _steps(self, observed: Observed, sides: Sides) -> dict[str, CopyStep]:
         """Return what is done with each part. A finished copy is compared, so nobody may write meanwhile."""
         steps: dict[str, CopyStep] = {}
         refused: list[Problem] = []
         for part in self.parts:
             try:
-                steps[part.name] = self._step(part, observed)
+                steps[part.name] = self._step(part, observed, sides)
             except DomainError as error:
                 refused += error.problems
         filled = [observed.source[name] for name, step in steps.items() if step is not CopyStep.KEEP]
@@ -144,21 +169,25 @@ class Copier:
             observed = self.observe(target_needed=True)
             self._judge(observed)
             new = any(state is not TargetState.FINISHED for state in observed.states().values())
-            yield Found(work, observed, self.tools(observed) if new else None)
+            tools = self.tools(observed) if new else None
+            # a login takes longer than most of what is asked over it
+            with self._sides(observed) as sides:
+                yield Found(work, observed, tools, sides)
 
     def copy(self, found: Found) -> dict[str, CopyStep]:
         """Have both databases in the target, verified; returns what was done."""
-        self._prove_no_session("sessions")
-        steps = self._steps(found.observed)
+        watched = [(self.source, found.sides.source["main"]), (self.target, found.sides.target["main"])]
+        self._prove_no_session("sessions", watched)
+        steps = self._steps(found.observed, found.sides)
         filled = [part for part in self.parts if steps[part.name] is not CopyStep.KEEP]
         if filled:
             tools = found.tools or self.tools(found.observed)
             for part in filled:
-                self._fill(found.work, tools, part, found.observed)
+                self._fill(found, tools, part)
         for part in self.parts:
             if part not in filled:
-                self._grant(part, fresh=False)
-        self._prove_no_session("sessions afterwards")
+                self._grant(part, found.sides, fresh=False)
+        self._prove_no_session("sessions afterwards", watched)
         return steps
 
     def kept_rights(self, part: Part) -> list[str]:
@@ -172,7 +201,8 @@ class Copier:
         if check_mode:
             return bool(changed)
         # a session keeps the settings that it began with
-        self._prove_no_session("sessions", source_only=True)
+        with closing(open_side(self.source, names[0])) as connection:
+            self._prove_no_session("sessions", [(self.source, connection)])
         with self.timeline.step("retire"):
             for name in changed:
                 with closing(open_side(self.source, name)) as connection:
@@ -192,65 +222,68 @@ class Copier:
             rows = ask(connection, address_of(self.source, name), f"SHOW {copy.READ_ONLY}")
         return rows[0][copy.READ_ONLY] == "on"
 
-    def _step(self, part: Part, observed: Observed) -> CopyStep:
+    def _step(self, part: Part, observed: Observed, sides: Sides) -> CopyStep:
         source, target = observed.source[part.name], observed.target[part.name]
         if target is None:
             return CopyStep.FILL
         equal, digest = False, ""
         if copy.state_of(target, source.identity) is TargetState.FINISHED:
             with self.timeline.step(f"compare {part.name}"):
-                both = self._scan_both(part, content.row_hashes(source.hash_probe, target.hash_probe))
+                both = self._scan_both(part, sides, content.row_hashes(source.hash_probe, target.hash_probe))
             equal = not content.compare(*both, same_major=source.version // 10000 == target.version // 10000)
             digest = both[1].digest()
         return copy.decide(part, target, source.identity, equal, digest)
 
-    def _scan_both(self, part: Part, hashes: Sequence[str]) -> tuple[content.Content, content.Content]:
+    def _scan_both(self, part: Part, sides: Sides, hashes: Sequence[str]) -> tuple[content.Content, content.Content]:
         with ThreadPoolExecutor(max_workers=2) as pool:
-            both = [pool.submit(one, part, hashes) for one in (self._scan_source, self._scan_target)]
+            both = [pool.submit(one, part, sides, hashes) for one in (self._scan_source, self._scan_target)]
             self.contents[part.name] = (both[0].result(), both[1].result())
         return self.contents[part.name]
 
-    def _scan_source(self, part: Part, hashes: Sequence[str]) -> content.Content:
-        return scan(self.source, part.source, part.schema, hashes, self.jobs, part.target)
+    def _scan_source(self, part: Part, sides: Sides, hashes: Sequence[str]) -> content.Content:
+        first = sides.source[part.name]
+        return scan(first, self.source, part.source, part.schema, hashes, self.jobs, part.target)
 
-    def _scan_target(self, part: Part, hashes: Sequence[str]) -> content.Content:
-        return scan(self.target, part.target, part.schema, hashes, self.jobs, part.target)
+    def _scan_target(self, part: Part, sides: Sides, hashes: Sequence[str]) -> content.Content:
+        first = sides.target[part.name]
+        return scan(first, self.target, part.target, part.schema, hashes, self.jobs, part.target)
 
-    def _fill(self, work: WorkFolder, tools: Tools, part: Part, observed: Observed) -> None:
-        source, target = observed.source[part.name], observed.target[part.name]
+    def _fill(self, found: Found, tools: Tools, part: Part) -> None:
+        work, source, target = found.work, found.observed.source[part.name], found.observed.target[part.name]
         if target is None:
             raise TypeError("a copy is made only where there is a target")
         where = address_of(self.target, part.target, part.schema)
+        do = partial(ask, found.sides.target[part.name], where)
         hashes = content.row_hashes(source.hash_probe, target.hash_probe)
         only = [f"--schema={quote_pattern(part.schema)}"] if part.schema else []
         with self.timeline.step(f"dump {part.name}"):
             work.dump(tools, self.source, part.source, only, self.jobs, part.name, source.address)
             listed = work.listed(tools, part.name)
         marker = copy.CopyMark(source.identity, source.address)
-        with self.timeline.step(f"empty {part.name}"), closing(open_side(self.target, part.target)) as connection:
-            now = [row["name"] or "" for row in ask(connection, where, catalog.objects_query(part.schema))]
+        with self.timeline.step(f"empty {part.name}"):
+            now = [row["name"] or "" for row in do(catalog.objects_query(part.schema))]
             raise_any(copy.judge_unchanged(where, target.objects, now))
-            ask(connection, where, copy.comment_statement(part, target.comment, marker))
-            existing = self._empty(partial(ask, connection, where), part, where)
+            do(copy.comment_statement(part, target.comment, marker))
+            existing = self._empty(do, part, where)
         with ThreadPoolExecutor(max_workers=1) as pool:
             # what is written between the dump and this is found; what is written later is kept out by the sessions
-            scanned = pool.submit(self._scan_source, part, hashes)
+            scanned = pool.submit(self._scan_source, part, found.sides, hashes)
             with self.timeline.step(f"restore {part.name}"):
                 chosen = restore_list(listed, existing)
                 work.restore(tools, self.target, part.target, chosen, self.jobs, part.name, where)
             work.remove(part.name)
             with self.timeline.step(f"verify {part.name}"):
-                self.contents[part.name] = (scanned.result(), self._scan_target(part, hashes))
+                self.contents[part.name] = (scanned.result(), self._scan_target(part, found.sides, hashes))
         both = self.contents[part.name]
         same_major = source.version // 10000 == target.version // 10000
         copy.judge_copy(source.address, where, content.compare(*both, same_major=same_major))
-        self._grant(part, fresh=True)
-        with self.timeline.step(f"finish {part.name}"), closing(open_side(self.target, part.target)) as connection:
+        self._grant(part, found.sides, fresh=True)
+        with self.timeline.step(f"finish {part.name}"):
             if both[1].tables:
                 # a restore leaves no statistics, and the first queries would be slow without
-                ask(connection, where, f"ANALYZE {', '.join(both[1].tables)}")
+                do(f"ANALYZE {', '.join(both[1].tables)}")
             done = replace(marker, digest=both[1].digest())
-            ask(connection, where, copy.comment_statement(part, target.comment, done))
+            do(copy.comment_statement(part, target.comment, done))
 
     def _empty(self, do: Callable[[str], list[dict[str, str | None]]], part: Part, where: str) -> list[str]:
         """Drop what is there of an earlier try, and return the schemas that are left."""
@@ -269,7 +302,7 @@ class Copier:
             )
         return [row["nspname"] or "" for row in do(SCHEMAS_QUERY)]
 
-    def _grant(self, part: Part, *, fresh: bool) -> None:
+    def _grant(self, part: Part, sides: Sides, *, fresh: bool) -> None:
         """Carry the rights over."""
         source, target = self.contents[part.name]
         statements = content.grant_statements(source, target, fresh=fresh)
@@ -277,10 +310,11 @@ class Copier:
         if not statements:
             return
         where = address_of(self.target, part.target, part.schema)
-        with self.timeline.step(f"rights {part.name}"), closing(open_side(self.target, part.target)) as connection:
+        do = partial(ask, sides.target[part.name], where)
+        with self.timeline.step(f"rights {part.name}"):
             for statement in statements:
-                ask(connection, where, statement)
-            given = content.parse_grants(ask(connection, where, catalog.grants_query(part.schema, part.target)))
+                do(statement)
+            given = content.parse_grants(do(catalog.grants_query(part.schema, part.target)))
         # what a role may not pass on, PostgreSQL leaves out with no more than a warning
         self.contents[part.name] = (source, replace(target, grants=given))
         copy.judge_rights(where, content.grant_statements(*self.contents[part.name], fresh=fresh))
@@ -302,13 +336,16 @@ class Copier:
                 )
             )
 
-    def _prove_no_session(self, step: str, *, source_only: bool = False) -> None:
-        sides = [(self.source, "What a node writes after the copy has begun would be lost with the old database")]
-        if not source_only:
-            sides.append((self.target, "What works on the target sees it half filled, and changes it"))
+    def _prove_no_session(self, step: str, watched: Sequence[tuple[Database, Connection]]) -> None:
+        """Raise DomainError where anybody else works on one of these; each has a session over which it is asked."""
         problems = []
         with self.timeline.step(step):
-            for database, why in sides:
-                left = load_left_sessions(database, _SESSION_TIMEOUT)
+            for database, connection in watched:
+                why = (
+                    "What a node writes after the copy has begun would be lost with the old database"
+                    if database is self.source
+                    else "What works on the target sees it half filled, and changes it"
+                )
+                left = judge_left_sessions(watch_over(connection, database, _SESSION_TIMEOUT))
                 problems += [replace(problem, why=why) for problem in left]
         raise_any(problems)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, nullcontext
+from functools import partial
 
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import DomainError, Problem
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy import catalog, content
@@ -109,29 +110,27 @@ def _end_leftovers(connection: Connection, address: str) -> None:
 
 
 def scan(
-    database: Database, name: str, schema: str, hashes: Sequence[str], jobs: int, listed_as: str
+    first: Connection, database: Database, name: str, schema: str, hashes: Sequence[str], jobs: int, listed_as: str
 ) -> content.Content:
-    """Read all of a part, its tables on jobs sessions at a time. listed_as: name for the rights on the database."""
-    address = address_of(database, name, schema)
-    with closing(open_side(database, name)) as connection:
-        items = content.parse_items(ask(connection, address, catalog.items_query(schema)))
-        grants = content.parse_grants(ask(connection, address, catalog.grants_query(schema, listed_as)))
-        roles = frozenset(row["name"] or "" for row in ask(connection, address, catalog.ROLES_QUERY))
-        named = [row["name"] or "" for row in ask(connection, address, content.sequences_query(schema))]
-        sequences = ask(connection, address, content.sequence_query(named)) if named else []
-        tables = [row["name"] or "" for row in ask(connection, address, content.tables_query(schema))]
-        large: tuple[int, str] = (0, "")
-        if not schema:
-            row = ask(connection, address, content.LARGE_OBJECTS_QUERY)[0]
-            large = (int(row["objects"] or 0), row["digest"] or "")
-        found = _scan_tables(connection, database, name, tables, hashes, jobs)
+    """Read all of a part, its tables on jobs sessions at a time. first: one that is open, and stays so.
+
+    listed_as: name for the rights on the database.
+    """
+    do = partial(ask, first, address_of(database, name, schema))
+    named = [row["name"] or "" for row in do(content.sequences_query(schema))]
+    sequences = do(content.sequence_query(named)) if named else []
+    large: tuple[int, str] = (0, "")
+    if not schema:
+        row = do(content.LARGE_OBJECTS_QUERY)[0]
+        large = (int(row["objects"] or 0), row["digest"] or "")
+    tables = [row["name"] or "" for row in do(content.tables_query(schema))]
     return content.Content(
-        items=items,
-        tables=found,
+        items=content.parse_items(do(catalog.items_query(schema))),
+        tables=_scan_tables(first, database, name, tables, hashes, jobs),
         sequences={row["name"] or "": row["value"] or "" for row in sequences},
         large_objects=large,
-        grants=grants,
-        roles=roles,
+        grants=content.parse_grants(do(catalog.grants_query(schema, listed_as))),
+        roles=frozenset(row["name"] or "" for row in do(catalog.ROLES_QUERY)),
     )
 
 

@@ -115,20 +115,25 @@ def open_watch(database: Mapping[str, Any]) -> SessionWatch:
     return SessionWatch(connection, where, names, database["timeout"])
 
 
+def watch_over(connection: Connection, database: Database, timeout: float) -> SessionWatch:
+    """Watch over a session that is open already."""
+    names = tuple(dict.fromkeys((database.name, database.usage_name)))
+    return SessionWatch(connection, f"{database.host}:{database.port}", names, timeout)
+
+
+def judge_left_sessions(watch: SessionWatch) -> list[Problem]:
+    """Return the problem of the role's sessions that have not ended after the watch's timeout."""
+    return judge_sessions(watch.wait(watch.timeout), watch.where)
+
+
 def load_left_sessions(database: Database, timeout: float) -> list[Problem]:
-    """Return the problem of the role's sessions that have not ended in its databases after timeout seconds."""
-    watched = {
-        "host": database.host,
-        "port": database.port,
-        "databases": [database.name, database.usage_name],
-        "user": database.user,
-        "password": database.password,
-        "sslmode": database.sslmode,
-        "options": database.options,
-        "timeout": timeout,
-    }
-    with closing(open_watch(watched)) as watch:
-        return judge_sessions(watch.wait(timeout), watch.where)
+    """Log in for that alone. Raises DomainError."""
+    account = (database.user, database.password, database.sslmode)
+    connection = require_session(
+        database.host, database.port, database.name, *account, _LOGIN_TIMEOUT, database.options
+    )
+    with closing(connection):
+        return judge_left_sessions(watch_over(connection, database, timeout))
 
 
 def local_end(descriptor: int) -> End:
