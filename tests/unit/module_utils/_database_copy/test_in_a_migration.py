@@ -40,11 +40,23 @@ def machine(tmp_path: Path, servers: object, monkeypatch: pytest.MonkeyPatch) ->
     return made
 
 
-def test_data_and_databases_are_moved_at_the_same_time(machine: Machine, servers: tuple[Server, Server]) -> None:
+def test_data_and_databases_are_moved_at_the_same_time(
+    machine: Machine, servers: tuple[Server, Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
     source, target = servers
     given = arguments(machine, EVERYTHING, source=source.option(), target=target.option())
+    served_at_login = []
+
+    def open_side(*arguments: Any) -> Any:
+        served_at_login.append(bool(machine.running))
+        return real(*arguments)
+
+    real = database_copy_host.open_side
+    monkeypatch.setattr(database_copy_host, "open_side", open_side)
     result = run(given)
     assert not result.get("failed"), result["msg"]
+    # users would wait for each
+    assert served_at_login and all(served_at_login)
     assert result["databases"]["verified_tables"] == 8 and result["databases"]["target_state"] == "ours_finished"
     assert target.sql("SELECT count(*) FROM package", "main") == source.sql("SELECT count(*) FROM package", "main")
     assert seen(machine.folder / "copy") == seen(machine.folder / "storage/data")
