@@ -63,7 +63,8 @@ from ansible_collections.rspm.ha.plugins.module_utils._storage.rules import (
 
 # One of these is there once the NFS client is installed.
 NFS_CLIENT = ("/sbin/mount.nfs", "/usr/sbin/mount.nfs")
-# An NFS server that was just started keeps its clients waiting.
+# An NFS server that was just started keeps its clients waiting; so does one that has lent a folder to a node which was
+# cut off, until that node's lease has ended.
 TRIAL_SECONDS = 120
 
 
@@ -173,6 +174,8 @@ class NodeCheck:
             if entry is None:
                 return []
             tried = storage_host.try_places(request, entry, timeout, write=self.may_write)
+            if any(result.step == "wait" for _place, result in tried) and storage_host.answers(entry, timeout):
+                tried = storage_host.try_places(request, entry, TRIAL_SECONDS, write=self.may_write)
             found = judge_places(request, tried, export_path(entry))
             if entry.is_nfs:
                 found += judge_delegations(entry.live_options, storage_host.read_delegations())

@@ -129,6 +129,10 @@ class NodeUpgrade:
         plan = observed.plan
         if self.hand_over and self.gives_way:
             return self._give_way(observed, self.hand_over, timeline)
+        if self.database and plan.wait and not plan.start:
+            # it may wait itself for what its life before a power cut has locked
+            with timeline.step("sessions"), closing(open_watch(self.database)) as left:
+                left.end_left()
         # log in before anything stops: an unreachable database is found now, and the outage is shorter
         watch = open_watch(self.database) if self.database and plan.prove else None
         witness = Witness(self.database) if self.database and self.hand_over else None

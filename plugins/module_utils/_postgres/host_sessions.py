@@ -81,12 +81,25 @@ class SessionWatch:
         """
         there, here = self.own_end(), local_end(self.connection.fileno())
         left = self.wait(min(_GRACE_SECONDS, self.timeout), of=there.address)
-        stale = left_by_the_dead(left, here, there, load_open_ports()) if left else ()
-        if stale:
-            self.ask(terminate_query(stale))
+        ended = self._end_left(left, here, there)
         if left:
             left = self.wait(self.timeout, of=there.address)
             raise_any(judge_left(left, self.where, here, there, load_open_ports()))
+        return ended
+
+    def end_left(self) -> int:
+        """End the sessions that a dead process of this node left, and return how many those were.
+
+        For a node that runs: what was locked before a power cut stays so until the server misses that process, hours
+        later with its defaults.
+        """
+        there, here = self.own_end(), local_end(self.connection.fileno())
+        return self._end_left(self.wait(0, of=there.address), here, there)
+
+    def _end_left(self, left: tuple[Session, ...], here: End, there: End) -> int:
+        stale = left_by_the_dead(left, here, there, load_open_ports()) if left else ()
+        if stale:
+            self.ask(terminate_query(stale))
         return len(stale)
 
     def prove_others_gone(self) -> None:

@@ -75,6 +75,12 @@ def probe_nfs_server(host: str, version: str, timeout: float) -> list[ServerProb
     return probes
 
 
+def answers(entry: MountEntry, timeout: float) -> bool:
+    """Tell whether the NFS server of a mount can be connected to."""
+    server = entry.source.rpartition(":/")[0].strip("[]")
+    return bool(server) and not any(probe.error for probe in probe_nfs_server(server, "4", timeout))
+
+
 def read_delegations() -> bool:
     """Tell whether this kernel asks for NFS directory delegations; known once a mount has loaded its module."""
     try:

@@ -52,7 +52,7 @@ def test_the_first_is_left_alone_while_it_lives(machine: Machine, health: int) -
     assert "journalctl --follow --unit rstudio-pm" in problem["fix"] and "same command again" in problem["fix"]
     again = run(machine, **FIRST)
     assert "was left alone" in again["problems"][0]["found"]
-    assert machine.events[-1] == "start" and machine.running == NEW
+    assert "start" not in steps(again) and machine.running == NEW
     machine.health, machine.starting = 200, False
     result = run(machine, **FIRST)
     assert result["version"] == NEW and result["actions"] == [] and machine.events.count("stop") == 1
@@ -90,7 +90,9 @@ def test_what_runs_the_wanted_version_is_never_stopped(machine: Machine) -> None
     machine.health = 503
     result = run(machine, **FIRST)
     assert "is not healthy after" in result["problems"][0]["found"] and "left alone" in result["problems"][0]["found"]
-    assert machine.running == NEW and not machine.blocked and machine.events == []
+    # what its life before a power cut has locked may be all that it waits for
+    assert machine.running == NEW and not machine.blocked and machine.events == ["end_left", "close"]
+    assert steps(result) == ["sessions", "healthy"]
     machine.health = 402
     assert not run(machine, allow_unlicensed=True)["changed"]
 

@@ -147,6 +147,11 @@ class Machine:
         self.events.append("own_gone")
         return 0
 
+    def end_left(self) -> int:
+        assert self.running
+        self.events.append("end_left")
+        return 1
+
     def prove_others_gone(self) -> None:
         self.events.append("others_gone")
         problem = self.others if self.running else self.others_after_stop

@@ -69,6 +69,20 @@ def test_what_a_dead_process_left_is_ended(server: Server, monkeypatch: pytest.M
         stale.query("SELECT 1")
 
 
+def test_what_a_dead_process_left_is_ended_while_the_node_runs(server: Server) -> None:
+    dead, living = session(server), session(server)
+    with closing(living), closing(watch_of(server)) as watch:
+        port = local_end(dead.fileno()).port
+        with pytest.MonkeyPatch.context() as patch:
+            opened = {known: name for known, name in host_sessions.load_open_ports().items() if known != port}
+            patch.setattr(host_sessions, "load_open_ports", lambda: opened)
+            assert watch.end_left() == 1
+            assert watch.end_left() == 0
+        living.query("SELECT 1")
+    with pytest.raises((ServerRefused, ConnectFailed)):
+        dead.query("SELECT 1")
+
+
 def test_a_living_program_of_this_node_is_named_and_not_ended(server: Server) -> None:
     with closing(session(server)) as living:
         with (

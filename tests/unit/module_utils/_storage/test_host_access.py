@@ -29,11 +29,13 @@ class World:
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.mounts, self.tried = ROOT, AccessResult("done", "", "/x")
+        self.later = self.tried
         self.names: list[str] = []
         self.probes: list[ServerProbe] = []
         self.holders: list[Holder] = []
         self.client = True
         self.trials = 0
+        self.waits: list[float] = []
         patch.setattr(host, "read_mounts", lambda *_arguments: parse_mountinfo(self.mounts))
         patch.setattr(host, "list_names", lambda _path: self.names)
         patch.setattr(host, "probe_nfs_server", lambda *_arguments: self.probes)
@@ -44,8 +46,11 @@ class World:
         patch.setattr("os.path.exists", lambda _path: self.client)
 
     def try_places(
-        self, request: StorageRequest, entry: MountEntry, *_arguments: Any, **_more: Any
+        self, request: StorageRequest, entry: MountEntry, timeout: float = 0, **_more: Any
     ) -> list[tuple[Place, AccessResult]]:
+        self.waits.append(timeout)
+        if timeout == host_node.TRIAL_SECONDS and self.tried.step == "wait":
+            self.tried = self.later
         return [(place, self.tried) for place in request.places(entry.mount_point)]
 
     @contextmanager
@@ -120,3 +125,20 @@ def test_the_share_is_tried_only_where_that_can_be_done(world: World) -> None:
     assert world.checks() == [] and world.trials == 0
     world.client = True
     assert world.checks() == ["storage-access"] and world.trials == 1
+
+
+@pytest.mark.parametrize(
+    ("later", "probes", "told", "waits"),
+    [
+        ("done", [], [], [5, 120]),
+        ("wait", [], ["storage-server", "storage-server"], [5, 120]),
+        ("done", [ServerProbe("nfs", 2049, "refused")], ["storage-server", "storage-server"], [5]),
+    ],
+)
+def test_a_server_that_answers_is_waited_for_until_the_lease_of_a_node_that_was_cut_off_has_ended(
+    world: World, later: str, probes: list[ServerProbe], told: list[str], waits: list[float]
+) -> None:
+    world.mounts, world.probes = ROOT + MOUNTED, probes
+    world.tried, world.later = AccessResult("wait", "", "/x"), AccessResult(later, "", "/x")
+    assert world.checks() == told
+    assert world.waits == waits
