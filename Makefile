@@ -38,7 +38,7 @@ ansible-next: .cache/ansible-$(ANSIBLE_NEXT)/ansible-playbook ## fetch a newer a
 	@tests/tools/ansible_next.sh $(@D) $(ANSIBLE_NEXT) $(VENV_BIN)/python
 
 .PHONY: test-fast
-test-fast: venv lab-tools ansible-next ## all static checks and the unit tests (at most 3 minutes)
+test-fast: venv lab-tools ansible-next ## all static checks and the unit tests (7 minutes on two cores)
 	@$(VENV_BIN)/python tests/tools/checks.py
 
 .PHONY: test
