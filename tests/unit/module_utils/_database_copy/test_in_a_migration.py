@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy import host as database_copy_host
+from ansible_collections.rspm.ha.plugins.module_utils._database_copy import host_scan
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy.host import Copier
 from ansible_collections.rspm.ha.plugins.module_utils._database_copy.report import report
 from ansible_collections.rspm.ha.plugins.module_utils._migration import host_move
@@ -51,7 +52,7 @@ def test_data_and_databases_are_moved_at_the_same_time(
         served_at_login.append(bool(machine.running))
         return real(*arguments)
 
-    real = database_copy_host.open_side
+    real = host_scan.open_side
     monkeypatch.setattr(database_copy_host, "open_side", open_side)
     result = run(given)
     assert not result.get("failed"), result["msg"]
