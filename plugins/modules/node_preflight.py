@@ -170,6 +170,23 @@ installed_version:
   returned: success
   type: str
   sample: 2026.08.0
+there:
+  description: What is there as it should be, so that a run which finds it need not look again.
+  returned: success
+  type: dict
+  contains:
+    account:
+      description: Whether the service account has its ids and a home folder.
+      type: bool
+      sample: true
+    storage:
+      description: Whether the storage is mounted as it should be, and the account can work with it.
+      type: bool
+      sample: true
+    licence:
+      description: Whether the node has the licence that is given, or one that is kept.
+      type: bool
+      sample: true
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -226,7 +243,13 @@ def main() -> None:
     licence = module.params["licence"]
     module.no_log_values.update(str(licence[name]) for name in ("key", "content") if licence.get(name))
     problems = [problem.to_dict() for problem in preflight.problems()]
-    module.exit_json(changed=False, problems=problems, notes=preflight.notes, installed_version=preflight.installed)
+    module.exit_json(
+        changed=False,
+        problems=problems,
+        notes=preflight.notes,
+        installed_version=preflight.installed,
+        there=preflight.there,
+    )
 
 
 if __name__ == "__main__":

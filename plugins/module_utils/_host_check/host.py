@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import Runner
@@ -38,7 +39,9 @@ HOST_OPTIONS: dict[str, dict[str, Any]] = {
     "lock_timeout": {"type": "int", "default": 300},
 }
 _INTERVAL = 2.0
+# A question or its answer may get lost, and a server that is busy takes its time.
 _NTP_TIMEOUT = 2.0
+_NTP_QUESTIONS = 3
 _LISTS = "/var/lib/apt/lists"
 # The roles' tasks read the lists anew when they are older
 _LISTS_SECONDS = 86400
@@ -121,10 +124,13 @@ def serves_time(server: str) -> bool:
         with socket.socket(family, kind, protocol) as link:
             link.settimeout(_NTP_TIMEOUT)
             link.connect(address)
-            link.send(rules.NTP_QUESTION)
-            return rules.knows_time(link.recv(512))
+            for _number in range(_NTP_QUESTIONS):
+                link.send(rules.NTP_QUESTION)
+                with suppress(socket.timeout):
+                    return rules.knows_time(link.recv(512))
     except OSError:
         return False
+    return False
 
 
 def load_taken_ports(ports: Sequence[rules.Port]) -> list[Problem]:

@@ -35,7 +35,12 @@ from ansible_collections.rspm.ha.plugins.module_utils._host_check.rules import (
     listeners,
 )
 from ansible_collections.rspm.ha.plugins.module_utils._licence.host import load_licence
-from ansible_collections.rspm.ha.plugins.module_utils._licence.rules import judge_node, no_licence_file, wanted_licence
+from ansible_collections.rspm.ha.plugins.module_utils._licence.rules import (
+    decide,
+    judge_node,
+    no_licence_file,
+    wanted_licence,
+)
 from ansible_collections.rspm.ha.plugins.module_utils._package.host import PackageTool, load_host
 from ansible_collections.rspm.ha.plugins.module_utils._package.rules import plan_install
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.host import has_driver
@@ -61,6 +66,8 @@ from ansible_collections.rspm.ha.plugins.module_utils._storage.rules import (
     storage_request,
 )
 
+# Of the service account.
+HOME = "/var/lib/rstudio-pm"
 # One of these is there once the NFS client is installed.
 NFS_CLIENT = ("/sbin/mount.nfs", "/usr/sbin/mount.nfs")
 # An NFS server that was just started keeps its clients waiting; so does one that has lent a folder to a node which was
@@ -81,6 +88,8 @@ class NodeCheck:
         self.installed = ""
         # What could not be looked at yet, for a person.
         self.notes: list[str] = []
+        # What a no-op need not look at again.
+        self.there = {"account": False, "storage": False, "licence": False}
         self.cluster = ClusterSettings(
             data_dir=params["data_dir"],
             address=params["address"],
@@ -154,7 +163,10 @@ class NodeCheck:
     def account(self) -> list[Problem]:
         """Return why the service account can't have its ids."""
         request = AccountRequest(ACCOUNT, self.params["uid"], self.params["gid"])
-        return judge_account(request, read_account(request))
+        state = read_account(request)
+        has_ids = (state.uid, state.gid, state.group_gid) == (request.uid, request.gid, request.gid)
+        self.there["account"] = has_ids and os.path.exists(HOME)
+        return judge_account(request, state)
 
     def storage(self) -> list[Problem]:
         """Return what is wrong with the shared storage, as far as it can be seen before it is mounted."""
@@ -179,6 +191,7 @@ class NodeCheck:
             found = judge_places(request, tried, export_path(entry))
             if entry.is_nfs:
                 found += judge_delegations(entry.live_options, storage_host.read_delegations())
+            self.there["storage"] = not found
             return found
         problems: list[Problem] = []
         # An upgrade mounts nothing.
@@ -205,10 +218,11 @@ class NodeCheck:
         given = {name: str(self.params["licence"].get(name) or "") for name in ("key", "file", "content", "server")}
         if given["file"] and not given["content"]:
             return [no_licence_file(given["file"])]
-        wanted = wanted_licence(given["key"], given["content"], given["server"])
+        wanted, state = wanted_licence(given["key"], given["content"], given["server"]), load_licence(self.run)
+        self.there["licence"] = wanted is not None and state is not None and not decide(wanted, state)
         # an upgrade applies none
         applied = wanted is not None and not self.params["upgrade"]
-        return judge_node(applied, self.params["allow_unlicensed"], load_licence(self.run), known=wanted is not None)
+        return judge_node(applied, self.params["allow_unlicensed"], state, known=wanted is not None)
 
     def unit(self) -> list[Problem]:
         """Return what keeps the server from starting; an upgrade checks that itself."""

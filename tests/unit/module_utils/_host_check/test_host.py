@@ -177,6 +177,24 @@ def test_a_server_that_does_not_know_the_time_is_none(
         thread.join()
 
 
+def test_a_question_that_is_lost_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_check, "_NTP_TIMEOUT", 0.2)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        where = (socket.AF_INET, socket.SOCK_DGRAM, 0, "", server.getsockname())
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: [where])
+
+        def serve() -> None:
+            server.recvfrom(512)
+            _question, client = server.recvfrom(512)
+            server.sendto(bytes([0x24, 3, *bytes(46)]), client)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        assert host_check.serves_time("ntp.example")
+        thread.join()
+
+
 def test_a_server_that_does_not_answer_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host_check, "_NTP_TIMEOUT", 0.05)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:

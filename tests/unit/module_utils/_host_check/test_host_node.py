@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from ansible_collections.rspm.ha.plugins.module_utils._core.host_command import 
 from ansible_collections.rspm.ha.plugins.module_utils._core.problem import Problem
 from ansible_collections.rspm.ha.plugins.module_utils._host_check import host as host_check
 from ansible_collections.rspm.ha.plugins.module_utils._host_check import host_node, rules
+from ansible_collections.rspm.ha.plugins.module_utils._licence.rules import LicenceState
 from ansible_collections.rspm.ha.plugins.module_utils._package.rules import Host, PackageState
 from ansible_collections.rspm.ha.plugins.module_utils._postgres import host_login
 from ansible_collections.rspm.ha.plugins.module_utils._postgres.login import LoginResult
@@ -30,6 +32,8 @@ from ansible_collections.rspm.ha.plugins.module_utils._service import host as se
 from ansible_collections.rspm.ha.plugins.module_utils._service import host_apply
 from ansible_collections.rspm.ha.plugins.module_utils._service.existing import ExistingServer, ServerData
 from ansible_collections.rspm.ha.plugins.module_utils._storage import host as storage_host
+from ansible_collections.rspm.ha.plugins.module_utils._storage.account import AccountState
+from ansible_collections.rspm.ha.plugins.module_utils._storage.mount import MountEntry
 from ansible_collections.rspm.ha.plugins.module_utils._storage.rules import ServerProbe
 
 PARAMS: dict[str, Any] = {
@@ -268,3 +272,66 @@ def test_all_that_is_wrong_is_told_at_once(world: World) -> None:
         "storage-server",
         "database-unreachable",
     ]
+
+
+PROBLEM = Problem("storage-write", "found", "why", "fix")
+ENTRY = MountEntry("8:1", "/", "/mnt/rstudio-pm", (), "ext4", "/dev/sdb", ())
+AS_WANTED = AccountState(940, 940, 940, "rstudio-pm", "rstudio-pm")
+
+
+def there_in(world: World, **params: Any) -> dict[str, bool]:
+    """Return what a check finds that need not be looked at again."""
+    check = host_node.NodeCheck({**PARAMS, **params}, world.run, may_write=False)
+    check.problems()
+    return check.there
+
+
+@pytest.mark.parametrize(
+    ("account", "home", "there"),
+    [
+        (AS_WANTED, True, True),
+        (AS_WANTED, False, False),
+        (AccountState(-1, -1, -1, "", ""), True, False),
+        (AccountState(941, 940, 940, "rstudio-pm", "rstudio-pm"), True, False),
+        (AccountState(940, 941, 940, "rstudio-pm", "rstudio-pm"), True, False),
+        (AccountState(-1, -1, 940, "", "rstudio-pm"), True, False),
+    ],
+)
+def test_an_account_is_there_with_its_ids_and_its_home(
+    world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, account: AccountState, home: bool, there: bool
+) -> None:
+    monkeypatch.setattr(host_node, "read_account", lambda _request: account)
+    monkeypatch.setattr(host_node, "HOME", str(tmp_path if home else tmp_path / "none"))
+    assert there_in(world)["account"] is there
+
+
+@pytest.mark.parametrize(
+    ("action", "problems", "there"),
+    [("keep", [], True), ("keep", [PROBLEM], False), ("change", [], False), ("mount", [], False)],
+)
+def test_storage_is_there_where_the_account_can_work_with_the_mount_that_stays(
+    world: World, monkeypatch: pytest.MonkeyPatch, action: str, problems: list[Problem], there: bool
+) -> None:
+    monkeypatch.setattr(host_node, "decide_mount", lambda *_given: (action, []))
+    monkeypatch.setattr(host_node, "mount_of", lambda *_given: ENTRY)
+    monkeypatch.setattr(host_node, "list_holders", lambda *_given: [])
+    monkeypatch.setattr(storage_host, "try_places", lambda *_given, **_named: [])
+    monkeypatch.setattr(host_node, "judge_places", lambda *_given: problems)
+    assert there_in(world)["storage"] is there
+
+
+@pytest.mark.parametrize(
+    ("given", "state", "there"),
+    [
+        ({"content": "mine"}, LicenceState(file=True, ours="mine"), True),
+        ({"content": "mine"}, LicenceState(file=True, ours="another"), False),
+        ({"content": "mine"}, LicenceState(), False),
+        ({"content": "mine"}, None, False),
+        ({}, LicenceState(key=True), False),
+    ],
+)
+def test_a_licence_is_there_where_none_has_to_be_applied(
+    world: World, monkeypatch: pytest.MonkeyPatch, given: dict[str, str], state: LicenceState | None, there: bool
+) -> None:
+    monkeypatch.setattr(host_node, "load_licence", lambda _run: state)
+    assert there_in(world, licence=given)["licence"] is there
