@@ -1,7 +1,7 @@
 # What the performance claims rest on: every benchmark writes its runs to .cache/bench. RUNS=1 is a trial.
 BENCHMARKS := converge upgrade migrate visibility scale
 RUNS ?= 5
-# What bench-upgrade or bench-migrate is to measure, as "three bare --setting pipelining"; empty: all of it.
+# What bench-converge, bench-upgrade or bench-migrate is to measure, as "three bare --setting pipelining"; empty: all of it.
 ONLY ?=
 BENCH_PACKAGES := .cache/bench-packages
 bench-run = $(lab-environment) python
@@ -15,12 +15,12 @@ bench: venv lab-tools packages build ## all benchmarks (hours; RUNS=5), docs/per
 
 .PHONY: bench-page
 bench-page: venv ## docs/performance.md and its plots, of what was measured last; fails where something was not, or missed
-	@$(bench-run) bench/report.py --page docs/performance.md
+	@$(bench-run) bench/report.py --page
 
 .PHONY: bench-converge
 bench-converge: venv lab-tools packages build ## what site.yml costs, on new machines and as a no-op, against a ping
 	@$(LAB) down && $(LAB) up --image bare
-	@$(bench-run) bench/converge.py --runs $(RUNS)
+	@$(bench-run) bench/converge.py --runs $(RUNS) $(ONLY)
 
 # What a server gets from the vendor's site through a company's proxy; 0 = as fast as this machine can.
 MEGABITS ?= 25
@@ -48,3 +48,11 @@ bench-visibility: venv lab-tools packages build ## how soon a new file is seen, 
 bench-scale: venv lab-tools packages build ## what more inventory names cost
 	@$(LAB) down && $(LAB) up --off --memory 512 $$(seq -f node%.0f 30) infra lb
 	@$(bench-run) bench/scale.py --runs $(RUNS)
+
+# Not part of `bench`: it is for a change that must not cost anything. AGAINST="9a67985 v1.0.0", ONLY="few upgrade".
+AGAINST ?= HEAD~1
+.PHONY: bench-against
+bench-against: venv lab-tools packages build ## migration and upgrade against those of other commits (AGAINST), in one run
+	@tests/standin/build --out $(BENCH_PACKAGES)/300 --version 2025.12.0-14 --version 2026.04.0 --payload 300 > /dev/null
+	@$(LAB) down && $(LAB) up --memory 2048
+	@$(bench-run) bench/against.py --runs $(RUNS) --packages $(BENCH_PACKAGES) $(addprefix --commit ,$(AGAINST)) $(ONLY)

@@ -9,16 +9,18 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench import workbench
-from bench.catalogue import CHANGES, CPU, DEFAULTS, LOOK, NEW_SITE, NOOP_SITE, PING, SETTINGS, TASKS, WALL
+from bench.catalogue import CHANGES, CPU, DEFAULTS, LOOK, NEW_SITE, NOOP_SITE, PING, PIPELINING, SETTINGS, TASKS, WALL
 from bench.workbench import Bench
 from tests.scenarios import support
 from tests.scenarios.support import lab_module
 
+NEW, NOOP = "new", "noop"
 _LOOK = "dpkg-query -W rstudio-pm; systemctl is-active rstudio-pm; findmnt -n /mnt/rstudio-pm; chronyc -c tracking"
 
 
@@ -44,21 +46,34 @@ def look(bench: Bench, number: int) -> None:
     bench.add(LOOK, "", number, {WALL: time.monotonic() - begun})
 
 
+def noop(bench: Bench, settings: Sequence[str], number: int) -> None:
+    """Measure a round of what a no-op costs. settings: another one first in each round."""
+    for setting in settings if number % 2 == 0 else settings[::-1]:
+        bench.ready(setting)
+        bench.add(PING, setting, number, {WALL: workbench.ping()})
+        site(bench, NOOP_SITE, setting, number)
+    look(bench, number)
+
+
 def main() -> int:
-    """Begin each round with new machines."""
-    options = workbench.options(__doc__).parse_args()
+    """Measure new machines in turn, and on the last ones the no-op."""
+    parser = workbench.options(__doc__)
+    workbench.selection(parser, [NEW, NOOP])
+    options = parser.parse_args()
+    ways = options.ways or [NEW, NOOP]
     bench = Bench("converge")
     workbench.give_time()
-    lab_module.snapshot(bench.lab, "new")
-    for number in range(options.runs):
-        lab_module.restore(bench.lab, "new")
-        site(bench, NEW_SITE, DEFAULTS, number)
-        # another one first in each round
-        for setting in SETTINGS if number % 2 == 0 else SETTINGS[::-1]:
-            bench.ready(setting)
-            bench.add(PING, setting, number, {WALL: workbench.ping()})
-            site(bench, NOOP_SITE, setting, number)
-        look(bench, number)
+    if NEW in ways:
+        lab_module.snapshot(bench.lab, "new")
+        for number in range(options.runs):
+            lab_module.restore(bench.lab, "new")
+            site(bench, NEW_SITE, DEFAULTS, number)
+    else:
+        bench.ready(PIPELINING)
+        workbench.play("site")
+    if NOOP in ways:
+        for number in range(options.runs):
+            noop(bench, [options.setting] if options.setting else SETTINGS, number)
     return bench.conclude()
 
 

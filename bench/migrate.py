@@ -24,7 +24,7 @@ from bench import workbench
 from bench.catalogue import (
     CAREFUL_COPY,
     COPY,
-    GUIDE_MANY,
+    GUIDE,
     MIGRATE_FEW,
     MIGRATE_LARGE,
     MIGRATE_MANY,
@@ -37,9 +37,13 @@ from bench.catalogue import (
 from bench.upgrade_outage_world import Client
 from bench.workbench import Bench
 from tests.scenarios import support
+from tests.scenarios.migrate import migration
 from tests.scenarios.support import Lab, lab_module
 
 TARGET, OTHERS = "node1", ("node2", "node3")
+CHOICES = {"target": TARGET, "data": "move", "database": "move"}
+# In which what a killed controller has begun on the machines comes to its end
+SETTLED_SECONDS = 30
 DATABASES = "rstudio_pm rstudio_pm_usage"
 # A client that asks more often takes from the copy what the machines have.
 INTERVAL = 0.2
@@ -48,19 +52,23 @@ SERVED_SECONDS = 3.0
 
 @dataclass(frozen=True)
 class Shape:
-    """What the cluster has. ours: how the page names its migration."""
+    """What the cluster has. ours, by_hand: how the page names its migration, and what it is compared with.
+
+    begun: whether a migration that was cut off before its outage has left a whole copy.
+    """
 
     label: str
     files: int
     size: int
     ours: str
-    by_hand: str
+    by_hand: tuple[str, ...] = ()
+    begun: bool = False
 
 
 SHAPES = [
-    Shape("few", 10_000, 3000, MIGRATE_FEW, REMAINDER),
-    Shape("many", 100_000, 3000, MIGRATE_MANY, GUIDE_MANY),
-    Shape("large", 8, 64 << 20, MIGRATE_LARGE, CAREFUL_COPY),
+    Shape("few", 10_000, 3000, MIGRATE_FEW, (REMAINDER, GUIDE)),
+    Shape("many", 100_000, 3000, MIGRATE_MANY, begun=True),
+    Shape("large", 8, 64 << 20, MIGRATE_LARGE, (CAREFUL_COPY,)),
 ]
 
 _FILL = """
@@ -161,14 +169,13 @@ def with_us() -> tuple[dict[str, float], dict[str, float]]:
     """Return what the playbook costs, and how long its phases took (seconds)."""
     folder = support.person().new_folder("bench-")
     begun = time.monotonic()
-    workbench.play(
-        "migrate_to_single_node",
-        rspm_migration_target=support.full(TARGET),
-        rspm_migration_data="move",
-        rspm_migration_database="move",
-        rspm_migration_inventory=f"{folder}/inventory",
-        rspm_report_file=f"{folder}/report.json",
-    )
+    given: dict[str, Any] = {f"rspm_migration_{name}": value for name, value in CHOICES.items()}
+    given |= {
+        "rspm_migration_target": support.full(TARGET),
+        "rspm_migration_inventory": f"{folder}/inventory",
+        "rspm_report_file": f"{folder}/report.json",
+    }
+    workbench.play("migrate_to_single_node", **given)
     wall = time.monotonic() - begun
     report = support.read_json(folder / "report.json")
     seconds = {phase["name"]: phase["seconds"] for phase in report["phases"]}
@@ -182,22 +189,22 @@ def copied(report: dict[str, Any]) -> float:
     return sum(step["seconds"] for step in [*done["warm"], *last])
 
 
-def measure(bench: Bench, shape: Shape, setting: str, number: int) -> None:
+def measure(bench: Bench, shape: Shape, way: str, setting: str, number: int) -> None:
     """Go one way from a cluster of a shape; setting: "" for by hand."""
     lab = bench.lab
     lab_module.restore(lab, shape.label)
     support.wait_for("the cluster", lambda: all(serves(lab, node) for node in support.NODES), 180)
     bench.ready(setting)
-    if not setting and shape.by_hand == CAREFUL_COPY:
-        bench.add(shape.by_hand, setting, number, {COPY: careful_copy(lab)})
+    if way == CAREFUL_COPY:
+        bench.add(way, setting, number, {COPY: careful_copy(lab)})
         return
-    command = "" if setting else made_ready(lab, shape.by_hand)
+    command = "" if setting else made_ready(lab, way)
     with Client(support.address(lab, "lb"), INTERVAL) as client:
         support.wait_for("service before", lambda: client.served_for(SERVED_SECONDS), 60)
         figures, phases = with_us() if setting else ({WALL: typed(lab, command)}, {})
         support.wait_for("service after", lambda: client.served_for(SERVED_SECONDS), 60)
     figures = {OUTAGE: client.outage().total, **figures}
-    bench.add(shape.ours if setting else shape.by_hand, setting, number, figures, phases=phases)
+    bench.add(way, setting, number, figures, phases=phases)
 
 
 def prepare(bench: Bench, shapes: list[Shape]) -> None:
@@ -211,6 +218,10 @@ def prepare(bench: Bench, shapes: list[Shape]) -> None:
         support.run(
             bench.lab.ssh_argv("infra", "python3", "-"), text_in=_FILL % (shape.files, shape.size), timeout=1800
         )
+        if shape.begun:
+            support.wait_for("the cluster", lambda: all(serves(bench.lab, node) for node in support.NODES), 180)
+            migration.kill_at("serve", migration.new_inventory(), **CHOICES)
+            time.sleep(SETTLED_SECONDS)
         lab_module.snapshot(bench.lab, shape.label)
 
 
@@ -222,13 +233,14 @@ def main() -> int:
     shapes = [shape for shape in SHAPES if not options.ways or shape.label in options.ways]
     bench = Bench("migrate")
     prepare(bench, shapes)
-    ways = ["", *([options.setting] if options.setting else SETTINGS)]
+    settings = [options.setting] if options.setting else SETTINGS
     for number in range(options.runs):
         for shape in shapes:
+            ways = [*((way, "") for way in shape.by_hand), *((shape.ours, setting) for setting in settings)]
             # another one first in each round
             turn = number % len(ways)
-            for setting in ways[turn:] + ways[:turn]:
-                measure(bench, shape, setting, number)
+            for way, setting in ways[turn:] + ways[:turn]:
+                measure(bench, shape, way, setting, number)
     return bench.conclude()
 
 

@@ -1,13 +1,21 @@
-"""What a benchmark writes down: one line of JSON for the machine, and one for each run, in .cache/bench."""
+"""What a benchmark writes down: one line of JSON for the machine, and one for each run, in .cache/bench.
+
+The page is made of those that are kept beside it, so that each benchmark may have run on another day.
+"""
 
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-FOLDER = Path(__file__).resolve().parents[1] / ".cache" / "bench"
+_REPOSITORY = Path(__file__).resolve().parents[1]
+FOLDER = _REPOSITORY / ".cache" / "bench"
+PAGE = _REPOSITORY / "docs" / "performance.md"
+KEPT = PAGE.with_suffix("")
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,14 @@ def add(record: Record, folder: Path = FOLDER) -> None:
     """Write a run down at once: a benchmark that is stopped leaves what it has."""
     with path_of(record.benchmark, folder).open("a", encoding="utf-8") as file:
         file.write(json.dumps(asdict(record)) + "\n")
+
+
+def keep(benchmarks: Iterable[str], folder: Path = FOLDER, kept: Path = KEPT) -> None:
+    """Copy what was measured last to where the page is made of it; what was not measured stays as it was."""
+    kept.mkdir(exist_ok=True)
+    for path in (path_of(benchmark, folder) for benchmark in benchmarks):
+        if path.exists():
+            shutil.copyfile(path, kept / path.name)
 
 
 def read(folder: Path = FOLDER) -> Measured:

@@ -1,8 +1,9 @@
 """Makes docs/performance.md and its plots of what the benchmarks wrote; says what was missed, with exit code 1.
 
-    report.py [--page docs/performance.md] [BENCHMARK...]
+    report.py [--page] [BENCHMARK...]
 
-Without a page it only judges. A benchmark that was not run, or did not end, is missed too.
+Without the page it only judges. A benchmark that was not run, or did not end, is missed too; on the page it is what it
+was when it ran last.
 """
 
 from __future__ import annotations
@@ -169,10 +170,13 @@ def page(measured: Measured, verdicts: Sequence[Verdict]) -> str:
 
 
 def _machines(measured: Measured) -> list[str]:
-    """Return the machine; more than one where not all benchmarks ran on the same."""
+    """Return the machine, with the benchmarks that ran on it; more than one where not all ran on the same."""
+    machines: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for benchmark, machine in measured.machines.items():
+        machines.setdefault(tuple(machine.items()), []).append(benchmark)
     lines = []
-    for machine in dict.fromkeys(tuple(machine.items()) for machine in measured.machines.values()):
-        lines += _table(("machine", ""), machine)
+    for found, benchmarks in machines.items():
+        lines += _table(("machine of", ", ".join(benchmarks)), found)
     return lines
 
 
@@ -184,19 +188,23 @@ def _trial(records: Sequence[Record]) -> list[str]:
 def main() -> int:
     """Judge, and write the page where one is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--page", type=Path)
+    parser.add_argument("--page", action="store_true", help="keep what was measured last, and make the page of it")
     parser.add_argument("benchmarks", nargs="*", metavar="BENCHMARK")
     options = parser.parse_args()
-    measured = files.read()
-    verdicts = judge(measured.records)
     if options.page:
-        options.page.write_text(page(measured, verdicts), encoding="utf-8")
-        folder = options.page.with_suffix("")
-        folder.mkdir(exist_ok=True)
-        for benchmark in BENCHMARKS:
-            if picture := plot(benchmark, [each for each in measured.records if each.benchmark == benchmark.name]):
-                (folder / f"{benchmark.name}.svg").write_text(picture, encoding="utf-8")
-    return conclude(verdicts, options.benchmarks)
+        files.keep(benchmark.name for benchmark in BENCHMARKS)
+        for path, text in made(files.read(files.KEPT)).items():
+            path.write_text(text, encoding="utf-8")
+    return conclude(judge(files.read(files.KEPT if options.page else files.FOLDER).records), options.benchmarks)
+
+
+def made(measured: Measured) -> dict[Path, str]:
+    """Return the text of the page and of its pictures, by path."""
+    texts = {files.PAGE: page(measured, judge(measured.records))}
+    for benchmark in BENCHMARKS:
+        if picture := plot(benchmark, [each for each in measured.records if each.benchmark == benchmark.name]):
+            texts[files.KEPT / f"{benchmark.name}.svg"] = picture
+    return texts
 
 
 def conclude(verdicts: Sequence[Verdict], benchmarks: Sequence[str]) -> int:

@@ -78,6 +78,8 @@ class Bench:
         support.person()
         self.name = name
         self.lab = support.current_lab()
+        # Which of several collections is run, "" where there is but one.
+        self.side = ""
         records.begin(name, machine())
         self._load = 0.0
 
@@ -90,6 +92,7 @@ class Bench:
 
     def add(self, way: str, setting: str, number: int, figures: dict[str, float], **detail: Any) -> None:
         """Write down a run, and say it."""
+        way = f"{way}, {self.side}" if self.side else way
         rounded = {name: round(value, 3) for name, value in figures.items()}
         record = Record(self.name, way, setting, number, rounded, self._load, detail)
         records.add(record)

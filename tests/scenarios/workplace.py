@@ -166,24 +166,28 @@ def _make_place(lab: str, scenario: str, venv: Path) -> Workplace:
     if version := os.environ.get("RSPM_TEST_VERSION"):
         environment["RSPM_TEST_VERSION"] = version
     place = Workplace(folder, environment)
-    _install_collections(place)
+    galaxy = _galaxy()
+    artefact = REPOSITORY / "dist" / f"{galaxy['namespace']}-{galaxy['name']}-{galaxy['version']}.tar.gz"
+    if not artefact.exists():
+        raise RuntimeError(f"{artefact} is not there: make build")
+    install_collections(place, artefact, folder / "collections")
     return place
 
 
-def _install_collections(place: Workplace) -> None:
+def _galaxy() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((REPOSITORY / "galaxy.yml").read_text(encoding="utf-8"))
+    return found
+
+
+def install_collections(place: Workplace, artefact: Path, collections: Path) -> None:
     """Have the person install what was built into an empty folder, where all that it depends on is and nothing else.
 
     That is what the `ansible` package carries, since ansible-galaxy's server may not be reached.
     """
-    galaxy = yaml.safe_load((REPOSITORY / "galaxy.yml").read_text(encoding="utf-8"))
     carried = Path(sysconfig.get_path("purelib")) / "ansible_collections"
-    collections = place.folder / "collections"
-    for name in galaxy["dependencies"]:
+    for name in _galaxy()["dependencies"]:
         path = name.split(".")
         shutil.copytree(carried.joinpath(*path), collections.joinpath("ansible_collections", *path))
-    artefact = REPOSITORY / "dist" / f"{galaxy['namespace']}-{galaxy['name']}-{galaxy['version']}.tar.gz"
-    if not artefact.exists():
-        raise RuntimeError(f"{artefact} is not there: make build")
     shutil.copy(artefact, place.folder)
     _run("chown", "-R", f"{USER}:", str(place.folder))
     install = ["ansible-galaxy", "collection", "install", "--offline", "-p", str(collections), artefact.name]

@@ -111,6 +111,7 @@ def test_few_runs_and_other_machines_are_said() -> None:
     few = [each for each in whole() if each.round < 2]
     text = report.page(Measured({"converge": MACHINE, "scale": {**MACHINE, "kernel": "6.2"}}, few), [])
     assert "**A trial**: 2 runs" in text
+    assert "| machine of | converge |" in text and "| machine of | scale |" in text
     assert "| kernel | 6.1 |" in text and "| kernel | 6.2 |" in text
 
 
@@ -119,6 +120,18 @@ def test_the_page_is_made_of_what_was_written_down(tmp_path: Path) -> None:
     for each in runs("ours", DEFAULTS, 1.5, 2.5):
         records.add(each, tmp_path)
     assert records.read(tmp_path) == Measured({"converge": MACHINE}, runs("ours", DEFAULTS, 1.5, 2.5))
+
+
+def test_what_was_not_measured_again_stays(tmp_path: Path) -> None:
+    new, kept = tmp_path / "new", tmp_path / "kept"
+    for folder, value in ((new, 1.0), (kept, 2.0)):
+        records.begin("converge", MACHINE, folder)
+        records.add(record("ours", DEFAULTS, 0, value), folder)
+    records.begin("scale", MACHINE, kept)
+    records.keep(["converge", "scale", "migrate"], new, kept)
+    measured = records.read(kept)
+    assert measured.machines.keys() == {"converge", "scale"}
+    assert [each.figures for each in measured.records] == [{"wall (s)": 1.0}]
 
 
 def test_names_of_benchmarks_and_of_what_is_wanted_agree() -> None:
