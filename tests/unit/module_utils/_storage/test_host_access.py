@@ -86,7 +86,7 @@ class World:
             **changes,
         }
         check = host_node.NodeCheck.__new__(host_node.NodeCheck)
-        check.params, check.may_write, check.unresolved = params, may_write, {}
+        check.params, check.may_write, check.unresolved, check.there = params, may_write, {}, {}
         check.run = lambda *_arguments, **_more: CompletedCommand(0, "", "")
         return [problem.check for problem in check.storage()]
 
