@@ -134,6 +134,13 @@ def test_what_was_not_measured_again_stays(tmp_path: Path) -> None:
     assert [each.figures for each in measured.records] == [{"wall (s)": 1.0}]
 
 
+def test_the_page_and_its_pictures_are_those_of_the_figures_that_are_kept() -> None:
+    texts = report.made(records.read(records.KEPT))
+    assert records.PAGE in texts
+    assert {path: path.read_text(encoding="utf-8") for path in texts} == texts
+    assert set(records.KEPT.glob("*.svg")) == texts.keys() - {records.PAGE}
+
+
 def test_names_of_benchmarks_and_of_what_is_wanted_agree() -> None:
     known = {benchmark.name for benchmark in BENCHMARKS}
     assert {side.benchmark for each in WANTED for side in (each.one, each.other)} <= known
