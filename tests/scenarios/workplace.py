@@ -191,7 +191,9 @@ def install_collections(place: Workplace, artefact: Path, collections: Path) -> 
     shutil.copy(artefact, place.folder)
     _run("chown", "-R", f"{USER}:", str(place.folder))
     install = ["ansible-galaxy", "collection", "install", "--offline", "-p", str(collections), artefact.name]
-    with place.start(install, {}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+    # what is installed elsewhere would do for it
+    apart = {"ANSIBLE_COLLECTIONS_PATH": str(collections)}
+    with place.start(install, apart, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         said = process.communicate()[0]
     if process.returncode:
         raise RuntimeError(f"{' '.join(install)} ended with {process.returncode}:\n{said}")
