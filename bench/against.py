@@ -3,7 +3,8 @@
 few, many, large  the migration to one node, of a cluster of that shape
 upgrade           upgrade.yml, the first node serving until its turn; 3 nodes, 300 MiB
 
-All are run with pipelining, as an ordinary account, from the collection as it is built and installed.
+All are run as an ordinary account, from the collection as it is built and installed, with pipelining unless another
+setting is asked for.
 """
 
 from __future__ import annotations
@@ -104,7 +105,7 @@ def main() -> int:
     parser.add_argument("--commit", action="append", required=True, help="with which to compare; may be given again")
     parser.add_argument("--packages", type=Path, required=True, metavar="DIR", help="where 300/ is")
     options = parser.parse_args()
-    ways = options.ways or [*SHAPES, UPGRADE]
+    ways, setting = options.ways or [*SHAPES, UPGRADE], options.setting or PIPELINING
     shapes = [SHAPES[way] for way in ways if way != UPGRADE]
     bench = Bench(NAME)
     sides = Sides(bench, options.commit)
@@ -121,9 +122,9 @@ def main() -> int:
                 for side in sides.in_turn(round_number):
                     sides.take(side)
                     if way == UPGRADE:
-                        upgrades.measure(SERVES, PIPELINING, round_number)
+                        upgrades.measure(SERVES, setting, round_number)
                     else:
-                        migrate.measure(bench, SHAPES[way], SHAPES[way].ours, PIPELINING, round_number)
+                        migrate.measure(bench, SHAPES[way], SHAPES[way].ours, setting, round_number)
     lines = compared([each for each in records.read().records if each.benchmark == NAME], options.commit)
     for text, _times in lines:
         print(text)
