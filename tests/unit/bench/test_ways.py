@@ -9,7 +9,7 @@ import pytest
 
 from ansible_collections.rspm.ha.plugins.plugin_utils._cluster.report import done_phases
 from bench import migrate, scale, upgrade_outage, workbench
-from bench.catalogue import AHEAD, BARE, DEFAULTS, PIPELINING, SERVES, SETTINGS, WANTED
+from bench.catalogue import AHEAD, BARE, COPY, DEFAULTS, PIPELINING, SERVES, SETTINGS, WANTED
 from tests.scenarios import support
 
 
@@ -103,4 +103,6 @@ def test_a_copy_is_the_sum_of_its_passes_and_of_nothing_else_in_the_one_call() -
             ("retire", {"node2": "retire"}, {}),
         ]
     ]
-    assert migrate.copied({"phases": done_phases(done)}) == 3 + 4 + 1.5 + 1
+    assert migrate.copied({"phases": done_phases(done)}) == {COPY: 3 + 4 + 1.5 + 1}
+    # of a collection whose last pass was a phase of its own
+    assert migrate.copied({"phases": done_phases(done[:2])}) == {}
