@@ -18,7 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench import migrate, records, workbench
-from bench.catalogue import COPY, OUTAGE, PIPELINING, WALL
+from bench.catalogue import COPY, OUTAGE, PIPELINING, WALL, at
 from bench.plot import number
 from bench.records import Record
 from bench.report import ratio
@@ -34,11 +34,6 @@ SHAPES = {shape.label: shape for shape in migrate.SHAPES}
 COMPARED = (OUTAGE, WALL, COPY)
 # Two runs of the same differ by as much.
 WORSE = 1.10
-
-
-def at(way: str, side: str) -> str:
-    """Return how a run of a side is written down."""
-    return f"{way}, {side}"
 
 
 def installed(commit: str) -> Path:
@@ -70,12 +65,6 @@ class Sides:
         """Let what is run next be of a side."""
         support.person().environment["ANSIBLE_COLLECTIONS_PATH"] = self.folders[side]
         self.bench.side = side
-
-    def in_turn(self, round_number: int) -> list[str]:
-        """Return the sides, another one first in each round."""
-        every = list(self.folders)
-        turn = round_number % len(every)
-        return every[turn:] + every[:turn]
 
 
 def compared(found: Sequence[Record], sides: Sequence[str]) -> list[tuple[str, float]]:
@@ -119,7 +108,7 @@ def main() -> int:
             migrate.prepare(bench, shapes)
         for round_number in range(options.runs):
             for way in ways:
-                for side in sides.in_turn(round_number):
+                for side in workbench.in_turn(list(sides.folders), round_number):
                     sides.take(side)
                     if way == UPGRADE:
                         upgrades.measure(SERVES, setting, round_number)

@@ -54,6 +54,11 @@ def names(what: str, number: int) -> str:
     return f"{what}, {number} names"
 
 
+def at(way: str, side: str) -> str:
+    """Return the way that is gone with one of several collections."""
+    return f"{way}, {side}"
+
+
 @dataclass(frozen=True)
 class Series:
     """One way's figure in all rounds."""

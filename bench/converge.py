@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench import workbench
-from bench.catalogue import CHANGES, CPU, DEFAULTS, LOOK, NEW_SITE, NOOP_SITE, PING, PIPELINING, SETTINGS, TASKS, WALL
+from bench.catalogue import CHANGES, CPU, DEFAULTS, LOOK, NEW_SITE, NOOP_SITE, PING, PIPELINING, TASKS, WALL
 from bench.workbench import Bench
 from tests.scenarios import support
 from tests.scenarios.support import lab_module
@@ -47,8 +47,8 @@ def look(bench: Bench, number: int) -> None:
 
 
 def noop(bench: Bench, settings: Sequence[str], number: int) -> None:
-    """Measure a round of what a no-op costs. settings: another one first in each round."""
-    for setting in settings if number % 2 == 0 else settings[::-1]:
+    """Measure a round of what a no-op costs with each of the settings."""
+    for setting in workbench.in_turn(settings, number):
         bench.ready(setting)
         bench.add(PING, setting, number, {WALL: workbench.ping()})
         site(bench, NOOP_SITE, setting, number)
@@ -73,7 +73,7 @@ def main() -> int:
         workbench.play("site")
     if NOOP in ways:
         for number in range(options.runs):
-            noop(bench, [options.setting] if options.setting else SETTINGS, number)
+            noop(bench, workbench.settings(options.setting), number)
     return bench.conclude()
 
 

@@ -31,7 +31,6 @@ from bench.catalogue import (
     OUTAGE,
     PIPELINING,
     REMAINDER,
-    SETTINGS,
     WALL,
 )
 from bench.upgrade_outage_world import Client
@@ -238,13 +237,11 @@ def main() -> int:
     shapes = [shape for shape in SHAPES if not options.ways or shape.label in options.ways]
     bench = Bench("migrate")
     prepare(bench, shapes)
-    settings = [options.setting] if options.setting else SETTINGS
+    settings = workbench.settings(options.setting)
     for number in range(options.runs):
         for shape in shapes:
             ways = [*((way, "") for way in shape.by_hand), *((shape.ours, setting) for setting in settings)]
-            # another one first in each round
-            turn = number % len(ways)
-            for way, setting in ways[turn:] + ways[:turn]:
+            for way, setting in workbench.in_turn(ways, number):
                 measure(bench, shape, way, setting, number)
     return bench.conclude()
 

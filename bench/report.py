@@ -193,9 +193,11 @@ def main() -> int:
     options = parser.parse_args()
     if options.page:
         files.keep(benchmark.name for benchmark in BENCHMARKS)
-        for path, text in made(files.read(files.KEPT)).items():
+    measured = files.read(files.KEPT if options.page else files.FOLDER)
+    if options.page:
+        for path, text in made(measured).items():
             path.write_text(text, encoding="utf-8")
-    return conclude(judge(files.read(files.KEPT if options.page else files.FOLDER).records), options.benchmarks)
+    return conclude(judge(measured.records), options.benchmarks)
 
 
 def made(measured: Measured) -> dict[Path, str]:

@@ -40,7 +40,6 @@ from bench.catalogue import (
     PIPELINING,
     REFUSED,
     SERVES,
-    SETTINGS,
     SHORT,
     UPGRADE_1,
     UPGRADE_300,
@@ -248,7 +247,7 @@ def counted(downloads: dict[int, Downloads]) -> dict[str, float]:
 def runs(words: Sequence[str], setting: str | None) -> list[tuple[Way, str]]:
     """Return the ways of a round with their settings, those that are compared beside each other; no words: all."""
     ways = [way for way in WAYS if way.word in (words or [each.word for each in WAYS])]
-    settings = [setting] if setting else SETTINGS
+    settings = workbench.settings(setting)
     return [(way, each) for way in ways for each in (settings if way.mode else [""])]
 
 
@@ -266,9 +265,7 @@ def main() -> int:
         upgrades = Upgrades(bench, options.packages, web)
         upgrades.prepare({way.label for way, _setting in chosen})
         for number in range(options.runs):
-            turn = 2 * number % len(chosen)
-            # another one first in each round, so that none has always the machine's best moment
-            for way, setting in chosen[turn:] + chosen[:turn]:
+            for way, setting in workbench.in_turn(chosen, 2 * number):
                 upgrades.measure(way, setting, number)
     return bench.conclude()
 

@@ -14,16 +14,29 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench import records, report
-from bench.catalogue import DEFAULTS, PIPELINING, RUNS, SETTINGS
+from bench.catalogue import DEFAULTS, PIPELINING, RUNS, SETTINGS, at
 from bench.records import Record
 from tests.scenarios import support
 from tests.scenarios.support import Run
 from tests.scenarios.workplace import REPOSITORY, USER
+
+Way = TypeVar("Way")
+
+
+def in_turn(ways: Sequence[Way], number: int) -> list[Way]:
+    """Return the ways of a round, another one first in each: none has always the machine's best moment."""
+    turn = number % len(ways)
+    return [*ways[turn:], *ways[:turn]]
+
+
+def settings(chosen: str | None) -> Sequence[str]:
+    """Return the settings of Ansible to measure with. chosen: the one that was asked for, None for all."""
+    return [chosen] if chosen else SETTINGS
 
 
 def options(description: str | None) -> argparse.ArgumentParser:
@@ -92,7 +105,7 @@ class Bench:
 
     def add(self, way: str, setting: str, number: int, figures: dict[str, float], **detail: Any) -> None:
         """Write down a run, and say it."""
-        way = f"{way}, {self.side}" if self.side else way
+        way = at(way, self.side) if self.side else way
         rounded = {name: round(value, 3) for name, value in figures.items()}
         record = Record(self.name, way, setting, number, rounded, self._load, detail)
         records.add(record)

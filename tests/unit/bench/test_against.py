@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
-
 from bench import against
-from bench.against import HERE, Sides, at, compared
-from bench.catalogue import COPY, OUTAGE, PIPELINING, WALL
+from bench.against import HERE, compared
+from bench.catalogue import COPY, OUTAGE, PIPELINING, WALL, at
 from bench.records import Record
 
 
@@ -31,11 +28,3 @@ def test_each_figure_is_compared_with_that_of_each_side() -> None:
     assert [round(times, 3) for _text, times in lines] == [1.0, 2.0, 1.1, 1.0]
     assert lines[0][0] == "migrate, 10,000 small files: outage (s) 4.00, 4.00 at abc: 1.00 times"
     assert compared(found[-1:], ["abc"]) == []
-
-
-def test_another_side_is_first_in_each_round() -> None:
-    bench: Any = SimpleNamespace(side="")
-    sides = Sides.__new__(Sides)
-    sides.bench, sides.folders = bench, {HERE: "/here", "abc": "/abc", "def": "/def"}
-    assert [sides.in_turn(number)[0] for number in range(4)] == [HERE, "abc", "def", HERE]
-    assert all(set(sides.in_turn(number)) == sides.folders.keys() for number in range(4))

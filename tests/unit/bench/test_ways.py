@@ -106,3 +106,9 @@ def test_a_copy_is_the_sum_of_its_passes_and_of_nothing_else_in_the_one_call() -
     assert migrate.copied({"phases": done_phases(done)}) == {COPY: 3 + 4 + 1.5 + 1}
     # of a collection whose last pass was a phase of its own
     assert migrate.copied({"phases": done_phases(done[:2])}) == {}
+
+
+def test_another_way_is_first_in_each_round() -> None:
+    ways = ["here", "abc", "def"]
+    assert [workbench.in_turn(ways, number)[0] for number in range(4)] == ["here", "abc", "def", "here"]
+    assert all(set(workbench.in_turn(ways, number)) == set(ways) for number in range(4))

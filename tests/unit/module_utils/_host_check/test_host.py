@@ -12,6 +12,8 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -153,55 +155,55 @@ def test_one_time_server_that_answers_is_enough() -> None:
     assert rules.judge_time_servers(["a", "b"], [])[0].found == "No server of rspm_ntp_servers answers: a, b"
 
 
+@pytest.fixture
+def time_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """The socket to which every name leads that is asked for the time."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        where = (socket.AF_INET, socket.SOCK_DGRAM, 0, "", server.getsockname())
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: [where])
+        yield server
+
+
+@contextmanager
+def answering(server: socket.socket, head: tuple[int, ...], lost: int = 0) -> Iterator[None]:
+    """Have it answer one question, with these bytes first, after so many that were lost."""
+
+    def serve() -> None:
+        for _number in range(lost):
+            server.recvfrom(512)
+        question, client = server.recvfrom(512)
+        assert len(question) == 48
+        server.sendto(bytes([*head, *bytes(46)]), client)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    yield
+    thread.join()
+
+
 @pytest.mark.parametrize(
     ("head", "knows"),
     # leap indicator, version and mode; stratum
     [((0x24, 3), True), ((0xE4, 3), False), ((0x24, 0), False), ((0x24, 16), False), ((0x23, 3), False), ((), False)],
 )
 def test_a_server_that_does_not_know_the_time_is_none(
-    head: tuple[int, ...], knows: bool, monkeypatch: pytest.MonkeyPatch
+    head: tuple[int, ...], knows: bool, time_server: socket.socket
 ) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
-        server.bind(("127.0.0.1", 0))
-        where = (socket.AF_INET, socket.SOCK_DGRAM, 0, "", server.getsockname())
-        monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: [where])
-
-        def serve() -> None:
-            question, client = server.recvfrom(512)
-            assert len(question) == 48
-            server.sendto(bytes([*head, *bytes(46)]), client)
-
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
+    with answering(time_server, head):
         assert host_check.serves_time("ntp.example") is knows
-        thread.join()
 
 
-def test_a_question_that_is_lost_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_question_that_is_lost_is_asked_again(time_server: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host_check, "_NTP_TIMEOUT", 0.2)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
-        server.bind(("127.0.0.1", 0))
-        where = (socket.AF_INET, socket.SOCK_DGRAM, 0, "", server.getsockname())
-        monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: [where])
-
-        def serve() -> None:
-            server.recvfrom(512)
-            _question, client = server.recvfrom(512)
-            server.sendto(bytes([0x24, 3, *bytes(46)]), client)
-
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
+    with answering(time_server, (0x24, 3), lost=1):
         assert host_check.serves_time("ntp.example")
-        thread.join()
 
 
+@pytest.mark.usefixtures("time_server")
 def test_a_server_that_does_not_answer_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host_check, "_NTP_TIMEOUT", 0.05)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
-        server.bind(("127.0.0.1", 0))
-        where = (socket.AF_INET, socket.SOCK_DGRAM, 0, "", server.getsockname())
-        monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: [where])
-        assert not host_check.serves_time("ntp.example")
+    assert not host_check.serves_time("ntp.example")
 
 
 def test_without_root_the_account_is_named() -> None:
